@@ -1,0 +1,86 @@
+"""Directed equilibrium propagation: leaky recurrent networks on any directed graph, that settle and learn locally.
+
+The names below stand in the order of the data flow: task, graph, network, settle, nudge, rule, update, run.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import activation as activation
+    from . import tasks as tasks
+    from .activation import Activation as Activation
+    from .certificates import Certificate as Certificate
+    from .certificates import certify as certify
+    from .certificates import contraction_margin as contraction_margin
+    from .graph import Graph as Graph
+    from .initialise import FanIn as FanIn
+    from .initialise import Normal as Normal
+    from .network import Network as Network
+    from .network import Parameters as Parameters
+    from .neuron import Hopfield as Hopfield
+    from .neuron import Projected as Projected
+    from .neuron import Rate as Rate
+    from .nudge import Centred as Centred
+    from .nudge import CrossEntropy as CrossEntropy
+    from .nudge import Nudged as Nudged
+    from .nudge import OneSided as OneSided
+    from .nudge import SquaredError as SquaredError
+    from .ode import ODE as ODE
+    from .ode import trajectory as trajectory
+    from .rules import Adjoint as Adjoint
+    from .rules import Local as Local
+    from .rules import Trajectory as Trajectory
+    from .rules import estimate as estimate
+    from .settling import Euler as Euler
+    from .settling import Preconditioned as Preconditioned
+    from .settling import Settled as Settled
+    from .settling import Steps as Steps
+    from .settling import Tolerance as Tolerance
+    from .settling import settle as settle
+    from .synapses import Dense as Dense
+    from .synapses import Layered as Layered
+    from .train import Run as Run
+    from .train import fit as fit
+    from .update import LeakController as LeakController
+    from .update import prune as prune
+    from .update import shrink as shrink
+    from .update import trainable as trainable
+
+_HOME = {
+    "tasks": ("tasks", "activation"),
+    "graph": ("Graph",),
+    "activation": ("Activation",),
+    "neuron": ("Projected", "Hopfield", "Rate"),
+    "synapses": ("Dense", "Layered"),
+    "initialise": ("Normal", "FanIn"),
+    "network": ("Network", "Parameters"),
+    "settling": ("settle", "Settled", "Euler", "Preconditioned", "Tolerance", "Steps"),
+    "ode": ("ODE", "trajectory"),
+    "nudge": ("SquaredError", "CrossEntropy", "OneSided", "Centred", "Nudged"),
+    "rules": ("estimate", "Local", "Trajectory", "Adjoint"),
+    "certificates": ("certify", "Certificate", "contraction_margin"),
+    "update": ("LeakController", "shrink", "prune", "trainable"),
+    "train": ("fit", "Run"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [*_MODULE]  # pyright: ignore[reportUnsupportedDunderAll]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Modules load on first use, so that `direp --help` does not wait for JAX."""
+    if name not in _MODULE:
+        raise AttributeError(f"module 'direp' has no attribute {name!r}")
+    module = _MODULE[name]
+    if name in ("tasks", "activation"):
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        value = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

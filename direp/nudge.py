@@ -1,0 +1,176 @@
+r"""Costs, and the nudge: a current into the outputs that pulls a settled network towards its target."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .network import AbstractField
+
+__all__ = ["AbstractCost", "AbstractNudge", "Centred", "CrossEntropy", "Nudged", "OneSided", "SquaredError"]
+
+
+class AbstractCost(eqx.Module):
+    """A cost of the output rates of one sample; `output` is the number of output units."""
+
+    curvature: eqx.AbstractVar[float]
+    """The largest second derivative along one output, used for step sizes and the certificate of a phase."""
+
+    @abstractmethod
+    def value(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Float[Array, "*batch"]:
+        """$C$, sample by sample."""
+
+    @abstractmethod
+    def gradient(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array:
+        r"""$\partial C/\partial r_o$."""
+
+    @abstractmethod
+    def feedback(self, beta: float, gain: float) -> float:
+        r"""How far a nudge of strength `beta` can push $\mu_1$ and $\mu_\infty$ of the Jacobian up (0: not at all).
+
+        `gain` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
+        """
+
+
+class SquaredError(AbstractCost):
+    r"""$C=\tfrac12\lVert y-r_o\rVert^2$; the nudge is the current $\beta(y-r_o)$."""
+
+    @property
+    def curvature(self):
+        return 1.0
+
+    def value(self, rate, y):
+        return 0.5 * jnp.square(y - rate).sum(-1)
+
+    def gradient(self, rate, y):
+        return rate - y
+
+    def feedback(self, beta, gain):
+        return max(-beta, 0.0) * gain
+
+
+class CrossEntropy(AbstractCost):
+    r"""$C=-\sum_oy_o\log\mathrm{softmax}(g\,r)_o$, with `sharpness` $g$. Needs two outputs or more.
+
+    Rates in [0, 1] cannot make a softmax certain by themselves; $g$ widens their range.
+    """
+
+    sharpness: float = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        if not self.sharpness > 0:
+            raise ValueError(f"CrossEntropy(sharpness={self.sharpness}) must be above 0")
+
+    @property
+    def curvature(self):
+        return self.sharpness**2 / 4
+
+    def value(self, rate, y):
+        return -(y * jax.nn.log_softmax(self.sharpness * rate)).sum(-1)
+
+    def gradient(self, rate, y):
+        return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
+
+    def feedback(self, beta, gain):
+        # The Hessian g^2(diag p - p p^T) has rows that sum to zero with a diagonal of at most g^2/4, so a row of
+        # -beta H times slopes in [0, gain] adds at most |beta| g^2 gain/4 for beta > 0, and twice that below.
+        return (abs(beta) if beta > 0 else 2 * abs(beta)) * self.curvature * gain
+
+
+class Nudged(AbstractField):
+    r"""A field with the current $-\beta\,\partial C/\partial r_o$ into its outputs."""
+
+    base: AbstractField
+    cost: AbstractCost
+    y: Float[Array, "batch output"]
+    beta: Float[Array, ""]
+
+    @property
+    def network(self):
+        return self.base.network
+
+    @property
+    def total_leak(self):
+        return self.base.total_leak
+
+    def drive(self, state):
+        outputs = self.network.outputs(state)
+        current = -self.beta * self.cost.gradient(outputs, self.y)
+        return self.base.drive(state).at[:, self.network.graph.hidden :].add(current)
+
+    def flow(self, state, drive):
+        return self.base.flow(state, drive)
+
+    def stiffness(self):
+        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
+        return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
+
+    def clip(self, state):
+        return self.base.clip(state)
+
+    def held(self, state, flow):
+        return self.base.held(state, flow)
+
+    def rate(self, state):
+        return self.base.rate(state)
+
+
+class AbstractNudge(eqx.Module):
+    r"""Which nudged phases to run, and how their equilibria give $\Delta q$."""
+
+    beta: eqx.AbstractVar[float | Array]
+
+    @property
+    @abstractmethod
+    def strengths(self) -> tuple[float | Array, ...]:
+        r"""$\beta$ of every nudged phase."""
+
+    @abstractmethod
+    def difference(self, free: Array, nudged: Sequence[Array]) -> Array:
+        r"""$\Delta q$ from $q$ in the free phase and in each nudged one."""
+
+    def fields(self, field: AbstractField, cost: AbstractCost, y: Array) -> tuple[Nudged, ...]:
+        return tuple(Nudged(field, cost, y, jnp.asarray(beta, y.dtype)) for beta in self.strengths)
+
+
+def _check_beta(nudge: AbstractNudge) -> None:
+    if isinstance(nudge.beta, float | int) and not (nudge.beta != 0 and np.isfinite(nudge.beta)):
+        raise ValueError(f"{type(nudge).__name__}(beta={nudge.beta}) must be finite and not 0")
+
+
+class OneSided(AbstractNudge):
+    r"""One phase at $\beta$: $\Delta q=(q^\beta-q^0)/\beta$, an error of first order in $\beta$."""
+
+    beta: float | Array = 1.0
+
+    def __check_init__(self):
+        _check_beta(self)
+
+    @property
+    def strengths(self):
+        return (self.beta,)
+
+    def difference(self, free, nudged):
+        return (nudged[0] - free) / self.beta
+
+
+class Centred(AbstractNudge):
+    r"""Two phases, at $\pm\beta$: $\Delta q=(q^{+\beta}-q^{-\beta})/2\beta$, an error of second order."""
+
+    beta: float | Array = 0.1
+
+    def __check_init__(self):
+        _check_beta(self)
+
+    @property
+    def strengths(self):
+        return (self.beta, -self.beta)
+
+    def difference(self, free, nudged):
+        return (nudged[0] - nudged[1]) / (2 * self.beta)
+
+

@@ -1,0 +1,87 @@
+"""Continuous time: an adaptive ODE solver, for trajectories and for settling smooth fields."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .network import AbstractField, Network
+from .settling import AbstractMethod
+
+__all__ = ["ODE", "trajectory"]
+
+
+def _check_smooth(field: AbstractField, who: str) -> None:
+    if field.network.neuron.bounded:
+        name = type(field.network.neuron).__name__
+        raise ValueError(
+            f"{who}: the field of {name} jumps at the faces of its box, which an adaptive solver cannot follow; use "
+            "Euler(h) for its trajectories and Preconditioned() to settle it, or Hopfield or Rate neurons"
+        )
+
+
+def _integrate(field: AbstractField, state: Array, until: Array, saveat: diffrax.SaveAt, rtol: float, atol: float):
+    # One system for the whole batch. Its error is measured by the largest entry, so every sample keeps the tolerance.
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, s, args: field.flow(s, field.drive(s))),
+        diffrax.Tsit5(),
+        t0=jnp.zeros_like(until),
+        t1=until,
+        dt0=None,
+        y0=state,
+        saveat=saveat,
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, norm=lambda y: jnp.abs(y).max()),
+        max_steps=4096,
+        throw=False,
+    )
+
+
+class ODE(AbstractMethod):
+    r"""Follow $\dot s=F(s)$ itself: every step integrates over `span` slowest leak times, with adaptive accuracy.
+
+    For `Hopfield` and `Rate`. Slower than `Preconditioned`, and the one to use if the path matters: where several
+    equilibria exist, it finds the one that the dynamics would.
+    """
+
+    span: float = 2.0
+    rtol: float = 1e-6
+    atol: float = 1e-8
+
+    def prepare(self, field):
+        _check_smooth(field, "ODE")
+        leak = field.total_leak.min()
+        return self.span / jnp.maximum(leak, 1e-3 * jnp.abs(field.total_leak).max() + jnp.finfo(leak.dtype).tiny)
+
+    def step(self, prepared, field, state, drive):
+        solution = _integrate(field, state, prepared, diffrax.SaveAt(t1=True), self.rtol, self.atol)
+        assert solution.ys is not None
+        return solution.ys[-1]
+
+
+def trajectory(
+    network: Network,
+    x: Float[Array, "batch input"],
+    times: Float[Array, " time"],
+    *,
+    state: Float[Array, "batch free"] | None = None,
+    rtol: float = 1e-7,
+    atol: float = 1e-9,
+) -> Float[Array, "time batch free"]:
+    """States of a network with clamped inputs at the given times (increasing, from 0 on), by Tsit5.
+
+    For `Hopfield` and `Rate` neurons. Raises `ValueError` for `Projected`, whose field is not smooth, and where the
+    solver cannot reach the last time.
+    """
+    times = jnp.asarray(times, network.dtype)
+    if times.ndim != 1 or (np.diff(np.asarray(times)) < 0).any() or float(times[0]) < 0:
+        raise ValueError("trajectory(times=...) must be increasing and start at 0 or later")
+    field = network.field(jnp.asarray(x, network.dtype))
+    _check_smooth(field, "trajectory")
+    start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
+    solution = eqx.filter_jit(_integrate)(field, start, times[-1], diffrax.SaveAt(ts=times), rtol, atol)
+    if not bool(jax.device_get(solution.result == diffrax.RESULTS.successful)):
+        raise ValueError("trajectory: the solver did not reach the last time; the states grow without bound or too stiff")
+    assert solution.ys is not None
+    return solution.ys

@@ -1,0 +1,103 @@
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..network import AbstractField, NetworkField
+from ..settling import Preconditioned, Settled, Tolerance, run
+from .base import AbstractRule
+
+__all__ = ["Adjoint"]
+
+
+class Adjoint(AbstractRule):
+    r"""The exact gradient at the equilibrium reached: $-\partial C/\partial\theta=a^\top\partial_\theta F$ with
+    $J^\top a=\partial_sC$ over the units that no bound holds back. Not local: it is the oracle.
+
+    **Arguments:**
+
+    - `dense_up_to`: free units up to which the system is solved directly, sample by sample. Larger networks settle
+      $\dot a=J^\top a-\partial_sC$ instead, without forming $J$, to a residual of `rtol` relative to the adjoint; a
+      sample whose adjoint does not settle is left out.
+
+    Source: Almeida (1987), Pineda (1987), recurrent backpropagation.
+    """
+
+    dense_up_to: int = eqx.field(static=True, default=128)
+    rtol: float = 1e-8
+    max_steps: int = eqx.field(static=True, default=20_000)
+
+    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
+        return ()
+
+    def estimate(self, phases):
+        network, free = phases.network, phases.free
+        pull = _state_gradient(phases)
+        active = ~phases.field.held(free.state, phases.field.flow(free.state, free.drive))
+        linear = AdjointField(phases.field, free, jnp.where(active, pull, 0), active)
+        if network.graph.free <= self.dense_up_to:
+            a, solved = linear.solve(), jnp.ones_like(phases.used)
+        else:
+            rtol = max(self.rtol, 10 * float(jnp.finfo(pull.dtype).eps))
+            settled, _ = run(
+                linear, jnp.zeros_like(pull), Preconditioned(), Tolerance(rtol, 0.0, max_steps=self.max_steps),
+                observer=None, observed=None,
+            )  # fmt: skip
+            a, solved = settled.state, settled.converged
+        phases = eqx.tree_at(lambda p: p.used, phases, phases.used & solved)
+        return phases.mean(post=network.neuron.transfer_slope(free.drive) * a, back=a)
+
+
+class AdjointField(AbstractField):
+    r"""$\dot a=J^\top a-\partial_sC$ on the active units, with $J^\top a=-\Lambda\odot a+\psi'\odot W(\varphi'\odot a)$."""
+
+    base: NetworkField
+    free: Settled
+    pull: Float[Array, "batch free"]
+    mask: Bool[Array, "batch free"]
+
+    @property
+    def network(self):
+        return self.base.network
+
+    @property
+    def total_leak(self):
+        return self.base.total_leak
+
+    def drive(self, state):
+        network, neuron = self.network, self.network.neuron
+        sent_back = network.synapses.back(network.weight, neuron.transfer_slope(self.free.drive) * state)
+        return neuron.rate_slope(self.free.state) * sent_back - self.pull
+
+    def flow(self, state, drive):
+        return jnp.where(self.mask, drive - self.total_leak * state, 0)
+
+    def stiffness(self):
+        return self.base.stiffness()
+
+    def clip(self, state):
+        return state
+
+    def held(self, state, flow):
+        return ~self.mask
+
+    def rate(self, state):
+        return state
+
+    def solve(self) -> Float[Array, "batch free"]:
+        """The equilibrium, by a dense solve for every sample."""
+        network, neuron = self.network, self.network.neuron
+        size = network.graph.free
+        recurrent = network.matrix[network.graph.inputs :]
+        coupling = neuron.rate_slope(self.free.state)[:, :, None] * recurrent
+        transposed = coupling * neuron.transfer_slope(self.free.drive)[:, None, :] - jnp.diag(self.total_leak)
+        both = self.mask[:, :, None] & self.mask[:, None, :]
+        transposed = jnp.where(both, transposed, -jnp.eye(size, dtype=transposed.dtype))
+        return jnp.linalg.solve(transposed, self.pull[..., None])[..., 0]
+
+
+def _state_gradient(phases) -> Float[Array, "batch free"]:
+    r"""$\partial_sC=\psi'(s)\odot\partial C/\partial r$, non-zero at outputs."""
+    network, state = phases.network, phases.free.state
+    at_outputs = phases.cost.gradient(network.outputs(state), phases.y)
+    slope = network.neuron.rate_slope(state)
+    return jnp.zeros_like(state).at[:, network.graph.hidden :].set(at_outputs) * slope

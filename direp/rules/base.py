@@ -1,0 +1,144 @@
+"""The one interface of all rules, and `estimate`, which runs the phases of a rule on a batch."""
+
+from abc import abstractmethod
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..network import AbstractField, Network, NetworkField, Parameters
+from ..nudge import AbstractCost, SquaredError
+from ..settling import AbstractMethod, AbstractStop, Preconditioned, Settled, Tolerance, run
+
+__all__ = ["AbstractRule", "Estimate", "Phases", "estimate"]
+
+
+class Phases(eqx.Module):
+    """What a rule gets to see of a batch.
+
+    - `field`: the network with clamped inputs; `x` its inputs, `y` its targets.
+    - `free`: the free phase. `nudged`: the nudged phases, in the order of `AbstractRule.fields`.
+    - `observed`: for each nudged phase, what `AbstractRule.observe` accumulated along it.
+    - `used`: the samples that count. All others must get no say.
+    """
+
+    field: NetworkField
+    x: Float[Array, "batch input"]
+    y: Float[Array, "batch output"]
+    cost: AbstractCost
+    free: Settled
+    nudged: tuple[Settled, ...]
+    observed: tuple[Any, ...]
+    used: Bool[Array, " batch"]
+
+    @property
+    def network(self) -> Network:
+        return self.field.network
+
+    def mean(self, post: Float[Array, "batch free"], back: Float[Array, "batch free"]) -> Parameters:
+        """`Network.local_gradient` averaged over the samples that count (zero if there are none)."""
+        count = jnp.maximum(self.used.sum(), 1).astype(post.dtype)
+        # An unused sample may hold anything, even NaN: it is replaced, not multiplied by zero.
+        post, back = (jnp.where(self.used[:, None], value, 0) / count for value in (post, back))
+        return self.network.local_gradient(self.x, self.free.state, post, back)
+
+
+class AbstractRule(eqx.Module):
+    """How synapses estimate the gradient of the mean cost of a batch.
+
+    A rule runs nudged phases (`fields`), may watch every step of them (`begin`, `observe`; it never gets a stored
+    trajectory) and then estimates.
+    """
+
+    @abstractmethod
+    def fields(self, field: NetworkField, cost: AbstractCost, y: Array, free: Settled) -> tuple[AbstractField, ...]:
+        """The fields of the nudged phases; each starts at the free equilibrium."""
+
+    @abstractmethod
+    def estimate(self, phases: Phases) -> Parameters:
+        """A gradient to descend."""
+
+    def begin(self, network: Network, x: Array) -> Any:
+        """What `observe` starts from; `None` (the default) if the rule watches nothing."""
+        return None
+
+    def observe(self, observed: Any, network: Network, x: Array, before: Array, after: Array, moved: Array) -> Any:
+        """Called with the states before and after each step of a nudged phase, and which samples moved."""
+        raise NotImplementedError
+
+    def counts(self, free: Settled, nudged: tuple[Settled, ...]) -> Bool[Array, " batch"]:
+        """Which samples may enter the update: those all of whose phases settled."""
+        used = free.converged
+        for phase in nudged:
+            used = used & phase.converged
+        return used
+
+
+class Estimate(eqx.Module):
+    """What `estimate` returns.
+
+    - `gradient`: of the mean cost over the samples that count, as the rule sees it; descend it.
+    - `loss`: the cost of every sample at its free state.
+    - `free`, `nudged`: how every phase settled.
+    - `used`: the samples that entered the gradient.
+    """
+
+    gradient: Parameters
+    loss: Float[Array, " batch"]
+    free: Settled
+    nudged: tuple[Settled, ...]
+    used: Bool[Array, " batch"]
+
+
+def _observe(rule: AbstractRule, network: Network, x: Array, observed: Any, *step: Array) -> Any:
+    return rule.observe(observed, network, x, *step)
+
+
+def estimate(
+    network: Network,
+    x: Float[Array, "batch input"],
+    y: Float[Array, "batch output"],
+    rule: AbstractRule,
+    *,
+    cost: AbstractCost | None = None,
+    method: AbstractMethod | None = None,
+    stop: AbstractStop | None = None,
+    state: Float[Array, "batch free"] | None = None,
+    valid: Bool[Array, " batch"] | None = None,
+) -> Estimate:
+    """Run a rule's phases on a batch and return what the synapses say, as a gradient to descend.
+
+    **Arguments:**
+
+    - `cost`: by default `SquaredError()`.
+    - `method`, `stop`: how to settle, as in `settle`; the same for all phases.
+    - `state`: where the free phase starts; by default at rest.
+    - `valid`: samples to leave out are `False` (padding of a last batch).
+    """
+    cost = SquaredError() if cost is None else cost
+    method, stop = method or Preconditioned(), stop or Tolerance()
+    x, y = jnp.asarray(x, network.dtype), jnp.asarray(y, network.dtype)
+    if y.shape != (x.shape[0], network.graph.outputs):
+        raise ValueError(f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x")
+    field = network.field(x)
+    start = network.rest(x.shape[0]) if state is None else state
+    free, _ = run(field, start, method, stop, observer=None, observed=None)
+
+    nudged, observed = [], []
+    for phase in rule.fields(field, cost, y, free):
+        seen = rule.begin(network, x)
+        observer = None if seen is None else partial(_observe, rule, network, x)
+        settled, seen = run(phase, free.state, method, stop, observer=observer, observed=seen)
+        nudged.append(settled)
+        observed.append(seen)
+
+    used = rule.counts(free, tuple(nudged))
+    if valid is not None:
+        used = used & valid
+    phases = Phases(field, x, y, cost, free, tuple(nudged), tuple(observed), used)
+    gradient = rule.estimate(phases)
+    loss = cost.value(network.outputs(free.state), y)
+    return Estimate(jax.lax.stop_gradient(gradient), loss, free, tuple(nudged), used)

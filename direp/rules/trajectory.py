@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+
+from ..network import AbstractField, Parameters
+from ..nudge import AbstractNudge, OneSided
+from .base import AbstractRule
+
+__all__ = ["Trajectory"]
+
+
+class Trajectory(AbstractRule):
+    r"""The rule of DEEP, summed along the nudged phase and divided by its number of steps $T$:
+
+    $$\Delta w_{ij}\propto\frac1T\sum_ts_i(t{+}1)\,\big[\beta_0s_j(t{+}1)+\beta_1(s_j(t{+}1)-s_j(t))\big]$$
+
+    Nothing of the trajectory is stored. It has no term for the outflow, and no guarantee: it is the baseline. Every
+    sample whose phases stay finite counts, settled or not, because the published algorithm runs for a fixed time.
+
+    **Arguments:**
+
+    - `nudge`: `OneSided(beta)`, or the number; 10 in the publication.
+    - `hebbian`, `differential`: $\beta_0$ and $\beta_1$; 0 and 1 in the publication.
+
+    Source: Farinha, Pequito, Santos & Figueiredo, ESANN 2020, arXiv:2006.08798.
+    """
+
+    nudge: AbstractNudge
+    hebbian: float = 0.0
+    differential: float = 1.0
+
+    def __init__(self, nudge: AbstractNudge | float = 10.0, *, hebbian: float = 0.0, differential: float = 1.0):
+        self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
+        if len(self.nudge.strengths) != 1:
+            raise ValueError("Trajectory(nudge=...) must have one nudged phase: use OneSided(beta)")
+        self.hebbian, self.differential = hebbian, differential
+
+    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
+        return self.nudge.fields(field, cost, y)
+
+    def begin(self, network, x):
+        zero = jax.tree.map(jnp.zeros_like, network.weight)
+        return zero, jnp.zeros_like(network.bias), jnp.array(0, jnp.int32)
+
+    def observe(self, observed, network, x, before, after, moved):
+        weight, bias, steps = observed
+        change = self.hebbian * after + self.differential * (after - before)
+        change = jnp.where(moved[:, None], change, 0)
+        rate = jnp.where(moved[:, None], after, 0)
+        weight = jax.tree.map(jnp.add, weight, network.synapses.outer(x, rate, change))
+        return weight, bias + change.sum(0), steps + 1
+
+    def counts(self, free, nudged):
+        return jnp.isfinite(nudged[0].state).all(-1)
+
+    def estimate(self, phases):
+        weight, bias, steps = phases.observed[0]
+        scale = -1 / (jnp.maximum(steps, 1) * phases.x.shape[0]).astype(bias.dtype)
+        weight = jax.tree.map(lambda total: scale * total, weight)
+        bias = scale * bias if phases.network.graph.bias else jnp.zeros_like(bias)
+        return Parameters(weight, bias, jnp.zeros_like(phases.network.leak))

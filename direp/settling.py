@@ -1,0 +1,297 @@
+"""Settling: one loop that brings a batch of states to equilibrium and reports, sample by sample, how it went."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .network import AbstractField, Network
+
+__all__ = [
+    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "RESULTS", "AbstractMethod", "AbstractStop", "Euler",
+    "Preconditioned", "Settled", "Steps", "Tolerance", "settle",
+]  # fmt: skip
+
+CONVERGED, MAX_STEPS, NON_FINITE, CYCLING = range(4)
+RESULTS = {
+    CONVERGED: "converged",
+    MAX_STEPS: "steps exhausted: allow more steps, loosen the tolerance, or raise the leaks until it is certified",
+    NON_FINITE: "non-finite: the phase diverges; raise the leaks, shrink the weights or weaken a negative nudge",
+    CYCLING: "cycling: the iteration returned to an earlier state; raise the leaks or take a smaller step",
+}
+
+
+class Settled(eqx.Module):
+    """Where a batch of states came to rest, and how.
+
+    - `state`, `rate`, `drive`: $s$, $r$ and $u$ of the free units. A sample that became non-finite keeps its last
+      finite state.
+    - `residual`: the largest |ds/dt| of the sample's own projected field at `state` (rate/time).
+    - `steps`: how many steps this sample took.
+    - `result`: one of `CONVERGED`, `MAX_STEPS`, `NON_FINITE`, `CYCLING`; `RESULTS` explains each.
+    """
+
+    state: Float[Array, "batch free"]
+    rate: Float[Array, "batch free"]
+    drive: Float[Array, "batch free"]
+    residual: Float[Array, " batch"]
+    steps: Int[Array, " batch"]
+    result: Int[Array, " batch"]
+
+    @property
+    def converged(self) -> Bool[Array, " batch"]:
+        return self.result == CONVERGED
+
+    def summary(self) -> str:
+        """One line for people."""
+        result = np.asarray(self.result)
+        parts = [f"{(result == CONVERGED).sum()} of {result.size} settled in at most {np.asarray(self.steps).max()} steps"]
+        parts += [f"{(result == code).sum()} {text}" for code, text in RESULTS.items() if code and (result == code).any()]
+        return "; ".join(parts)
+
+
+class AbstractStop(eqx.Module):
+    """When a sample is done."""
+
+    max_steps: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def met(self, residual: Float[Array, " batch"], scale: Float[Array, " batch"]) -> Bool[Array, " batch"]:
+        """Whether a residual counts as settled; `scale` is the largest of the terms that cancel in it."""
+
+    @abstractmethod
+    def ends(self, decided: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
+        """Whether a sample stops, given whether it is known to have settled or to cycle."""
+
+
+class Tolerance(AbstractStop):
+    r"""Stop a sample when its residual is at most `atol + rtol * scale` (`atol` in rate/time).
+
+    By default $10^{-5}$ both for 32-bit and $10^{-9}$ for 64-bit states.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    max_steps: int = eqx.field(static=True, default=5000)
+
+    def __check_init__(self):
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if isinstance(value, float) and not value >= 0:
+                raise ValueError(f"Tolerance({name}={value}) must be 0 or above")
+        _check_steps(self)
+
+    def met(self, residual, scale):
+        default = 1e-9 if residual.dtype == jnp.float64 else 1e-5
+        rtol = default if self.rtol is None else self.rtol
+        atol = default if self.atol is None else self.atol
+        return residual <= atol + rtol * scale
+
+    def ends(self, decided):
+        return decided
+
+
+class Steps(AbstractStop):
+    """Take exactly `max_steps` steps, as fixed-time papers do; samples still report whether they have settled."""
+
+    max_steps: int = eqx.field(static=True, default=1000)
+
+    def __check_init__(self):
+        _check_steps(self)
+
+    def met(self, residual, scale):
+        return Tolerance().met(residual, scale)
+
+    def ends(self, decided):
+        return jnp.zeros_like(decided)
+
+
+def _check_steps(stop: AbstractStop) -> None:
+    if stop.max_steps < 1:
+        raise ValueError(f"{type(stop).__name__}(max_steps={stop.max_steps}) must be 1 or more")
+
+
+class AbstractMethod(eqx.Module):
+    """One step towards equilibrium. A new method is mostly this step."""
+
+    def prepare(self, field: AbstractField) -> Any:
+        """What can be computed once for a settling; passed to every step."""
+        return None
+
+    @abstractmethod
+    def step(
+        self, prepared: Any, field: AbstractField, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]
+    ) -> Float[Array, "batch free"]:
+        """The next state; `drive` is the field's drive at `state`."""
+
+
+class Euler(AbstractMethod):
+    r"""$s\leftarrow\mathrm{clip}(s+h\,F(s))$ with a fixed $h$ (time). Exactly what DEEP 2020 runs.
+
+    `h` in doubt? Use `Preconditioned`, which takes its step from the network.
+    """
+
+    h: float = 0.05
+
+    def __check_init__(self):
+        if isinstance(self.h, float) and not self.h > 0:
+            raise ValueError(f"Euler(h={self.h}) must be above 0")
+
+    def step(self, prepared, field, state, drive):
+        return field.clip(state + self.h * field.flow(state, drive))
+
+
+class Preconditioned(AbstractMethod):
+    r"""$s_j\leftarrow\mathrm{clip}(s_j+h\,F_j(s)/D_j)$ with $D$ the stiffness ($\Lambda$, plus a nudge's own).
+
+    Every unit moves on its own time scale. The step comes from the network: with
+    $m=\min(\max_j\sum_id_2|w_{ij}|/D_j,\ \max_i\sum_jd_2|w_{ij}|/D_i)$, a bound on the spectral radius of the
+    coupling, $h=2/(1+\max(1,m))$. It is 1 whenever rows or columns certify contraction, and then every step
+    contracts by $m$ in the matching norm.
+    """
+
+    def prepare(self, field):
+        network = field.network
+        stiffness = field.stiffness()
+        gain = network.neuron.activation.gain
+        gain = gain if np.isfinite(gain) else 1.0
+        into = gain * network.synapses.incoming(network.weight, jnp.abs)
+        outof = gain * network.synapses.outgoing(network.weight, jnp.abs)
+        # A unit without positive total leak has no time scale of its own; its synapses give one.
+        floor = 1e-3 * (jnp.abs(stiffness) + into + outof) + jnp.finfo(stiffness.dtype).tiny
+        stiffness = jnp.where(stiffness > floor, stiffness, floor * 1e3)
+        coupling = jnp.minimum((into / stiffness).max(), (outof / stiffness).max())
+        return 2 / ((1 + jnp.maximum(1, coupling)) * stiffness)
+
+    def step(self, prepared, field, state, drive):
+        return field.clip(state + prepared * field.flow(state, drive))
+
+
+class _Carry(eqx.Module):
+    count: Array
+    state: Array
+    drive: Array
+    residual: Array
+    steps: Array
+    result: Array
+    running: Array
+    mark: Array  # an earlier state, renewed at powers of two, to recognise cycles (Brent)
+    observed: Any
+
+
+Observer = Callable[[Any, Array, Array, Array], Any]
+
+
+def settle(
+    network: Network | AbstractField,
+    x: Float[Array, "batch input"] | None = None,
+    *,
+    method: AbstractMethod | None = None,
+    stop: AbstractStop | None = None,
+    state: Float[Array, "batch free"] | None = None,
+) -> Settled:
+    """Bring a network with clamped inputs `x` (or a field, such as `Nudged`) to equilibrium.
+
+    **Arguments:**
+
+    - `method`: by default `Preconditioned()`.
+    - `stop`: by default `Tolerance()`; `Steps(n)` takes a fixed number of steps.
+    - `state`: where to start; by default at rest. Start a nudged phase from the free one.
+
+    **Returns:**
+
+    A [`Settled`][direp.Settled]. A sample that does not settle is never an exception and never silent: see its
+    `result`.
+    """
+    if isinstance(network, Network):
+        if x is None:
+            raise ValueError("settle(x=...) is missing: give the clamped inputs, one row for every sample")
+        x = jnp.asarray(x, network.dtype)
+        field = network.field(x)
+        batch = x.shape[0]
+        start = network.rest(batch) if state is None else jnp.asarray(state, network.dtype)
+        if start.shape != (batch, network.graph.free):
+            raise ValueError(f"settle(state=...) has shape {start.shape}; needed is ({batch}, {network.graph.free})")
+    elif state is None:
+        raise ValueError("settle(state=...) is missing: a field starts from a given state, e.g. the free phase's")
+    else:
+        field, start = network, state
+    settled, _ = run(field, start, method or Preconditioned(), stop or Tolerance(), observer=None, observed=None)
+    return settled
+
+
+def run(
+    field: AbstractField,
+    start: Float[Array, "batch free"],
+    method: AbstractMethod,
+    stop: AbstractStop,
+    *,
+    observer: Observer | None,
+    observed: Any,
+) -> tuple[Settled, Any]:
+    """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory."""
+    prepared = method.prepare(field)
+    # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
+    # within max_steps: the loss of amplitude in a period is too small.
+    same = 0.1 / stop.max_steps
+
+    def measure(state: Array, drive: Array) -> tuple[Array, Array]:
+        flow, lost = field.flow(state, drive), field.total_leak * state
+        residual = jnp.abs(jnp.where(field.held(state, flow), 0, flow)).max(-1)
+        scale = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)).max(-1)
+        finite = jnp.isfinite(residual) & jnp.isfinite(state).all(-1)
+        return jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
+
+    def body(carry: _Carry) -> _Carry:
+        proposed = method.step(prepared, field, carry.state, carry.drive)
+        drive = field.drive(proposed)
+        residual, met = measure(proposed, drive)
+        # A state that overflows in the very next products has diverged already.
+        broken = carry.running & ~jnp.isfinite(residual)
+        moved = carry.running & ~broken
+        state = jnp.where(moved[:, None], proposed, carry.state)
+        drive = jnp.where(moved[:, None], drive, carry.drive)
+        residual = jnp.where(moved, residual, carry.residual)
+        count = carry.count + 1
+
+        length = jnp.abs(state - carry.state).max(-1)
+        back = jnp.abs(state - carry.mark).max(-1) <= same * length
+        cycling = moved & ~met & back & (length > 0) & (carry.count > 2)
+        renew = (count & (count - 1)) == 0
+        mark = jnp.where(renew, state, carry.mark)
+
+        running = moved & ~stop.ends(met | cycling)
+        result = jnp.where(moved, jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)), carry.result)
+        result = jnp.where(broken, NON_FINITE, result)
+        observed = carry.observed
+        if observer is not None:
+            observed = observer(observed, carry.state, state, moved)
+        return _Carry(
+            count, state, drive, residual, carry.steps + moved.astype(jnp.int32), result.astype(jnp.int32), running, mark, observed
+        )
+
+    def unfinished(carry: _Carry) -> Array:
+        return (carry.count < stop.max_steps) & carry.running.any()
+
+    drive = field.drive(start)
+    residual, met = measure(start, drive)
+    finite = jnp.isfinite(residual)
+    first = _Carry(
+        jnp.array(0, jnp.int32),
+        start,
+        drive,
+        residual,
+        jnp.zeros(start.shape[0], jnp.int32),
+        jnp.where(finite, jnp.where(met, CONVERGED, MAX_STEPS), NON_FINITE).astype(jnp.int32),
+        finite & ~stop.ends(met),
+        start,
+        observed,
+    )
+    last = jax.lax.while_loop(unfinished, body, first)
+    settled = Settled(last.state, field.rate(last.state), last.drive, last.residual, last.steps, last.result)
+    return settled, last.observed

@@ -1,0 +1,121 @@
+"""Tables of numbers: scikit-learn's bundled data sets and a user's own arrays, split and scaled."""
+
+import difflib
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from .task import Samples, Task
+
+__all__ = ["BUNDLED", "bundled", "from_arrays"]
+
+BUNDLED = {
+    "digits": load_digits,
+    "iris": load_iris,
+    "wine": load_wine,
+    "breast-cancer": load_breast_cancer,
+}
+
+
+def bundled(name: str, *, scale: str = "standard", split: int = 0) -> Task:
+    """A data set that comes with scikit-learn: `digits`, `iris`, `wine` or `breast-cancer`. See `from_arrays`."""
+    if name not in BUNDLED:
+        near = difflib.get_close_matches(name, BUNDLED, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"bundled({name!r}) is unknown: {hint}there are {', '.join(BUNDLED)}")
+    data = BUNDLED[name]()
+    names = tuple(str(label) for label in data.target_names)
+    return from_arrays(data.data, data.target, name=name, scale=scale, split=split, classes=names)
+
+
+def from_arrays(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    name: str = "data",
+    kind: str = "classification",
+    scale: str = "standard",
+    split: int = 0,
+    validation: float = 0.15,
+    test: float = 0.15,
+    classes: tuple[str, ...] | None = None,
+) -> Task:
+    """A task from arrays: `x` (samples x inputs) and one label or number a sample (or a table of numbers).
+
+    **Arguments:**
+
+    - `kind`: `"classification"` (labels of any type, one output unit a class) or `"regression"`.
+    - `scale`: `"standard"` (zero mean, unit variance), `"range"` (to [0, 1]) or `"none"`. Fitted on the training part.
+    - `split`: the seed of the split into training, validation and test, stratified by label. It is not the seed of
+      a run: all runs of a task share their test samples.
+    - `validation`, `test`: their shares of all samples.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim == 1:
+        x = x[:, None]
+    if x.ndim != 2:
+        raise ValueError(f"from_arrays(x=...) has shape {x.shape}; needed is (samples, inputs): flatten images first")
+    if len(y) != len(x):
+        raise ValueError(f"from_arrays: {len(x)} rows of x but {len(y)} targets; give one for each row")
+    try:
+        x = x.astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"from_arrays(x=...) is not all numbers ({error}); encode categories first") from None
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise ValueError(f"from_arrays(validation={validation}, test={test}) must be above 0 and leave some to train on")
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(f"from_arrays: x[{row}, {column}] is {x[row, column]}; remove or fill in such entries")
+
+    if kind == "classification":
+        labels, codes, counts = _encode(y)
+        targets, stratify = np.eye(len(labels))[codes], codes
+        if counts.min() < 3:
+            raise ValueError(
+                f"from_arrays: class {labels[counts.argmin()]!r} has {counts.min()} samples; every class needs 3 or more, "
+                "one for each of training, validation and test (are these numbers to predict? kind='regression')"
+            )
+        classes = tuple(str(label) for label in labels) if classes is None else classes
+    elif kind == "regression":
+        targets, stratify, classes = y.reshape(len(y), -1).astype(float), None, ()
+    else:
+        raise ValueError(f"from_arrays(kind={kind!r}) must be 'classification' or 'regression'")
+
+    index = np.arange(len(x))
+    try:
+        rest, testing = train_test_split(index, test_size=test, random_state=split, stratify=stratify)
+        share = validation / (1 - test)
+        again = None if stratify is None else stratify[rest]
+        training, validating = train_test_split(rest, test_size=share, random_state=split, stratify=again)
+    except ValueError as error:
+        raise ValueError(f"from_arrays: {len(x)} samples cannot be split like this: {error}") from None
+    scaler = _scaler(scale)
+    if scaler is not None:
+        scaler.fit(x[training])
+        x = scaler.transform(x)
+    parts = (Samples(x[part], targets[part]) for part in (training, validating, testing))
+    return Task(name, *parts, kind=kind, classes=classes)
+
+
+def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if y.ndim != 1:
+        raise ValueError(f"from_arrays(y=...) has shape {y.shape}; needed is one label for each sample")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError("from_arrays(y=...) holds NaN or infinite labels; remove those samples")
+    if y.dtype.kind == "f" and (y != np.round(y)).any():
+        raise ValueError("from_arrays(y=...) holds fractions, which are no labels; for numbers use kind='regression'")
+    labels, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if len(labels) < 2:
+        raise ValueError(f"from_arrays(y=...) holds one class only ({labels[0]!r}); classification needs 2 or more")
+    return labels, codes, counts
+
+
+def _scaler(scale: str):
+    scalers = {"standard": StandardScaler, "range": MinMaxScaler}
+    if scale == "none":
+        return None
+    if scale not in scalers:
+        raise ValueError(f"from_arrays(scale={scale!r}) must be 'standard', 'range' or 'none'")
+    return scalers[scale]()

@@ -1,0 +1,73 @@
+"""Named constructors that the laws range over, and small tools for tests."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import direp
+from direp.activation import hard_sigmoid, sigmoid, softplus, tanh
+
+OUTFLOWS = ("none", "signed", "absolute")
+NEURONS = {
+    "projected": lambda outflow: direp.Projected(outflow=outflow),
+    "hopfield-sigmoid": lambda outflow: direp.Hopfield(sigmoid, outflow=outflow),
+    "hopfield-hard": lambda outflow: direp.Hopfield(hard_sigmoid, outflow=outflow),
+    "rate-tanh": lambda outflow: direp.Rate(tanh, outflow=outflow),
+    "rate-softplus": lambda outflow: direp.Rate(softplus, outflow=outflow),
+}
+GRAPHS = {
+    "complete": lambda: direp.Graph.complete(2, 4, 2),
+    "layered": lambda: direp.Graph.layered([2, 3, 3, 2], skip=True, lateral=True),
+    "random": lambda: direp.Graph.random(2, 5, 2, density=0.7, seed=3),
+}
+TIGHT = direp.Tolerance(1e-13, 1e-14, max_steps=20_000)
+
+
+def network(neuron, outflow, graph="complete", *, seed=0, scale=0.3, symmetric=False, leak=None, layout=None):
+    """A random network with enough leak to settle; leaks differ from unit to unit."""
+    graph = GRAPHS[graph]() if isinstance(graph, str) else graph
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(0, scale, (graph.units, graph.free))
+    if symmetric:
+        square = matrix[graph.inputs :]
+        matrix[graph.inputs :] = (square + square.T) / 2
+    matrix = np.where(graph.adjacency(), matrix, 0)
+    leak = 1.5 + rng.random(graph.free) if leak is None else leak
+    made = direp.Network(
+        graph, NEURONS[neuron](outflow), matrix, leak=leak, bias=rng.normal(0.4, 0.2, graph.free), layout=layout
+    )
+    return direp.LeakController(0.3).start(made)
+
+
+def data(graph, batch=3, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.random((batch, graph.inputs)), rng.random((batch, graph.outputs))
+
+
+@eqx.filter_jit
+def estimate(*arguments, **settings):
+    return direp.estimate(*arguments, **settings)
+
+
+@eqx.filter_jit
+def settle(*arguments, **settings):
+    return direp.settle(*arguments, **settings)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def relative(a, b):
+    """Largest difference over the largest entry of b."""
+    a, b = flat(a), flat(b)
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+def mean_cost(network, x, y, cost=None, **settings):
+    """The mean cost at equilibrium: what the rules claim to descend."""
+    settled = settle(network, jnp.asarray(x), stop=TIGHT, **settings)
+    assert settled.converged.all()
+    cost = direp.SquaredError() if cost is None else cost
+    return float(cost.value(network.outputs(settled.state), jnp.asarray(y)).mean())

@@ -1,0 +1,23 @@
+"""A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors (pyproject.toml)."""
+
+from jaxtyping import install_import_hook
+
+with install_import_hook("direp", "beartype.beartype"):
+    import direp  # noqa: F401
+    import direp.train  # noqa: F401
+
+import jax
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+settings.register_profile("direp", deadline=None, max_examples=25, print_blob=True)
+settings.load_profile("direp")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_compiled_code():
+    """Compiled programs of a finished file are of no use to the next one."""
+    yield
+    jax.clear_caches()

@@ -1,0 +1,86 @@
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import direp
+
+Graph = direp.Graph
+
+
+def test_complete_has_every_synapse_but_loops_and_into_inputs():
+    graph = Graph.complete(2, 5, 1)
+    assert graph.synapses == 2 * 6 + 6 * 5
+    adjacency = graph.adjacency()
+    assert adjacency[:2].all()
+    assert (adjacency[2:] == ~np.eye(6, dtype=bool)).all()
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=2, max_size=5), st.booleans(), st.booleans(), st.booleans()
+)
+def test_layered_against_a_plain_loop(sizes, feedback, skip, lateral):
+    graph = Graph.layered(sizes, feedback=feedback, skip=skip, lateral=lateral)
+    layer = np.repeat(np.arange(len(sizes)), sizes)
+    for i in range(graph.units):
+        for j in range(graph.inputs, graph.units):
+            p, q = layer[i], layer[j]
+            wanted = (
+                (p == q and lateral and i != j)
+                or (p < q and (skip or q == p + 1))
+                or (p > q and feedback and (skip or p == q + 1))
+            )
+            assert graph.adjacency()[i, j - graph.inputs] == wanted
+
+
+def test_random_density_and_reproducibility():
+    graph = Graph.random(3, 100, 4, density=0.2, seed=1)
+    assert abs(graph.synapses / (107 * 104) - 0.2) < 0.02
+    assert graph == Graph.random(3, 100, 4, density=0.2, seed=1)
+    assert graph != Graph.random(3, 100, 4, density=0.2, seed=2)
+
+
+def test_same_graph_from_every_source():
+    edges = [("a", "h"), ("h", "g"), ("g", "h"), ("h", "out"), ("out", "g")]
+    one = Graph.from_edges(edges, inputs=["a"], outputs=["out"])
+    two = Graph.from_networkx(nx.DiGraph(edges), inputs=["a"], outputs=["out"])
+    order = ["a", "h", "g", "out"]
+    matrix = nx.to_numpy_array(nx.DiGraph(edges), nodelist=order)
+    three = Graph.from_adjacency(matrix, inputs=[0], outputs=[3])
+    assert one == two
+    assert (one.adjacency() == three.adjacency()).all()
+    assert nx.utils.graphs_equal(nx.DiGraph(one.to_networkx().edges), nx.DiGraph(edges))
+    assert {one, two} == {one}
+
+
+def test_adjacency_rows_need_not_be_in_order():
+    matrix = np.zeros((3, 3))
+    matrix[2, 0] = matrix[0, 1] = 1  # 2 -> 0 -> 1
+    graph = Graph.from_adjacency(matrix, inputs=[2], outputs=[1])
+    assert graph.names == ("2", "0", "1")
+    assert graph.source.tolist() == [0, 1]
+    assert graph.target.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Graph.from_edges([("a", "h"), ("b", "o")], inputs=["a"], outputs=["o"]), "no input reaches output o"),
+        (lambda: Graph.from_edges([("a", "o"), ("o", "o")], inputs=["a"], outputs=["o"]), "from a unit to itself"),
+        (lambda: Graph.from_edges([("a", "o"), ("o", "a")], inputs=["a"], outputs=["o"]), "inputs are clamped"),
+        (lambda: Graph.from_edges([("a", "o"), ("a", "o")], inputs=["a"], outputs=["o"]), "twice"),
+        (lambda: Graph.from_edges([("a", "o")], inputs=["a"], outputs=["a"]), "both input and output"),
+        (lambda: Graph.layered([2, 0, 1]), "1 unit or more"),
+        (lambda: Graph.layered([2]), "input and an output layer"),
+        (lambda: Graph.complete(0, 2, 1), "inputs=0"),
+        (lambda: Graph.complete(1, -1, 1), "hidden=-1"),
+        (lambda: Graph.random(1, 2, 1, density=0.0), "density=0.0"),
+        (lambda: Graph.from_adjacency(np.ones((2, 3)), inputs=[0], outputs=[1]), "square"),
+        (lambda: Graph.from_adjacency(np.ones((2, 2)), inputs=[0], outputs=[7]), "row numbers"),
+        (lambda: Graph.from_networkx(nx.path_graph(3), inputs=[0], outputs=[9]), "no unit 9"),
+    ],
+)
+def test_refusals_name_what_is_wrong(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
