@@ -34,7 +34,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "method": ("preconditioned", "euler"),
     "keep": ("best", "last"),
-    "scale": ("standard", "range", "none"),
+    "scale": ("standard", "global", "range", "none"),
     "precision": ("float32", "float64"),
 }
 
@@ -92,19 +92,21 @@ class Settings:
     outflow: str = "signed"
     """none, signed or absolute: what a neuron loses by sending."""
     leak: float = 1.0
-    """Leak of every unit at the start (1/time)."""
+    """Leak of every unit (1/time); with the leak controller, the least that it keeps."""
     init: str = "normal"
     """normal (one spread for all) or fan-in."""
-    weight_scale: float = 0.5
-    """Spread of the initial weights; for fan-in, times 1/sqrt(number of sources)."""
+    weight_scale: float = 0.25
+    """Spread of the initial weights between free units; for fan-in, times 1/sqrt(number of sources)."""
     input_scale: float = 1.0
-    """Factor on the spread of weights from inputs (normal only)."""
+    """Spread of the initial weights from inputs (normal only)."""
     feedback_scale: float = 0.2
     """As weight_scale, for feedback (fan-in only)."""
-    hidden_bias: float = 0.0
-    """Initial bias of hidden units."""
+    bias: float = 0.5
+    """Initial drive of a unit at the mean input (fan-in: of hidden units)."""
     bias_scale: float = 0.0
     """Spread of the initial biases (normal only)."""
+    centred: bool = True
+    """Set the initial biases for the mean input instead of zero inputs (normal only)."""
     rule: str = "local"
     """local, trajectory (DEEP 2020) or adjoint (exact, not local)."""
     beta: float = 1.0
@@ -118,8 +120,12 @@ class Settings:
     optimiser: str = "adam"
     """adam or sgd."""
     learning_rate: float = 0.02
+    momentum: float = 0.9
+    """Decay of the running mean of gradients (Adam's b1)."""
     schedule: str = "constant"
     """constant or cosine (to zero)."""
+    decay: float = 0.0
+    """Weight decay an update, times the learning rate (biases and leaks are spared)."""
     epochs: int = 1000
     batch_size: int | None = None
     """Samples an update; by default all."""
@@ -150,7 +156,7 @@ class Settings:
     keep: str = "best"
     """best (by validation) or last epoch."""
     scale: str = "standard"
-    """Scaling of inputs, fitted on the training part: standard, range or none."""
+    """Scaling of inputs, fitted on the training part: standard, global (one variance), range or none."""
     split: int = 0
     """Seed of the split into training, validation and test."""
     precision: str = "float32"
@@ -161,9 +167,10 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise WrongUse(nearest(_flag(name), getattr(self, name), allowed))
         for name, least, strict in (
-            ("beta", None, False), ("weight_scale", 0, False), ("input_scale", 0, False), ("feedback_scale", 0, False),
+            ("beta", None, False), ("momentum", 0, False), ("weight_scale", 0, False), ("input_scale", 0, False), ("feedback_scale", 0, False),
             ("leak", 0, False), ("learning_rate", 0, True), ("epochs", 1, False), ("batch_size", 1, False),
             ("margin", 0, True), ("fixed_steps", 1, False), ("max_steps", 1, False), ("tolerance", 0, True),
+            ("decay", 0, False),
             ("sharpness", 0, True), ("euler_step", 0, True), ("shrink", 0, False), ("density", 0, True),
         ):  # fmt: skip
             value = getattr(self, name)
@@ -175,6 +182,8 @@ class Settings:
                 raise WrongUse(f"{_flag(name)} {value} is out of range: give a number {'above' if strict else 'of at least'} {least}")
         if self.beta == 0:
             raise WrongUse("--beta 0 is no nudge: give a number other than 0, such as 1")
+        if self.momentum >= 1:
+            raise WrongUse(f"--momentum {self.momentum} is out of range: give a number of at least 0 and below 1")
         if self.density > 1:
             raise WrongUse(f"--density {self.density} is out of range: it is a share, above 0 and at most 1")
         if self.margin is not None and self.leak <= 0:
@@ -245,9 +254,10 @@ class Settings:
             "hopfield": lambda: direp.Hopfield(activation, outflow=self.outflow),
             "rate": lambda: direp.Rate(activation, outflow=self.outflow),
         }[self.neuron]()
+        mean = float(task.train.x.mean()) if self.centred else 0.0
         weights = {
-            "normal": lambda: direp.Normal(self.weight_scale, self.input_scale, self.hidden_bias, self.bias_scale),
-            "fan-in": lambda: direp.FanIn(self.weight_scale, self.feedback_scale, self.hidden_bias),
+            "normal": lambda: direp.Normal(self.weight_scale, self.input_scale, self.bias, self.bias_scale, mean),
+            "fan-in": lambda: direp.FanIn(self.weight_scale, self.feedback_scale, self.bias),
         }[self.init]()
         seeds = parse_seeds(self.seeds)
         dtype = jnp.dtype(self.precision)
@@ -263,7 +273,12 @@ class Settings:
         size = min(self.batch_size or len(task.train.x), len(task.train.x))
         updates = self.epochs * -(-len(task.train.x) // size)
         rate = optax.cosine_decay_schedule(self.learning_rate, updates) if self.schedule == "cosine" else self.learning_rate
-        chain = [{"adam": optax.adam, "sgd": optax.sgd}[self.optimiser](rate)]
+        direction = {
+            "adam": lambda: optax.scale_by_adam(b1=self.momentum),
+            "sgd": lambda: optax.trace(self.momentum) if self.momentum else optax.identity(),
+        }[self.optimiser]()
+        decay = optax.add_decayed_weights(self.decay, mask=direp.Parameters(True, False, False))
+        chain = [direction, decay, optax.scale_by_learning_rate(rate)]
         if self.sign_only:
             chain.insert(0, optax.scale_by_sign())
         if self.shrink:
@@ -275,7 +290,9 @@ class Settings:
             "rule": rule,
             "optimiser": optax.chain(*chain),
             "cost": direp.SquaredError() if self.cost == "squared" else direp.CrossEntropy(self.sharpness),
-            "control": None if self.margin is None else direp.LeakController(self.margin, self.through_leak),
+            "control": None
+            if self.margin is None
+            else direp.LeakController(self.margin, self.leak, follow=not self.learn_leak, through_leak=self.through_leak),
             "learn_leak": self.learn_leak,
             "method": direp.Preconditioned() if self.method == "preconditioned" else direp.Euler(self.euler_step),
             "stop": direp.Steps(self.fixed_steps)

@@ -18,27 +18,29 @@ class AbstractInitialiser(eqx.Module):
 
 
 class Normal(AbstractInitialiser):
-    r"""$w_{ij}\sim N(0,\mathrm{std}^2)$ for all synapses, with a factor for those that start at an input.
+    r"""$w_{ij}\sim N(0,\mathrm{std}^2)$ between free units, $N(0,\mathrm{input\_std}^2)$ from inputs, and
+    $b_j\sim N(\mathrm{bias}-m\sum_{i\in\text{inputs}}w_{ij},\mathrm{bias\_std}^2)$ with $m$ the `input_mean`.
 
-    The bias unit's synapses are drawn alike (`bias_std`) around `hidden_bias` for hidden units and zero for outputs.
+    At inputs of mean $m$ every unit then begins with a drive around `bias`, whatever its weights.
     """
 
-    std: float = 0.5
-    input_scale: float = 1.0
-    hidden_bias: float = 0.0
+    std: float = 0.25
+    input_std: float = 1.0
+    bias: float = 0.5
     bias_std: float = 0.0
+    input_mean: float = 0.0
 
     def draw(self, synapses, rng):
         graph = synapses.graph
 
         def make(source, target):
             shape = np.broadcast_shapes(source.shape, target.shape)
-            scale = np.where(source < graph.inputs, self.input_scale, 1.0)
-            return scale * rng.normal(0, self.std, shape)
+            return np.where(source < graph.inputs, self.input_std, self.std) * rng.normal(0, 1, shape)
 
         weight = synapses.build(make)
-        centre = np.where(np.arange(graph.free) < graph.hidden, self.hidden_bias, 0.0)
-        return weight, centre + rng.normal(0, 1, graph.free) * self.bias_std
+        one = np.full((1, graph.inputs), self.input_mean)
+        centre = self.bias - np.asarray(synapses.input_drive(weight, one))[0]
+        return weight, centre + self.bias_std * rng.normal(0, 1, graph.free)
 
 
 class FanIn(AbstractInitialiser):

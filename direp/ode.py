@@ -5,7 +5,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Num
 
 from .network import AbstractField, Network
 from .settling import AbstractMethod
@@ -62,10 +63,10 @@ class ODE(AbstractMethod):
 
 def trajectory(
     network: Network,
-    x: Float[Array, "batch input"],
-    times: Float[Array, " time"],
+    x: Num[ArrayLike, "batch input"],
+    times: Num[ArrayLike, " time"],
     *,
-    state: Float[Array, "batch free"] | None = None,
+    state: Num[ArrayLike, "batch free"] | None = None,
     rtol: float = 1e-7,
     atol: float = 1e-9,
 ) -> Float[Array, "time batch free"]:
@@ -77,7 +78,8 @@ def trajectory(
     times = jnp.asarray(times, network.dtype)
     if times.ndim != 1 or (np.diff(np.asarray(times)) < 0).any() or float(times[0]) < 0:
         raise ValueError("trajectory(times=...) must be increasing and start at 0 or later")
-    field = network.field(jnp.asarray(x, network.dtype))
+    x = jnp.asarray(x, network.dtype)
+    field = network.field(x)
     _check_smooth(field, "trajectory")
     start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
     solution = eqx.filter_jit(_integrate)(field, start, times[-1], diffrax.SaveAt(ts=times), rtol, atol)

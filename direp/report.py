@@ -43,7 +43,7 @@ class Progress:
         figures = [f"loss {now[part + 'loss']:.4f}"]
         if self.task.kind == "classification":
             figures.append(f"right {now[part + 'accuracy']:.1%}")
-        figures.append(f"steps {now['steps_median']:.0f}/{now['steps_max']:.0f}")
+        figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
         figures.append(f"unsettled {now['unsettled']:.1%}")
         figures.append(f"margin {now['lowest_margin']:+.2g}")
         if now["failed"]:
@@ -69,8 +69,8 @@ def summary_of(run: Run, settings: Settings, folder: Path, seconds: float) -> di
         **{name: {"loss": np.mean(part.loss), "accuracy": np.mean(part.accuracy)} for name, part in parts.items()},
         "settle": {
             "unconverged": int(np.sum(run.test.unconverged)),
-            "steps_median": np.median(run.test.steps_median),
-            "steps_max": int(np.max(run.test.steps_max)),
+            "steps_median": np.median(run.test.steps),
+            "steps_max": int(np.max(run.test.steps)),
             "training_unsettled": run.history["unsettled"].mean() if run.history else None,
         },
         "certificate": {
@@ -97,7 +97,7 @@ def _seed(run: Run, parts: dict[str, Evaluation], certificates: list[Certificate
         "best_epoch": int(run.best_epoch[k]),
         **{name: {"loss": part.loss[k], "accuracy": part.accuracy[k]} for name, part in parts.items()},
         "unconverged": int(run.test.unconverged[k]),
-        "steps_max": int(run.test.steps_max[k]),
+        "steps_max": int(run.test.steps[k].max()),
         "certificate": _short(certificates[k]),
     }
 

@@ -8,7 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from .network import AbstractField, Network
 
@@ -189,11 +190,11 @@ Observer = Callable[[Any, Array, Array, Array], Any]
 
 def settle(
     network: Network | AbstractField,
-    x: Float[Array, "batch input"] | None = None,
+    x: Num[ArrayLike, "batch input"] | None = None,
     *,
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
-    state: Float[Array, "batch free"] | None = None,
+    state: Num[ArrayLike, "batch free"] | None = None,
 ) -> Settled:
     """Bring a network with clamped inputs `x` (or a field, such as `Nudged`) to equilibrium.
 

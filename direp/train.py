@@ -41,15 +41,14 @@ class Evaluation(NamedTuple):
     loss: Array
     accuracy: Array
     unconverged: Array
-    steps_median: Array
-    steps_max: Array
+    steps: Array  # of every sample
 
 
 class Metrics(NamedTuple):
     """One epoch of one seed, for people: training figures are those of the samples as they passed by.
 
     `unsettled` is the share of phases that did not settle, `left_out` the share of samples kept out of the updates,
-    `margin` the contraction margin after the epoch (certified if positive) and `lowest_margin` its least value after
+    `steps_mean` that of the free phases, `steps_max` that of all. `margin` is the contraction margin after the epoch (certified if positive) and `lowest_margin` its least value after
     any update of the epoch.
     """
 
@@ -60,7 +59,7 @@ class Metrics(NamedTuple):
     unsettled: Array
     left_out: Array
     validation_unsettled: Array
-    steps_median: Array
+    steps_mean: Array
     steps_max: Array
     margin: Array
     lowest_margin: Array
@@ -87,7 +86,6 @@ class Trainer(eqx.Module):
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     method: AbstractMethod
     stop: AbstractStop
-    batch_size: int = eqx.field(static=True)
     start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
     warm: bool = eqx.field(static=True, default=True)
     one_unit: bool = eqx.field(static=True, default=False)
@@ -95,10 +93,9 @@ class Trainer(eqx.Module):
     keep_last: bool = eqx.field(static=True, default=False)
 
     def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
-        key, draw = jax.random.split(key)
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
-            parameters, self.optimiser.init(parameters), key, self._start(draw, samples), parameters, score,
+            parameters, self.optimiser.init(parameters), key, self._start(jax.random.fold_in(key, 0), samples), parameters, score,
             jnp.array(0, jnp.int32), jnp.array(False),
         )  # fmt: skip
 
@@ -140,27 +137,28 @@ class Trainer(eqx.Module):
             unsettled=jnp.asarray(unsettled),
             phases=valid.sum() * len(phases),
             used=said.used.sum(),
-            steps=jnp.where(valid, said.free.steps, -1),
+            steps=jnp.where(valid, said.free.steps, 0).sum(),
             steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
             margin=margin,
         )
         return state, said.free.state, metrics
 
     def epoch(
-        self, state: TrainState, train: Samples, validation: Samples, number: Int[Array, ""]
+        self,
+        state: TrainState,
+        train: Samples,
+        validation: Samples,
+        order: Int[Array, "updates batch"],
+        valid: Bool[Array, "updates batch"],
+        number: Int[Array, ""],
     ) -> tuple[TrainState, Metrics]:
-        """All batches once, in a new order, then validation. A seed whose parameters stop being finite goes back to
+        """All batches once, in the given order, then validation. A seed whose parameters stop being finite goes back to
         where it was before the epoch and stays there."""
         before = state
         samples = train.x.shape[0]
-        key, shuffle, draw = jax.random.split(state.key, 3)
-        state = eqx.tree_at(lambda s: s.key, state, key)
+        key = jax.random.fold_in(state.key, number)
         if not self.warm:
-            state = eqx.tree_at(lambda s: s.states, state, self._start(draw, samples))
-        order, valid = _batches(samples, self.batch_size)
-        order = jnp.asarray(order)
-        if self.batch_size < samples:
-            order = jax.random.permutation(shuffle, samples)[order]
+            state = eqx.tree_at(lambda s: s.states, state, self._start(key, samples))
 
         def one(state: TrainState, batch):
             index, valid = batch
@@ -170,8 +168,8 @@ class Trainer(eqx.Module):
             kept = jnp.where((valid & jnp.isfinite(free).all(-1))[:, None], free, state.states[index])
             return eqx.tree_at(lambda s: s.states, state, state.states.at[index].set(kept)), metrics
 
-        state, steps = jax.lax.scan(one, state, (order, jnp.asarray(valid)))
-        after = self.evaluate(state.parameters, validation, key)
+        state, steps = jax.lax.scan(one, state, (order, valid))
+        after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))
         score = jnp.stack([after.accuracy if self.classify else jnp.zeros_like(after.loss), -after.loss])
         score = jnp.where(jnp.isnan(score), -jnp.inf, score)
         better = (score[0] > state.best_score[0]) | (
@@ -187,7 +185,6 @@ class Trainer(eqx.Module):
         stopped = eqx.tree_at(lambda s: s.failed, before, jnp.array(True))
         state = _where(fine, state, stopped)
         counted = jnp.array(samples, train.x.dtype)
-        taken = jnp.where(steps.steps >= 0, steps.steps.astype(train.x.dtype), jnp.nan)
         metrics = Metrics(
             loss=steps.loss.sum() / counted,
             accuracy=steps.correct.sum().astype(counted.dtype) / counted if self.classify else jnp.nan * counted,
@@ -196,46 +193,44 @@ class Trainer(eqx.Module):
             unsettled=steps.unsettled.sum().astype(counted.dtype) / steps.phases.sum().astype(counted.dtype),
             left_out=1 - steps.used.sum().astype(counted.dtype) / counted,
             validation_unsettled=after.unconverged,
-            steps_median=jnp.nanmedian(taken),
-            steps_max=jnp.maximum(steps.steps_max.max(), after.steps_max),
+            steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
+            steps_max=jnp.maximum(steps.steps_max.max(), after.steps.max()),
             margin=steps.margin[-1],
             lowest_margin=steps.margin.min(),
             failed=state.failed,
         )
         return state, metrics
 
-    def evaluate(self, parameters: Parameters, samples: Samples, key: PRNGKeyArray | None = None) -> Evaluation:
+    def evaluate(self, parameters: Parameters, samples: Samples, key: PRNGKeyArray) -> Evaluation:
         """Settle every sample and compare its outputs with its targets. Unsettled samples are judged where they
         stand, and counted."""
         network = self.network.replace(parameters)
         count = samples.x.shape[0]
-        order, valid = _batches(count, min(count, 1024))
-        key = jax.random.key(0) if key is None else key
+        begin = self._start(key, count)
 
-        def one(batch):
-            index, valid, key = batch
-            begin = self._start(key, index.shape[0])
-            settled = settle(network, samples.x[index], method=self.method, stop=self.stop, state=begin)
-            outputs, y = network.outputs(settled.state), samples.y[index]
-            loss = jnp.where(valid, self.cost.value(outputs, y), 0).sum()
-            correct = (self._correct(outputs, y) & valid).sum()
-            unconverged = ((~settled.converged) & valid).sum()
-            return loss, correct, unconverged, jnp.where(valid, settled.steps, -1)
-
-        batches = (jnp.asarray(order), jnp.asarray(valid), jax.random.split(key, len(order)))
-        loss, correct, unconverged, steps = jax.lax.map(one, batches)
+        settled = settle(network, samples.x, method=self.method, stop=self.stop, state=begin)
+        outputs = network.outputs(settled.state)
         total = jnp.array(count, samples.x.dtype)
-        accuracy = correct.sum().astype(total.dtype) / total if self.classify else jnp.nan * total
-        taken = jnp.where(steps >= 0, steps.astype(total.dtype), jnp.nan)
-        return Evaluation(loss.sum() / total, accuracy, unconverged.sum(), jnp.nanmedian(taken), steps.max())
+        correct = self._correct(outputs, samples.y).sum()
+        return Evaluation(
+            loss=self.cost.value(outputs, samples.y).sum() / total,
+            accuracy=correct.astype(total.dtype) / total if self.classify else jnp.nan * total,
+            unconverged=(~settled.converged).sum(),
+            steps=settled.steps,
+        )
 
 
-def _batches(samples: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sample numbers batch by batch; the last batch is filled up with samples marked as not valid."""
-    count = -(-samples // size)
-    place = np.arange(count * size)
-    # Padding repeats the sample before it: a repeated write of a state then stays harmless.
-    return np.minimum(place, samples - 1).reshape(count, size), (place < samples).reshape(count, size)
+def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int) -> np.ndarray:
+    """The order of samples in every epoch of every seed: (seeds, epochs, updates, batch).
+
+    The last batch is filled up with the last sample, which a mask leaves out.
+    """
+    place = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
+    if size == samples:
+        return np.broadcast_to(place, (len(seeds), len(list(epochs)), 1, size))
+    epochs = list(epochs)
+    orders = [[np.random.default_rng((seed, k)).permutation(samples)[place] for k in epochs] for seed in seeds]
+    return np.array(orders, np.int32).reshape(len(seeds), len(epochs), -1, size)
 
 
 def _where(condition: Array, yes: Any, no: Any) -> Any:
@@ -248,17 +243,27 @@ def _where(condition: Array, yes: Any, no: Any) -> Any:
 
 
 @eqx.filter_jit
-def _epochs(trainer: Trainer, state: TrainState, train: Samples, validation: Samples, numbers: Array, last: Array):
-    """Several epochs of all seeds in one compiled call; numbers above `last` do nothing."""
+def _epochs(
+    trainer: Trainer,
+    state: TrainState,
+    train: Samples,
+    validation: Samples,
+    orders: Int[Array, "seed epoch updates batch"],
+    valid: Bool[Array, "updates batch"],
+    numbers: Int[Array, " epoch"],
+    last: Int[Array, ""],
+) -> tuple[TrainState, Metrics]:
+    """Several epochs of all seeds in one compiled call; epochs after the `last` one change nothing."""
 
-    def lane(state: TrainState):
-        def one(state, number):
-            after, metrics = trainer.epoch(state, train, validation, number)
+    def lane(state: TrainState, orders: Array):
+        def one(state: TrainState, epoch: tuple[Array, Array]):
+            order, number = epoch
+            after, metrics = trainer.epoch(state, train, validation, order, valid, number)
             return _where(number <= last, after, state), metrics
 
-        return jax.lax.scan(one, state, numbers)
+        return jax.lax.scan(one, state, (orders, numbers))
 
-    return jax.vmap(lane)(state)
+    return jax.vmap(lane)(state, orders)
 
 
 @eqx.filter_jit
@@ -350,15 +355,15 @@ def fit(
     chain = [trainable(template, leak=learn_leak), optimiser]
     if control is not None:
         chain = [control.through(template), *chain, control.hold(template)]
-    cost = SquaredError() if cost is None else cost
+    samples = len(task.train.x)
+    size = min(batch_size or samples, samples)
     trainer = Trainer(
         network=template,
         rule=_traced(rule, template.dtype),
-        cost=cost,
+        cost=cost or SquaredError(),
         optimiser=optax.chain(*chain),
         method=_traced(method or Preconditioned(), template.dtype),
         stop=stop or Tolerance(),
-        batch_size=min(batch_size or len(task.train.x), len(task.train.x)),
         start=start,
         warm=warm,
         one_unit=task.one_unit,
@@ -368,15 +373,18 @@ def fit(
     parts = [Samples(*(jnp.asarray(table, template.dtype) for table in part)) for part in (task.train, task.validation, task.test)]
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(n.parameters for n in networks))
-    state = jax.vmap(lambda parameters, key: trainer.init(parameters, key, len(task.train.x)))(parameters, keys)
+    state = jax.vmap(lambda parameters, key: trainer.init(parameters, key, samples))(parameters, keys)
 
+    valid = jnp.asarray((np.arange(-(-samples // size) * size) < samples).reshape(-1, size))
+    last = jnp.array(epochs, jnp.int32)
     # Small tasks run several epochs a call, so that the round trip to the host does not count.
-    together = max(1, min(10, epochs, 20_000 // (len(task.train.x) * len(seeds))))
+    together = max(1, min(10, epochs, 20_000 // (samples * len(seeds))))
     rows, status = [], "done"
     try:
         for first in range(1, epochs + 1, together):
-            numbers = jnp.arange(first, first + together, dtype=jnp.int32)
-            state, metrics = _epochs(trainer, state, parts[0], parts[1], numbers, jnp.array(epochs, jnp.int32))
+            numbers = range(first, first + together)
+            orders = jnp.asarray(_orders(seeds, numbers, samples, size), jnp.int32)
+            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, jnp.array(numbers, jnp.int32), last)
             metrics = jax.device_get(metrics)
             for k in range(min(together, epochs + 1 - first)):
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}

@@ -43,37 +43,47 @@ def trainable(network: Network, *, bias: bool = True, leak: bool = False) -> opt
 
 
 class LeakController(eqx.Module):
-    r"""Keeps a network certified: every neuron holds its own leak at the local leak criterion or above,
-    $\lambda_i\ge d_2\sum_k|w_{ik}|-\kappa\,\mathrm{out}_i(W)+c_0$.
+    r"""Keeps a network certified: every neuron holds its own leak at the local leak criterion,
+    $\lambda_i=\max(\mathrm{floor},\ d_2\sum_k|w_{ik}|-\kappa\,\mathrm{out}_i(W)+c_0)$.
 
-    Three parts. `start` raises the leaks of a network before training. `hold` raises them after every update, so the
-    network is certified to contract at rate $c_0$ at every step. `through` comes before the optimiser: while a leak is
-    held at the criterion it moves with the unit's own weights, and that part of the gradient,
+    Three parts. `start` sets the leaks of a network before training. `hold` sets them after every update, so the
+    network is certified to contract at rate $c_0$ or faster at every step. `through` comes before the optimiser: a leak
+    that is held at the criterion moves with the unit's own weights, and that part of the gradient,
     $\partial_{\lambda_i}C\,(d_2\,\mathrm{sgn}\,w_{ij}-\kappa_{ij})$, belongs to the synapse too. All three are local.
 
     **Arguments:**
 
     - `margin`: $c_0$ (1/time), the rate that stays certified.
-    - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does.
+    - `floor`: the least leak that a unit keeps.
+    - `follow`: leaks come down again when the weights allow it. `False` only raises them (and suits learned leaks).
+    - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does, and
+      mostly fails where leaks are held at the criterion.
     """
 
     margin: float = 0.1
+    floor: float = 0.0
+    follow: bool = eqx.field(static=True, default=True)
     through_leak: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         if isinstance(self.margin, float | int) and not self.margin > 0:
             raise ValueError(f"LeakController(margin={self.margin}) must be above 0: it is the rate that stays certified")
+        if isinstance(self.floor, float | int) and not self.floor >= 0:
+            raise ValueError(f"LeakController(floor={self.floor}) must be 0 or above: it is the least leak a unit keeps")
 
     def needed(self, network: Network) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
         return network.leak - contraction_margin(network) + self.margin
 
+    def _held(self, network: Network) -> Array:
+        least = self.floor if self.follow else network.leak
+        return jnp.maximum(jnp.maximum(self.needed(network), least), 0)
+
     def start(self, network: Network) -> Network:
         activation = network.neuron.activation
         if not np.isfinite(activation.gain):
             raise ValueError(f"LeakController: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)")
-        leak = jnp.maximum(network.leak, self.needed(network))
-        return network.replace(network.parameters._replace(leak=leak))
+        return network.replace(network.parameters._replace(leak=self._held(network)))
 
     def through(self, network: Network) -> optax.GradientTransformation:
         """Before the optimiser: the gradient through leaks that are held at the criterion."""
@@ -94,13 +104,12 @@ class LeakController(eqx.Module):
         return _stateless(update)
 
     def hold(self, network: Network) -> optax.GradientTransformation:
-        """After the optimiser, last of all: raise leaks to the criterion."""
+        """After the optimiser, last of all: set leaks to the criterion."""
 
         def update(updates, state, params=None):
             params = _given("LeakController.hold", params)
             wanted = network.replace(optax.apply_updates(params, updates))
-            leak = jnp.maximum(wanted.leak, self.needed(wanted))
-            return updates._replace(leak=leak - params.leak), state
+            return updates._replace(leak=self._held(wanted) - params.leak), state
 
         return _stateless(update)
 

@@ -51,6 +51,12 @@ def estimate(*arguments, **settings):
 
 
 @eqx.filter_jit
+def gradients(net, x, y, rules, **settings):
+    """What several rules say, compiled as one program."""
+    return [direp.estimate(net, x, y, rule, **settings).gradient for rule in rules]
+
+
+@eqx.filter_jit
 def settle(*arguments, **settings):
     return direp.settle(*arguments, **settings)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_disable_most_optimizations", True)  # tests compile much and run little
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("direp", deadline=None, max_examples=25, print_blob=True)
 settings.load_profile("direp")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import GRAPHS, NEURONS, OUTFLOWS, TIGHT, data, estimate, network, relative, settle
+from cases import GRAPHS, NEURONS, OUTFLOWS, TIGHT, data, gradients, network, relative, settle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,8 +54,8 @@ def test_layouts_agree_on_states_rules_and_certificates(neuron, outflow):
     x, y = data(LAYERED)
     one, two = settle(dense, x, stop=TIGHT), settle(layered, x, stop=TIGHT)
     assert relative(one.state, two.state) < 1e-10
-    for rule in (direp.Local(direp.Centred(0.1)), direp.Trajectory(0.5), direp.Adjoint()):
-        a, b = (estimate(net, x, y, rule, stop=TIGHT).gradient for net in (dense, layered))
+    rules = (direp.Local(direp.Centred(0.1)), direp.Trajectory(0.5), direp.Adjoint())
+    for a, b in zip(*(gradients(net, x, y, rules, stop=TIGHT) for net in (dense, layered)), strict=True):
         assert relative(dense.synapses.matrix(a.weight), layered.synapses.matrix(b.weight)) < 1e-10
         assert np.abs(np.asarray(a.bias) - np.asarray(b.bias)).max() < 1e-10
         assert np.abs(np.asarray(a.leak) - np.asarray(b.leak)).max() < 1e-10

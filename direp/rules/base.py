@@ -7,7 +7,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Num
 
 from ..network import AbstractField, Network, NetworkField, Parameters
 from ..nudge import AbstractCost, SquaredError
@@ -99,14 +100,14 @@ def _observe(rule: AbstractRule, network: Network, x: Array, observed: Any, *ste
 
 def estimate(
     network: Network,
-    x: Float[Array, "batch input"],
-    y: Float[Array, "batch output"],
+    x: Num[ArrayLike, "batch input"],
+    y: Num[ArrayLike, "batch output"],
     rule: AbstractRule,
     *,
     cost: AbstractCost | None = None,
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
-    state: Float[Array, "batch free"] | None = None,
+    state: Num[ArrayLike, "batch free"] | None = None,
     valid: Bool[Array, " batch"] | None = None,
 ) -> Estimate:
     """Run a rule's phases on a batch and return what the synapses say, as a gradient to descend.
@@ -124,7 +125,7 @@ def estimate(
     if y.shape != (x.shape[0], network.graph.outputs):
         raise ValueError(f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x")
     field = network.field(x)
-    start = network.rest(x.shape[0]) if state is None else state
+    start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
     free, _ = run(field, start, method, stop, observer=None, observed=None)
 
     nudged, observed = [], []

@@ -47,7 +47,8 @@ def from_arrays(
     **Arguments:**
 
     - `kind`: `"classification"` (labels of any type, one output unit a class) or `"regression"`.
-    - `scale`: `"standard"` (zero mean, unit variance), `"range"` (to [0, 1]) or `"none"`. Fitted on the training part.
+    - `scale`: `"standard"` (zero mean, unit variance), `"global"` (zero mean each, one variance for
+      all: for images), `"range"` (to [0, 1]) or `"none"`. Fitted on the training part.
     - `split`: the seed of the split into training, validation and test, stratified by label. It is not the seed of
       a run: all runs of a task share their test samples.
     - `validation`, `test`: their shares of all samples.
@@ -91,10 +92,7 @@ def from_arrays(
         training, validating = train_test_split(rest, test_size=share, random_state=split, stratify=again)
     except ValueError as error:
         raise ValueError(f"from_arrays: {len(x)} samples cannot be split like this: {error}") from None
-    scaler = _scaler(scale)
-    if scaler is not None:
-        scaler.fit(x[training])
-        x = scaler.transform(x)
+    x = _scale(scale, x[training], x)
     parts = (Samples(x[part], targets[part]) for part in (training, validating, testing))
     return Task(name, *parts, kind=kind, classes=classes)
 
@@ -112,10 +110,14 @@ def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, codes, counts
 
 
-def _scaler(scale: str):
-    scalers = {"standard": StandardScaler, "range": MinMaxScaler}
+def _scale(scale: str, training: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """All of `x`, scaled by what the training part alone shows."""
     if scale == "none":
-        return None
+        return x
+    if scale == "global":
+        centre = training.mean(0)
+        return (x - centre) / max(float((training - centre).std()), 1e-12)
+    scalers = {"standard": StandardScaler, "range": MinMaxScaler}
     if scale not in scalers:
-        raise ValueError(f"from_arrays(scale={scale!r}) must be 'standard', 'range' or 'none'")
-    return scalers[scale]()
+        raise ValueError(f"from_arrays(scale={scale!r}) must be 'standard', 'global', 'range' or 'none'")
+    return scalers[scale]().fit(training).transform(x)
