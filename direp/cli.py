@@ -150,7 +150,7 @@ def _read_config(path: Path) -> Settings:
 class _Stop:
     """Turns a request to end into the interrupt that training knows, and remembers which it was."""
 
-    signal = signal.SIGINT
+    received: int = signal.SIGINT
 
     @classmethod
     def install(cls) -> None:
@@ -159,7 +159,7 @@ class _Stop:
 
     @classmethod
     def handle(cls, number: int, frame: Any) -> None:
-        cls.signal = number
+        cls.received = number
         raise KeyboardInterrupt
 
 
@@ -178,13 +178,13 @@ def _train(arguments: list[str]) -> int:
     _Stop.install()
     begun = time.perf_counter()
     arguments_of_fit = settings.build(task)
-    folder = RunFolder(output.out, settings)
-    with Progress(settings, task, show=not output.quiet) as progress:
-        run = fit(task=task, callbacks=[folder.epoch, progress.epoch], **arguments_of_fit)
-    seconds = time.perf_counter() - begun
-    folder.weights(run.networks, run.seeds)
-    summary = summary_of(run, settings, folder.path, seconds)
-    folder.finish(summary)
+    with RunFolder(output.out, settings) as folder:
+        with Progress(settings, task, show=not output.quiet) as progress:
+            run = fit(task=task, callbacks=[folder.epoch, progress.epoch], **arguments_of_fit)
+        seconds = time.perf_counter() - begun
+        folder.weights(run.networks, run.seeds)
+        summary = summary_of(run, settings, folder.path, seconds)
+        folder.finish(summary)
     if run.history:
         save_figures(run, folder.path)
     if output.json:
@@ -193,10 +193,13 @@ def _train(arguments: list[str]) -> int:
         print_summary(summary, folder.path)
     if run.status == "interrupted":
         print(f"direp: interrupted; the best networks so far are in {folder.path}", file=sys.stderr)
-        return 128 + _Stop.signal
+        return 128 + _Stop.received
     if run.status == "failed":
         why = "no sample settled" if (run.history["left_out"][-1] == 1).all() else "training diverged"
         advice = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
-        print(f"direp: {why} for every seed; {advice}. The last good networks are in {folder.path}", file=sys.stderr)
+        print(
+            f"direp: {why} for every seed; {advice}. The last good networks are in {folder.path}",
+            file=sys.stderr,
+        )
         return DIVERGED
     return OK

@@ -167,7 +167,8 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise WrongUse(nearest(_flag(name), getattr(self, name), allowed))
         for name, least, strict in (
-            ("beta", None, False), ("momentum", 0, False), ("weight_scale", 0, False), ("input_scale", 0, False), ("feedback_scale", 0, False),
+            ("beta", None, False), ("momentum", 0, False), ("weight_scale", 0, False),
+            ("input_scale", 0, False), ("feedback_scale", 0, False),
             ("leak", 0, False), ("learning_rate", 0, True), ("epochs", 1, False), ("batch_size", 1, False),
             ("margin", 0, True), ("fixed_steps", 1, False), ("max_steps", 1, False), ("tolerance", 0, True),
             ("decay", 0, False),
@@ -179,7 +180,10 @@ class Settings:
             if not math.isfinite(value):
                 raise WrongUse(f"{_flag(name)} {value} is not a finite number")
             if least is not None and (value < least or (strict and value == least)):
-                raise WrongUse(f"{_flag(name)} {value} is out of range: give a number {'above' if strict else 'of at least'} {least}")
+                raise WrongUse(
+                    f"{_flag(name)} {value} is out of range: give a number "
+                    f"{'above' if strict else 'of at least'} {least}"
+                )
         if self.beta == 0:
             raise WrongUse("--beta 0 is no nudge: give a number other than 0, such as 1")
         if self.momentum >= 1:
@@ -188,14 +192,17 @@ class Settings:
             raise WrongUse(f"--density {self.density} is out of range: it is a share, above 0 and at most 1")
         if self.margin is not None and self.leak <= 0:
             raise WrongUse(
-                f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin None to train without certificate"
+                f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin None to train without a "
+                "certificate"
             )
         if any(units < 0 for units in self.hidden):
             raise WrongUse(f"--hidden {' '.join(map(str, self.hidden))} has a negative number of units: give 0 or more")
         if self.graph == "layered" and any(units == 0 for units in self.hidden):
             raise WrongUse("--hidden 0 makes an empty layer: give every hidden layer 1 unit or more")
         if self.graph != "layered" and len(self.hidden) > 1:
-            raise WrongUse(f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}")
+            raise WrongUse(
+                f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"
+            )
         if self.task == "xor" and sum(self.hidden) == 0:
             raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 2 hidden units or more")
         if self.rule == "trajectory" and self.nudge != "one-sided":
@@ -207,6 +214,15 @@ class Settings:
     def load_task(self) -> "Task":
         from . import tasks
 
+        task = self._find_task(tasks)
+        if self.cost == "cross-entropy" and task.outputs < 2:
+            raise WrongUse(
+                f"--cost cross-entropy needs two outputs or more, and {self.task} has {task.outputs}: "
+                "use --cost squared"
+            )
+        return task
+
+    def _find_task(self, tasks: Any) -> "Task":
         if self.task in GATE_NAMES:
             return tasks.gate(self.task)
         if self.task in BUNDLED_NAMES:
@@ -223,7 +239,9 @@ class Settings:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if not {"x", "y"} <= set(arrays.files):
-                    raise Unreadable(f"{path} holds {', '.join(arrays.files) or 'nothing'}; needed are arrays named x and y")
+                    raise Unreadable(
+                        f"{path} holds {', '.join(arrays.files) or 'nothing'}; needed are arrays named x and y"
+                    )
                 x, y = arrays["x"], arrays["y"]
         except FileNotFoundError:
             raise Unreadable(f"{path} does not exist") from None
@@ -262,7 +280,8 @@ class Settings:
         seeds = parse_seeds(self.seeds)
         dtype = jnp.dtype(self.precision)
         networks = [
-            direp.Network(graph, neuron, weights, leak=self.leak, key=jax.random.key(seed), dtype=dtype) for seed in seeds
+            direp.Network(graph, neuron, weights, leak=self.leak, key=jax.random.key(seed), dtype=dtype)
+            for seed in seeds
         ]
         nudge = {"one-sided": direp.OneSided, "centred": direp.Centred}[self.nudge](self.beta)
         rule = {
@@ -272,12 +291,16 @@ class Settings:
         }[self.rule]()
         size = min(self.batch_size or len(task.train.x), len(task.train.x))
         updates = self.epochs * -(-len(task.train.x) // size)
-        rate = optax.cosine_decay_schedule(self.learning_rate, updates) if self.schedule == "cosine" else self.learning_rate
+        rate = (
+            optax.cosine_decay_schedule(self.learning_rate, updates)
+            if self.schedule == "cosine"
+            else self.learning_rate
+        )
         direction = {
             "adam": lambda: optax.scale_by_adam(b1=self.momentum),
             "sgd": lambda: optax.trace(self.momentum) if self.momentum else optax.identity(),
         }[self.optimiser]()
-        decay = optax.add_decayed_weights(self.decay, mask=direp.Parameters(True, False, False))
+        decay = optax.add_decayed_weights(self.decay, mask=_weights_alone)
         chain = [direction, decay, optax.scale_by_learning_rate(rate)]
         if self.sign_only:
             chain.insert(0, optax.scale_by_sign())
@@ -292,7 +315,9 @@ class Settings:
             "cost": direp.SquaredError() if self.cost == "squared" else direp.CrossEntropy(self.sharpness),
             "control": None
             if self.margin is None
-            else direp.LeakController(self.margin, self.leak, follow=not self.learn_leak, through_leak=self.through_leak),
+            else direp.LeakController(
+                self.margin, self.leak, follow=not self.learn_leak, through_leak=self.through_leak
+            ),
             "learn_leak": self.learn_leak,
             "method": direp.Preconditioned() if self.method == "preconditioned" else direp.Euler(self.euler_step),
             "stop": direp.Steps(self.fixed_steps)
@@ -317,6 +342,10 @@ class Settings:
                 raise WrongUse(nearest("setting", name, sorted(known)))
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**{**values, **lists})
+
+
+def _weights_alone(params: Any) -> Any:
+    return params._replace(weight=True, bias=False, leak=False)
 
 
 def _flag(name: str) -> str:

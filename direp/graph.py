@@ -166,13 +166,22 @@ class Graph:
         )
         start = np.concatenate([[0], np.cumsum(sizes)])
         pairs = [
-            np.stack(np.meshgrid(np.arange(start[p], start[p + 1]), np.arange(start[q], start[q + 1])), -1).reshape(-1, 2)
+            np.stack(np.meshgrid(np.arange(start[p], start[p + 1]), np.arange(start[q], start[q + 1])), -1).reshape(
+                -1, 2
+            )
             for p, q in blocks
         ]
         source, target = np.concatenate(pairs).T
         keep = source != target
         return cls(
-            sizes[0], sum(sizes[1:-1]), sizes[-1], source[keep], target[keep], bias=bias, layers=sizes, blocks=blocks
+            sizes[0],
+            sum(sizes[1:-1]),
+            sizes[-1],
+            source[keep],
+            target[keep],
+            bias=bias,
+            layers=sizes,
+            blocks=blocks,
         )
 
     @classmethod
@@ -195,7 +204,12 @@ class Graph:
 
     @classmethod
     def from_edges(
-        cls, edges: Iterable[tuple[Hashable, Hashable]], *, inputs: Sequence, outputs: Sequence, bias: bool = True
+        cls,
+        edges: Iterable[tuple[Hashable, Hashable]],
+        *,
+        inputs: Sequence,
+        outputs: Sequence,
+        bias: bool = True,
     ) -> "Graph":
         """From pairs (from, to) of unit names. Every unit that is neither input nor output is hidden."""
         edges, inputs, outputs = list(edges), list(inputs), list(outputs)

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from .synapses import AbstractSynapses, Weight
@@ -38,8 +39,8 @@ class Normal(AbstractInitialiser):
             return np.where(source < graph.inputs, self.input_std, self.std) * rng.normal(0, 1, shape)
 
         weight = synapses.build(make)
-        one = np.full((1, graph.inputs), self.input_mean)
-        centre = self.bias - np.asarray(synapses.input_drive(weight, one))[0]
+        mean = jnp.full((1, graph.inputs), self.input_mean)
+        centre = self.bias - np.asarray(synapses.input_drive(weight, mean))[0]
         return weight, centre + self.bias_std * rng.normal(0, 1, graph.free)
 
 

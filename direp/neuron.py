@@ -9,7 +9,7 @@ r"""The three leaky neurons, $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$, 
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -63,9 +63,11 @@ class AbstractNeuron(eqx.Module):
 
     def held(self, state: Float[Array, "*shape"], field: Float[Array, "*shape"]) -> Array:
         """Where a bound holds a unit back: it is saturated, and small changes of drive do not move it."""
-        if not self.bounded:
+        low: Any = self.low
+        high: Any = self.high
+        if low is None:
             return jnp.zeros(state.shape, bool)
-        return ((state <= self.low) & (field < 0)) | ((state >= self.high) & (field > 0))
+        return ((state <= low) & (field < 0)) | ((state >= high) & (field > 0))
 
     @abstractmethod
     def rate(self, state: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

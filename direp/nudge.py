@@ -54,7 +54,8 @@ class SquaredError(AbstractCost):
 
 
 class CrossEntropy(AbstractCost):
-    r"""$C=-\sum_oy_o\log\mathrm{softmax}(g\,r)_o$, with `sharpness` $g$. Needs two outputs or more.
+    r"""$C=-\sum_oy_o\log\mathrm{softmax}(g\,r)_o$, with `sharpness` $g$. Needs two outputs or more, and
+    targets that sum to one.
 
     Rates in [0, 1] cannot make a softmax certain by themselves; $g$ widens their range.
     """
@@ -172,5 +173,3 @@ class Centred(AbstractNudge):
 
     def difference(self, free, nudged):
         return (nudged[0] - nudged[1]) / (2 * self.beta)
-
-

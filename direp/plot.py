@@ -1,5 +1,8 @@
 """Figures. Each function returns a matplotlib figure and draws nothing on a screen."""
 
+from itertools import pairwise
+
+import equinox as eqx
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -18,7 +21,7 @@ def learning_curve(run: Run) -> Figure:
     """Loss, accuracy, and contraction margin over epochs; several seeds as median, 80 % band and extremes."""
     history = run.history
     epochs = np.arange(1, len(history["loss"]) + 1)
-    panels = [("loss", "mean cost", ("loss", "validation_loss"))]
+    panels: list[tuple[str, str, tuple[str, ...]]] = [("loss", "mean cost", ("loss", "validation_loss"))]
     if run.task.kind == "classification":
         panels.append(("accuracy", "share correct", ("accuracy", "validation_accuracy")))
     panels.append(("contraction margin", "1/time", ("lowest_margin",)))
@@ -50,7 +53,7 @@ def learning_curve(run: Run) -> Figure:
         axes[-1].set_ylim(0, max(1.3 * float(history["lowest_margin"].max()), 1e-3))
     if not run.task.whole:
         axes[0].legend(frameon=False)
-    seeds = f"{len(run.seeds)} seeds: median, 80 % band, extremes" if len(run.seeds) > 1 else f"seed {run.seeds[0]}"
+    seeds = f"{len(run.seeds)} seeds: median, 80 % band, extremes" if len(run.seeds) > 1 else "seed " + str(*run.seeds)
     figure.suptitle(f"{run.task.name} ({seeds})", fontsize=11)
     return figure
 
@@ -83,8 +86,12 @@ def weight_matrix(network: Network, title: str = "") -> Figure:
         bottom.set_xticks(range(graph.free), graph.names[graph.inputs :], fontsize=7, rotation=90)
     else:
         bounds = [0, graph.inputs, graph.inputs + graph.hidden, graph.units]
-        middles = [(a + b) / 2 for a, b in zip(bounds, bounds[1:], strict=False)]
-        kinds = [(m, k) for m, k, a, b in zip(middles, ("inputs", "hidden", "outputs"), bounds, bounds[1:], strict=False) if a < b]
+        middles = [(a + b) / 2 for a, b in pairwise(bounds)]
+        kinds = [
+            (m, k)
+            for m, k, a, b in zip(middles, ("inputs", "hidden", "outputs"), bounds, bounds[1:], strict=False)
+            if a < b
+        ]
         top.set_yticks([m for m, _ in kinds], [k for _, k in kinds], rotation=90, va="center")
         bottom.set_xticks([m - graph.inputs for m, k in kinds if k != "inputs"], [k for _, k in kinds if k != "inputs"])
     return figure
@@ -94,7 +101,7 @@ def decision_map(network: Network, run: Run, title: str = "") -> Figure:
     """The first output over the unit square of a two-input task. Points that do not settle are marked in black."""
     ticks = np.linspace(-0.1, 1.1, 97)
     grid = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
-    settled = settle(network, grid, method=run.trainer.method, stop=run.trainer.stop)
+    settled = eqx.filter_jit(settle)(network, grid, method=run.trainer.method, stop=run.trainer.stop)
     output = np.asarray(network.outputs(settled.state))[:, 0].reshape(len(ticks), -1)
     figure = Figure(figsize=(4.6, 3.8), layout="constrained")
     axis = figure.subplots()

@@ -33,10 +33,18 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WrongUse(f"--out {self.path} cannot be made ({error.strerror}): name a folder you may write to") from None
+            raise WrongUse(
+                f"--out {self.path} cannot be made ({error.strerror}): name a folder you may write to"
+            ) from None
         self.settings = settings
         self._write("config.json", {"settings": settings.to_dict(), "versions": versions()})
         self._metrics = (self.path / "metrics.jsonl").open("w")
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._metrics.close()
 
     def epoch(self, number: int, row: dict[str, np.ndarray]) -> None:
         """One line of metrics: over the seeds, the mean (or the worst, where the mean would hide it)."""
@@ -48,7 +56,9 @@ class RunFolder:
 
     def weights(self, networks: list[Network], seeds: tuple[int, ...]) -> None:
         """All seeds in one file; every array has the seeds as its first axis."""
-        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *(n.parameters for n in networks))
+        stacked = jax.tree.map(
+            lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *(n.parameters for n in networks)
+        )
         arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
         for part in Weight._fields:
             for k, leaf in enumerate(jax.tree.leaves(getattr(stacked.weight, part))):
@@ -58,14 +68,20 @@ class RunFolder:
         os.replace(beside, self.path / "weights.safetensors")
 
     def finish(self, summary: dict[str, Any]) -> None:
-        self._metrics.close()
+        self._metrics.flush()
         self._write("summary.json", summary)
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         (self.path / name).write_text(json.dumps(_plain(content), indent=2) + "\n")
 
 
-_WORST = {"lowest_margin": np.min, "margin": np.min, "steps_max": np.max, "failed": np.sum, "validation_unsettled": np.sum}
+_WORST = {
+    "lowest_margin": np.min,
+    "margin": np.min,
+    "steps_max": np.max,
+    "failed": np.sum,
+    "validation_unsettled": np.sum,
+}
 
 
 def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
@@ -92,7 +108,11 @@ def load_run(path: str | Path) -> tuple[Settings, list[Network]]:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
     template = settings.build(settings.load_task())["network"][0]
     leaves, shape = jax.tree.flatten(template.weight)
-    names = [f"weight.{part}.{k}" for part in Weight._fields for k in range(len(jax.tree.leaves(getattr(template.weight, part))))]
+    names = [
+        f"weight.{part}.{k}"
+        for part in Weight._fields
+        for k in range(len(jax.tree.leaves(getattr(template.weight, part))))
+    ]
     expected = dict(zip([*names, "bias", "leak"], [*leaves, template.bias, template.leak], strict=True))
     for name, leaf in expected.items():
         if name not in arrays or arrays[name].shape[1:] != leaf.shape:
@@ -110,7 +130,11 @@ def load_run(path: str | Path) -> tuple[Settings, list[Network]]:
 def versions() -> dict[str, str]:
     from . import __version__
 
-    return {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
+    return {
+        "direp": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in _SHOWN},
+    }
 
 
 def _fresh(settings: Settings) -> Path:

@@ -120,8 +120,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         print(f"  {'all patterns' if same else name:<12} loss {part['loss']:.4f}{accuracy}{spread}")
     settle = summary["settle"]
     print(
-        f"  settling     {settle['unconverged']} test samples unsettled; {settle['steps_median']:.0f} steps in the median, "
-        f"{settle['steps_max']} at most"
+        f"  settling     {settle['unconverged']} test samples unsettled; {settle['steps_median']:.0f} steps in the "
+        f"median, {settle['steps_max']} at most"
     )
     proof = summary["certificate"]
     if proof["verdict"] == "proved":

@@ -51,8 +51,12 @@ class Settled(eqx.Module):
     def summary(self) -> str:
         """One line for people."""
         result = np.asarray(self.result)
-        parts = [f"{(result == CONVERGED).sum()} of {result.size} settled in at most {np.asarray(self.steps).max()} steps"]
-        parts += [f"{(result == code).sum()} {text}" for code, text in RESULTS.items() if code and (result == code).any()]
+        parts = [
+            f"{(result == CONVERGED).sum()} of {result.size} settled in at most {np.asarray(self.steps).max()} steps"
+        ]
+        parts += [
+            f"{(result == code).sum()} {text}" for code, text in RESULTS.items() if code and (result == code).any()
+        ]
         return "; ".join(parts)
 
 
@@ -76,8 +80,8 @@ class Tolerance(AbstractStop):
     By default $10^{-5}$ both for 32-bit and $10^{-9}$ for 64-bit states.
     """
 
-    rtol: float | None = None
-    atol: float | None = None
+    rtol: float | Array | None = None
+    atol: float | Array | None = None
     max_steps: int = eqx.field(static=True, default=5000)
 
     def __check_init__(self):
@@ -126,7 +130,11 @@ class AbstractMethod(eqx.Module):
 
     @abstractmethod
     def step(
-        self, prepared: Any, field: AbstractField, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]
+        self,
+        prepared: Any,
+        field: AbstractField,
+        state: Float[Array, "batch free"],
+        drive: Float[Array, "batch free"],
     ) -> Float[Array, "batch free"]:
         """The next state; `drive` is the field's drive at `state`."""
 
@@ -137,7 +145,7 @@ class Euler(AbstractMethod):
     `h` in doubt? Use `Preconditioned`, which takes its step from the network.
     """
 
-    h: float = 0.05
+    h: float | Array = 0.05
 
     def __check_init__(self):
         if isinstance(self.h, float) and not self.h > 0:
@@ -221,7 +229,7 @@ def settle(
     elif state is None:
         raise ValueError("settle(state=...) is missing: a field starts from a given state, e.g. the free phase's")
     else:
-        field, start = network, state
+        field, start = network, jnp.asarray(state)
     settled, _ = run(field, start, method or Preconditioned(), stop or Tolerance(), observer=None, observed=None)
     return settled
 
@@ -273,7 +281,15 @@ def run(
         if observer is not None:
             observed = observer(observed, carry.state, state, moved)
         return _Carry(
-            count, state, drive, residual, carry.steps + moved.astype(jnp.int32), result.astype(jnp.int32), running, mark, observed
+            count,
+            state,
+            drive,
+            residual,
+            carry.steps + moved.astype(jnp.int32),
+            result.astype(jnp.int32),
+            running,
+            mark,
+            observed,
         )
 
     def unfinished(carry: _Carry) -> Array:

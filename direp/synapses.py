@@ -70,7 +70,10 @@ class AbstractSynapses(eqx.Module):
 
     @abstractmethod
     def outer(
-        self, x: Float[Array, "batch input"], rate: Float[Array, "batch free"], post: Float[Array, "batch free"]
+        self,
+        x: Float[Array, "batch input"],
+        rate: Float[Array, "batch free"],
+        post: Float[Array, "batch free"],
     ) -> Weight:
         r"""$\sum_nr^n_iv^n_j$ on every synapse, with the clamped $x$ as rate of the inputs."""
 
@@ -198,11 +201,15 @@ class Layered(AbstractSynapses):
         start = np.cumsum((0, *self.graph.layers))
 
         def block(p: int, q: int) -> Array:
-            source, target = np.arange(start[p], start[p + 1])[:, None], np.arange(start[q], start[q + 1])[None, :]
+            source, target = (
+                np.arange(start[p], start[p + 1])[:, None],
+                np.arange(start[q], start[q + 1])[None, :],
+            )
             return jnp.asarray(np.where(source == target, 0, make(source, target)))
 
         return Weight(
-            tuple(block(p, q) for p, q in self._input_blocks), tuple(block(p, q) for p, q in self._recurrent_blocks)
+            tuple(block(p, q) for p, q in self._input_blocks),
+            tuple(block(p, q) for p, q in self._recurrent_blocks),
         )
 
     def mask(self, weight):

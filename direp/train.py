@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .certificates import contraction_margin
 from .network import Network, Parameters
-from .nudge import AbstractCost, SquaredError
+from .nudge import AbstractCost, CrossEntropy, SquaredError
 from .rules import AbstractRule, estimate
 from .settling import AbstractMethod, AbstractStop, Preconditioned, Tolerance, settle
 from .tasks import Samples, Task
@@ -48,8 +48,8 @@ class Metrics(NamedTuple):
     """One epoch of one seed, for people: training figures are those of the samples as they passed by.
 
     `unsettled` is the share of phases that did not settle, `left_out` the share of samples kept out of the updates,
-    `steps_mean` that of the free phases, `steps_max` that of all. `margin` is the contraction margin after the epoch (certified if positive) and `lowest_margin` its least value after
-    any update of the epoch.
+    `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch
+    (positive: certified) and `lowest_margin` its least value after any update of the epoch.
     """
 
     loss: Array
@@ -95,9 +95,15 @@ class Trainer(eqx.Module):
     def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
-            parameters, self.optimiser.init(parameters), key, self._start(jax.random.fold_in(key, 0), samples), parameters, score,
-            jnp.array(0, jnp.int32), jnp.array(False),
-        )  # fmt: skip
+            parameters=parameters,
+            optimiser=self.optimiser.init(parameters),  # pyright: ignore[reportArgumentType]
+            key=key,
+            states=self._start(jax.random.fold_in(key, 0), samples),
+            best=parameters,
+            best_score=score,
+            best_epoch=jnp.array(0, jnp.int32),
+            failed=jnp.array(False),
+        )
 
     def _start(self, key: PRNGKeyArray, batch: int) -> Float[Array, "batch free"]:
         network = self.network
@@ -121,7 +127,15 @@ class Trainer(eqx.Module):
         """One update from one batch; also the batch's free states. Without a settled sample nothing changes."""
         network = self.network.replace(state.parameters)
         said = estimate(
-            network, x, y, self.rule, cost=self.cost, method=self.method, stop=self.stop, state=begin, valid=valid
+            network,
+            x,
+            y,
+            self.rule,
+            cost=self.cost,
+            method=self.method,
+            stop=self.stop,
+            state=begin,
+            valid=valid,
         )
         updates, optimiser = self.optimiser.update(said.gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
@@ -162,9 +176,7 @@ class Trainer(eqx.Module):
 
         def one(state: TrainState, batch):
             index, valid = batch
-            state, free, metrics = self.step(
-                state, train.x[index], train.y[index], state.states[index], valid
-            )
+            state, free, metrics = self.step(state, train.x[index], train.y[index], state.states[index], valid)
             kept = jnp.where((valid & jnp.isfinite(free).all(-1))[:, None], free, state.states[index])
             return eqx.tree_at(lambda s: s.states, state, state.states.at[index].set(kept)), metrics
 
@@ -348,7 +360,7 @@ def fit(
     """
     networks = [network] if isinstance(network, Network) else list(network)
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
-    _check(networks, task, seeds, epochs, batch_size, keep)
+    _check(networks, task, cost, seeds, epochs, batch_size, keep)
     if control is not None:
         networks = [control.start(network) for network in networks]
     template = networks[0]
@@ -370,7 +382,10 @@ def fit(
         classify=task.kind == "classification",
         keep_last=keep == "last",
     )
-    parts = [Samples(*(jnp.asarray(table, template.dtype) for table in part)) for part in (task.train, task.validation, task.test)]
+    parts = [
+        Samples(*(jnp.asarray(table, template.dtype) for table in part))
+        for part in (task.train, task.validation, task.test)
+    ]
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(n.parameters for n in networks))
     state = jax.vmap(lambda parameters, key: trainer.init(parameters, key, samples))(parameters, keys)
@@ -401,7 +416,15 @@ def fit(
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
     chosen = [template.replace(jax.tree.map(lambda leaf, k=k: leaf[k], state.best)) for k in range(len(seeds))]
     return Run(
-        task, seeds, chosen, history, *evaluations, np.asarray(state.best_epoch), np.asarray(state.failed), status, trainer
+        task,
+        seeds,
+        chosen,
+        history,
+        *evaluations,
+        np.asarray(state.best_epoch),
+        np.asarray(state.failed),
+        status,
+        trainer,
     )
 
 
@@ -410,7 +433,7 @@ def _traced(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
 
 
-def _check(networks, task: Task, seeds, epochs, batch_size, keep) -> None:
+def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep) -> None:
     graph = networks[0].graph
     if any(n.graph != graph or n.neuron != networks[0].neuron for n in networks):
         raise ValueError("fit: all networks must share one graph and one neuron")
@@ -418,7 +441,14 @@ def _check(networks, task: Task, seeds, epochs, batch_size, keep) -> None:
         raise ValueError(f"fit: {len(networks)} networks but {len(seeds)} seeds; give one for each")
     for what, has, needs in (("inputs", graph.inputs, task.inputs), ("outputs", graph.outputs, task.outputs)):
         if has != needs:
-            raise ValueError(f"fit: task {task.name!r} has {needs} {what}, but the graph has {has}; make it with {what}={needs}")
+            raise ValueError(
+                f"fit: task {task.name!r} has {needs} {what}, but the graph has {has}; make it with {what}={needs}"
+            )
+    if isinstance(cost, CrossEntropy) and (graph.outputs < 2 or not np.allclose(task.train.y.sum(1), 1)):
+        raise ValueError(
+            f"fit: cross-entropy needs two outputs or more and targets that sum to one; task {task.name!r} has "
+            f"{graph.outputs} output(s): use SquaredError()"
+        )
     if epochs < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"fit(epochs={epochs}, batch_size={batch_size}) must both be 1 or more")
     if keep not in ("best", "last"):

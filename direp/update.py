@@ -4,7 +4,7 @@ They act on [`Parameters`][direp.Parameters]. A controller has a part before the
 puts them in place.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,11 @@ def _stateless(update) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def _applied(params: Parameters, updates: Any) -> Parameters:
+    wanted: Any = optax.apply_updates(params, updates)  # pyright: ignore[reportArgumentType]
+    return wanted
+
+
 def _given(who: str, params: Parameters | None) -> Parameters:
     if params is None:
         raise ValueError(f"{who} needs the parameters: call update(updates, state, params)")
@@ -32,7 +37,7 @@ def _given(who: str, params: Parameters | None) -> Parameters:
 def trainable(network: Network, *, bias: bool = True, leak: bool = False) -> optax.GradientTransformation:
     """Zero every update of what is no synapse, and of biases or leaks that are not to be learned."""
 
-    def update(updates, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None):
         del params
         weight = network.synapses.mask(updates.weight)
         learned_bias = updates.bias if bias and network.graph.bias else jnp.zeros_like(updates.bias)
@@ -60,16 +65,20 @@ class LeakController(eqx.Module):
       mostly fails where leaks are held at the criterion.
     """
 
-    margin: float = 0.1
-    floor: float = 0.0
+    margin: float | Array = 0.1
+    floor: float | Array = 1.0
     follow: bool = eqx.field(static=True, default=True)
     through_leak: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         if isinstance(self.margin, float | int) and not self.margin > 0:
-            raise ValueError(f"LeakController(margin={self.margin}) must be above 0: it is the rate that stays certified")
+            raise ValueError(
+                f"LeakController(margin={self.margin}) must be above 0: it is the rate that stays certified"
+            )
         if isinstance(self.floor, float | int) and not self.floor >= 0:
-            raise ValueError(f"LeakController(floor={self.floor}) must be 0 or above: it is the least leak a unit keeps")
+            raise ValueError(
+                f"LeakController(floor={self.floor}) must be 0 or above: it is the least leak a unit keeps"
+            )
 
     def needed(self, network: Network) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
@@ -82,7 +91,9 @@ class LeakController(eqx.Module):
     def start(self, network: Network) -> Network:
         activation = network.neuron.activation
         if not np.isfinite(activation.gain):
-            raise ValueError(f"LeakController: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)")
+            raise ValueError(
+                f"LeakController: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
+            )
         return network.replace(network.parameters._replace(leak=self._held(network)))
 
     def through(self, network: Network) -> optax.GradientTransformation:
@@ -91,7 +102,7 @@ class LeakController(eqx.Module):
         functions = network.neuron.outflow_functions
         lost = (lambda w: jnp.zeros_like(w)) if functions is None else functions[1]
 
-        def update(updates, state, params=None):
+        def update(updates: Any, state: Any, params: Any = None):
             if not self.through_leak:
                 return updates, state
             now = network.replace(_given("LeakController.through", params))
@@ -106,9 +117,9 @@ class LeakController(eqx.Module):
     def hold(self, network: Network) -> optax.GradientTransformation:
         """After the optimiser, last of all: set leaks to the criterion."""
 
-        def update(updates, state, params=None):
+        def update(updates: Any, state: Any, params: Any = None):
             params = _given("LeakController.hold", params)
-            wanted = network.replace(optax.apply_updates(params, updates))
+            wanted = network.replace(_applied(params, updates))
             return updates._replace(leak=self._held(wanted) - params.leak), state
 
         return _stateless(update)
@@ -120,7 +131,7 @@ def shrink(strength: float) -> optax.GradientTransformation:
     Source: DEEP (arXiv:2006.08798), where it is $1.5\cdot10^{-4}$.
     """
 
-    def update(updates, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None):
         pulled = jax.tree.map(lambda u, w: u - strength * jnp.sign(w), updates, _given("shrink", params))
         return pulled._replace(leak=updates.leak), state
 
@@ -131,9 +142,7 @@ class PruneState(NamedTuple):
     key: Array
 
 
-def prune(
-    network: Network, *, threshold: float = 0.01, scale: float = 5.0, key: Array
-) -> optax.GradientTransformation:
+def prune(network: Network, *, threshold: float = 0.01, scale: float = 5.0, key: Array) -> optax.GradientTransformation:
     r"""Stochastic pruning: a weight with $|w|\le$ `threshold` is set to zero with probability
     $e^{-|w_{ij}|/\mathrm{scale}}/\sum_ie^{-|w_{ij}|/\mathrm{scale}}$ over the weights into $j$ (bias included).
 
@@ -141,8 +150,8 @@ def prune(
     """
     exists = network.synapses.build(lambda i, j: np.ones(np.broadcast_shapes(i.shape, j.shape)))
 
-    def update(updates, state, params=None):
-        wanted = optax.apply_updates(_given("prune", params), updates)
+    def update(updates: Any, state: Any, params: Any = None):
+        wanted = _applied(_given("prune", params), updates)
         key, draw = jax.random.split(state.key)
         synapses = network.synapses
         score = jax.tree.map(lambda w, e: jnp.exp(-jnp.abs(w) / scale) * e.astype(w.dtype), wanted.weight, exists)
@@ -163,11 +172,11 @@ def prune(
         bias = cut(wanted.bias, updates.bias, bias_score, into, jax.random.split(draw, len(leaves) + 1)[0])
         return updates._replace(weight=weight, bias=bias), PruneState(key)
 
-    def init(params):
+    def init(params: Any):
         # Seeds that train side by side hold other weights, and so draw other numbers.
         bits = jax.lax.bitcast_convert_type(params.bias.sum().astype(jnp.float32), jnp.uint32)
         bits = bits ^ jax.lax.bitcast_convert_type(
-            sum(leaf.sum() for leaf in jax.tree.leaves(params.weight)).astype(jnp.float32), jnp.uint32
+            jnp.stack([leaf.sum() for leaf in jax.tree.leaves(params.weight)]).sum().astype(jnp.float32), jnp.uint32
         )
         return PruneState(jax.random.fold_in(key, bits))
 

@@ -35,14 +35,21 @@ def network(neuron, outflow, graph="complete", *, seed=0, scale=0.3, symmetric=F
     matrix = np.where(graph.adjacency(), matrix, 0)
     leak = 1.5 + rng.random(graph.free) if leak is None else leak
     made = direp.Network(
-        graph, NEURONS[neuron](outflow), matrix, leak=leak, bias=rng.normal(0.4, 0.2, graph.free), layout=layout
+        graph,
+        NEURONS[neuron](outflow),
+        matrix,
+        leak=leak,
+        bias=rng.normal(0.4, 0.2, graph.free),
+        layout=layout,
     )
-    return direp.LeakController(0.3).start(made)
+    return direp.LeakController(0.3, follow=False).start(made)
 
 
 def data(graph, batch=3, seed=1):
+    """Inputs, and targets that are shares of one, so that they suit every cost."""
     rng = np.random.default_rng(seed)
-    return rng.random((batch, graph.inputs)), rng.random((batch, graph.outputs))
+    y = rng.random((batch, graph.outputs))
+    return rng.random((batch, graph.inputs)), y / y.sum(1, keepdims=True)
 
 
 @eqx.filter_jit

@@ -1,9 +1,9 @@
-"""A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors (pyproject.toml)."""
+"""A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors."""
 
 from jaxtyping import install_import_hook
 
 with install_import_hook("direp", "beartype.beartype"):
-    import direp  # noqa: F401
+    import direp
     import direp.train  # noqa: F401
 
 import jax
@@ -15,6 +15,13 @@ jax.config.update("jax_disable_most_optimizations", True)  # tests compile much 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("direp", deadline=None, max_examples=25, print_blob=True)
 settings.load_profile("direp")
+
+
+@pytest.fixture
+def _optax():
+    """Optax itself multiplies floats with integer counts, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

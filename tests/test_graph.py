@@ -17,9 +17,7 @@ def test_complete_has_every_synapse_but_loops_and_into_inputs():
     assert (adjacency[2:] == ~np.eye(6, dtype=bool)).all()
 
 
-@given(
-    st.lists(st.integers(1, 4), min_size=2, max_size=5), st.booleans(), st.booleans(), st.booleans()
-)
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.booleans(), st.booleans(), st.booleans())
 def test_layered_against_a_plain_loop(sizes, feedback, skip, lateral):
     graph = Graph.layered(sizes, feedback=feedback, skip=skip, lateral=lateral)
     layer = np.repeat(np.arange(len(sizes)), sizes)
@@ -66,9 +64,18 @@ def test_adjacency_rows_need_not_be_in_order():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Graph.from_edges([("a", "h"), ("b", "o")], inputs=["a"], outputs=["o"]), "no input reaches output o"),
-        (lambda: Graph.from_edges([("a", "o"), ("o", "o")], inputs=["a"], outputs=["o"]), "from a unit to itself"),
-        (lambda: Graph.from_edges([("a", "o"), ("o", "a")], inputs=["a"], outputs=["o"]), "inputs are clamped"),
+        (
+            lambda: Graph.from_edges([("a", "h"), ("b", "o")], inputs=["a"], outputs=["o"]),
+            "no input reaches output o",
+        ),
+        (
+            lambda: Graph.from_edges([("a", "o"), ("o", "o")], inputs=["a"], outputs=["o"]),
+            "from a unit to itself",
+        ),
+        (
+            lambda: Graph.from_edges([("a", "o"), ("o", "a")], inputs=["a"], outputs=["o"]),
+            "inputs are clamped",
+        ),
         (lambda: Graph.from_edges([("a", "o"), ("a", "o")], inputs=["a"], outputs=["o"]), "twice"),
         (lambda: Graph.from_edges([("a", "o")], inputs=["a"], outputs=["a"]), "both input and output"),
         (lambda: Graph.layered([2, 0, 1]), "1 unit or more"),

@@ -43,7 +43,10 @@ def by_scipy(net, x):
 
 @pytest.mark.parametrize(
     ("neuron", "outflow", "graph"),
-    [*itertools.product(NEURONS, OUTFLOWS, ["complete"]), *itertools.product(["projected", "rate-tanh"], ["signed"], GRAPHS)],
+    [
+        *itertools.product(NEURONS, OUTFLOWS, ["complete"]),
+        *itertools.product(["projected", "rate-tanh"], ["signed"], GRAPHS),
+    ],
 )
 def test_settled_states_equal_those_of_scipys_ode_solver(neuron, outflow, graph):
     net = network(neuron, outflow, graph)
@@ -69,10 +72,13 @@ def test_a_sample_does_not_depend_on_its_batch_mates(seed, neuron, outflow):
 
 
 def test_a_diverging_mate_changes_nothing():
-    net = network("hopfield-sigmoid", "none")
-    x, _ = data(net.graph, batch=2)
-    broken = np.concatenate([x, np.full((1, 2), 1e308)])
-    settled, alone = settle(net, broken), settle(net, x)
+    graph = direp.Graph.layered([1, 2, 1])
+    growing = direp.Network(
+        graph, direp.Rate(direp.activation.relu), np.full((4, 3), 3.0) * graph.adjacency(), leak=1.0
+    )
+    x = np.array([[-1.0], [-2.0]])  # kept at rest, where relu is silent
+    broken = np.concatenate([x, np.ones((1, 1))])
+    settled, alone = settle(growing, broken), settle(growing, x)
     assert settled.result[:2].tolist() == [CONVERGED, CONVERGED]
     assert int(settled.result[2]) == NON_FINITE
     assert (np.asarray(settled.state[:2]) == np.asarray(alone.state)).all()
@@ -98,7 +104,7 @@ def test_results_say_what_happened():
 
 def test_the_residual_is_that_of_the_projected_field():
     graph = direp.Graph.from_edges([("x", "o")], inputs=["x"], outputs=["o"])
-    net = direp.Network(graph, direp.Projected(), np.array([[3.0]]), leak=1.0)
+    net = direp.Network(graph, direp.Projected(), np.array([[3.0], [0.0]]), leak=1.0)
     settled = settle(net, np.ones((1, 1)))
     assert float(settled.state[0, 0]) == 1.0  # held at the face, although its raw field is 2
     assert float(settled.residual[0]) == 0.0
@@ -140,7 +146,12 @@ def test_trajectory_follows_the_field():
     weight = np.asarray(net.matrix)
     drive, leak = x[0] @ weight[:2] + np.asarray(net.bias), np.asarray(net.total_leak())
     oracle = solve_ivp(
-        lambda t, s: np.tanh(drive + s @ weight[2:]) - leak * s, (0, 3), np.zeros(6), t_eval=times, rtol=1e-10, atol=1e-12
+        lambda t, s: np.tanh(drive + s @ weight[2:]) - leak * s,
+        (0, 3),
+        np.zeros(6),
+        t_eval=times,
+        rtol=1e-10,
+        atol=1e-12,
     )
     assert np.abs(np.asarray(states[:, 0]) - oracle.y.T).max() < 1e-6
 
@@ -150,7 +161,7 @@ def test_trajectory_follows_the_field():
     [
         (lambda net, x: direp.settle(net, x[:, :1]), "needs \\(batch, 2\\)"),
         (lambda net, x: direp.settle(net), "x=... is missing|x=\\.\\.\\.\\) is missing"),
-        (lambda net, x: direp.settle(net, x, state=np.zeros((1, 1))), "state"),
+        (lambda net, x: direp.settle(net, x, state=np.zeros((3, 1))), "state"),
         (lambda net, x: direp.settle(net, x, method=direp.ODE()), "Projected"),
         (lambda net, x: direp.trajectory(net, x, np.linspace(0, 1, 3)), "Projected"),
         (lambda net, x: direp.Euler(-1.0), "h=-1.0"),
@@ -167,7 +178,14 @@ def test_wrong_use_is_refused_in_words(call, message):
 
 def test_settling_works_in_32_bits_too():
     graph = GRAPHS["complete"]()
-    net = direp.Network(graph, direp.Projected("signed"), direp.Normal(0.3), leak=3.0, key=jax.random.key(0), dtype=jnp.float32)
+    net = direp.Network(
+        graph,
+        direp.Projected("signed"),
+        direp.Normal(0.3),
+        leak=3.0,
+        key=jax.random.key(0),
+        dtype=jnp.float32,
+    )
     settled = direp.settle(net, np.ones((2, 2)))
     assert settled.state.dtype == jnp.float32
     assert settled.converged.all()

@@ -49,7 +49,9 @@ def certify(network: Network, *, nudge: AbstractNudge | None = None, cost: Abstr
     neuron, graph = network.neuron, network.graph
     for name, tree in (("weight", network.weight), ("bias", network.bias), ("leak", network.leak)):
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
-            raise ValueError(f"certify: the network's {name} holds NaN or infinite entries; nothing can be proved of it")
+            raise ValueError(
+                f"certify: the network's {name} holds NaN or infinite entries; nothing can be proved of it"
+            )
     criterion, norm = "local leak", "l1"
     gain = neuron.activation.gain
     if not math.isfinite(gain):
@@ -77,7 +79,9 @@ def certify(network: Network, *, nudge: AbstractNudge | None = None, cost: Abstr
     blame = tuple(graph.name(int(k)) for k in worst)
     if phases["free"] > 0:
         phase = min(phases, key=lambda name: phases[name])
-        reason = f"The free phase contracts, but phase {phase} is not covered: weaken the nudge or raise the outputs' leaks."
+        reason = (
+            f"The free phase contracts, but phase {phase} is not covered: weaken the nudge or raise the outputs' leaks."
+        )
     else:
         lead = "Leaks are zero, and without leak the Jacobian is singular whatever the weights. " if not np.any(
             np.asarray(network.leak)

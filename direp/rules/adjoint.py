@@ -23,7 +23,7 @@ class Adjoint(AbstractRule):
     """
 
     dense_up_to: int = eqx.field(static=True, default=128)
-    rtol: float = 1e-8
+    rtol: float | Array = 1e-8
     max_steps: int = eqx.field(static=True, default=20_000)
 
     def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
@@ -37,7 +37,7 @@ class Adjoint(AbstractRule):
         if network.graph.free <= self.dense_up_to:
             a, solved = linear.solve(), jnp.ones_like(phases.used)
         else:
-            rtol = max(self.rtol, 10 * float(jnp.finfo(pull.dtype).eps))
+            rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(pull.dtype).eps)
             settled, _ = run(
                 linear, jnp.zeros_like(pull), Preconditioned(), Tolerance(rtol, 0.0, max_steps=self.max_steps),
                 observer=None, observed=None,
@@ -48,7 +48,10 @@ class Adjoint(AbstractRule):
 
 
 class AdjointField(AbstractField):
-    r"""$\dot a=J^\top a-\partial_sC$ on the active units, with $J^\top a=-\Lambda\odot a+\psi'\odot W(\varphi'\odot a)$."""
+    r"""$\dot a=J^\top a-\partial_sC$ on the active units.
+
+    $J^\top a=-\Lambda\odot a+\psi'\odot W(\varphi'\odot a)$: one product with the weights, no Jacobian.
+    """
 
     base: NetworkField
     free: Settled

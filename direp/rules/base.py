@@ -123,7 +123,9 @@ def estimate(
     method, stop = method or Preconditioned(), stop or Tolerance()
     x, y = jnp.asarray(x, network.dtype), jnp.asarray(y, network.dtype)
     if y.shape != (x.shape[0], network.graph.outputs):
-        raise ValueError(f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x")
+        raise ValueError(
+            f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x"
+        )
     field = network.field(x)
     start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
     free, _ = run(field, start, method, stop, observer=None, observed=None)

@@ -29,7 +29,7 @@ class Local(AbstractRule):
 
     nudge: AbstractNudge
 
-    def __init__(self, nudge: AbstractNudge | float = 1.0, *, beta: float | None = None):
+    def __init__(self, nudge: AbstractNudge | float = 1.0, *, beta: float | Array | None = None):
         chosen = nudge if beta is None else beta
         self.nudge = chosen if isinstance(chosen, AbstractNudge) else OneSided(chosen)
 

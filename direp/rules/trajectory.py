@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ..network import AbstractField, Parameters
 from ..nudge import AbstractNudge, OneSided
@@ -25,8 +26,8 @@ class Trajectory(AbstractRule):
     """
 
     nudge: AbstractNudge
-    hebbian: float = 0.0
-    differential: float = 1.0
+    hebbian: float | Array = 0.0
+    differential: float | Array = 1.0
 
     def __init__(self, nudge: AbstractNudge | float = 10.0, *, hebbian: float = 0.0, differential: float = 1.0):
         self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)

@@ -3,19 +3,16 @@
 import difflib
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
-
 from .task import Samples, Task
 
 __all__ = ["BUNDLED", "bundled", "from_arrays"]
 
+# Functions of sklearn.datasets. Scikit-learn loads when it is needed: gates do not wait for it.
 BUNDLED = {
-    "digits": load_digits,
-    "iris": load_iris,
-    "wine": load_wine,
-    "breast-cancer": load_breast_cancer,
+    "digits": "load_digits",
+    "iris": "load_iris",
+    "wine": "load_wine",
+    "breast-cancer": "load_breast_cancer",
 }
 
 
@@ -25,7 +22,9 @@ def bundled(name: str, *, scale: str = "standard", split: int = 0) -> Task:
         near = difflib.get_close_matches(name, BUNDLED, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"bundled({name!r}) is unknown: {hint}there are {', '.join(BUNDLED)}")
-    data = BUNDLED[name]()
+    from sklearn import datasets
+
+    data = getattr(datasets, BUNDLED[name])()
     names = tuple(str(label) for label in data.target_names)
     return from_arrays(data.data, data.target, name=name, scale=scale, split=split, classes=names)
 
@@ -65,7 +64,9 @@ def from_arrays(
     except (TypeError, ValueError) as error:
         raise ValueError(f"from_arrays(x=...) is not all numbers ({error}); encode categories first") from None
     if not (validation > 0 and test > 0 and validation + test < 1):
-        raise ValueError(f"from_arrays(validation={validation}, test={test}) must be above 0 and leave some to train on")
+        raise ValueError(
+            f"from_arrays(validation={validation}, test={test}) must be above 0 and leave some to train on"
+        )
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
         raise ValueError(f"from_arrays: x[{row}, {column}] is {x[row, column]}; remove or fill in such entries")
@@ -75,14 +76,16 @@ def from_arrays(
         targets, stratify = np.eye(len(labels))[codes], codes
         if counts.min() < 3:
             raise ValueError(
-                f"from_arrays: class {labels[counts.argmin()]!r} has {counts.min()} samples; every class needs 3 or more, "
-                "one for each of training, validation and test (are these numbers to predict? kind='regression')"
+                f"from_arrays: class {labels[counts.argmin()]!r} has {counts.min()} samples; every class needs 3 or "
+                "more, one for each of training, validation and test (are these numbers to predict? kind='regression')"
             )
         classes = tuple(str(label) for label in labels) if classes is None else classes
     elif kind == "regression":
         targets, stratify, classes = y.reshape(len(y), -1).astype(float), None, ()
     else:
         raise ValueError(f"from_arrays(kind={kind!r}) must be 'classification' or 'regression'")
+
+    from sklearn.model_selection import train_test_split
 
     index = np.arange(len(x))
     try:
@@ -117,6 +120,8 @@ def _scale(scale: str, training: np.ndarray, x: np.ndarray) -> np.ndarray:
     if scale == "global":
         centre = training.mean(0)
         return (x - centre) / max(float((training - centre).std()), 1e-12)
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
     scalers = {"standard": StandardScaler, "range": MinMaxScaler}
     if scale not in scalers:
         raise ValueError(f"from_arrays(scale={scale!r}) must be 'standard', 'global', 'range' or 'none'")

@@ -30,5 +30,11 @@ def gate(name: str) -> Task:
     x, y = GATES[name]
     table = Samples(np.array(x, float), np.array(y, float)[:, None])
     return Task(
-        name, table, table, table, classes=("0", "1"), solved=lambda loss, right: (loss < 0.05) & (right == 1), whole=True
+        name,
+        table,
+        table,
+        table,
+        classes=("0", "1"),
+        solved=lambda loss, right: (loss < 0.05) & (right == 1),
+        whole=True,
     )

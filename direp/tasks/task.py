@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,8 @@ __all__ = ["Samples", "Task"]
 class Samples(NamedTuple):
     """Inputs (samples x inputs) and targets (samples x outputs)."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: Any
+    y: Any
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Task:
             x, y = getattr(self, part)
             where = f"Task {self.name!r}, {part}"
             if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
-                raise ValueError(f"{where}: x has shape {x.shape} and y {y.shape}; needed are two tables of equal length")
+                raise ValueError(
+                    f"{where}: x has shape {x.shape} and y {y.shape}; needed are two tables of equal length"
+                )
             if len(x) == 0:
                 raise ValueError(f"{where}: there are no samples")
             for name, table in (("x", x), ("y", y)):
@@ -51,7 +53,9 @@ class Task:
                         f"({bad.sum()} in all)"
                     )
             if x.shape[1] != self.inputs or y.shape[1] != self.outputs:
-                raise ValueError(f"{where}: {x.shape[1]} inputs and {y.shape[1]} outputs do not match the training part")
+                raise ValueError(
+                    f"{where}: {x.shape[1]} inputs and {y.shape[1]} outputs do not match the training part"
+                )
 
     @property
     def inputs(self) -> int:

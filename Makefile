@@ -1,0 +1,34 @@
+# Two commands: `make demo` trains the main example, `make test` runs every check. Both install what they need, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Equal programs are compiled once for all tests, workers and processes.
+CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+# One run's folder; a second demo goes to a new one.
+DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: demo test check clean
+
+demo: .venv/installed
+	$(BIN)/direp train digits --seeds 0..4 --out $(DEMO)
+
+test: check
+	$(CACHE) $(BIN)/python -m pytest -n 2 -q
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "direp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/dev: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,115 @@
+"""Certified implies settles: to one equilibrium, from anywhere, at the certified rate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import NEURONS, OUTFLOWS, TIGHT, data, network, settle
+from hypothesis import given
+from hypothesis import strategies as st
+
+import direp
+
+neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
+
+
+@given(st.integers(0, 100_000), neurons, outflows, st.floats(0.1, 2.0))
+def test_certified_implies_one_equilibrium_at_the_certified_rate(seed, neuron, outflow, scale):
+    net = network(neuron, outflow, seed=seed, scale=scale)
+    certificate = direp.certify(net)
+    assert certificate.verdict == "proved"
+    rng = np.random.default_rng(seed)
+    x, _ = data(net.graph, batch=1, seed=seed)
+    x = np.repeat(x, 6, 0)
+    starts = rng.random((6, net.graph.free))
+    ends = settle(net, x, state=starts, stop=TIGHT)
+    assert ends.converged.all()
+    assert np.ptp(np.asarray(ends.state), 0).max() < 1e-9
+    # In l1, a projected Euler step of at most the certified length contracts by 1 - step * rate, every pair of states.
+    step = certificate.largest_step
+    one = settle(net, x, state=starts, method=direp.Euler(jnp.array(step)), stop=direp.Steps(1))
+    before = np.abs(starts[:3] - starts[3:]).sum(1)
+    after = np.abs(np.asarray(one.state[:3] - one.state[3:])).sum(1)
+    assert (after <= before * (1 - step * certificate.rate) + 1e-12).all()
+
+
+@given(st.integers(0, 100_000), neurons, outflows)
+def test_the_rate_is_the_margin_of_the_worst_unit(seed, neuron, outflow):
+    rng = np.random.default_rng(seed)
+    graph = direp.Graph.complete(2, 3, 1)
+    matrix = np.where(graph.adjacency(), rng.normal(size=(6, 4)), 0)
+    leak = rng.random(4) * 3
+    net = direp.Network(graph, NEURONS[neuron](outflow), matrix, leak=leak)
+    out = {"none": 0 * matrix[2:], "signed": matrix[2:], "absolute": np.abs(matrix[2:])}[outflow].sum(1)
+    margin = leak + out - net.neuron.activation.gain * np.abs(matrix[2:]).sum(1)
+    certificate = direp.certify(net)
+    assert certificate.verdict == ("proved" if margin.min() > 0 else "undecided")
+    assert abs(certificate.rate - margin.min()) < 1e-12
+    assert certificate.rate <= margin.min()
+    if margin.min() <= 0:
+        assert certificate.blame[0] == f"{'ho'[int(margin.argmin()) == 3]}{[0, 1, 2, 0][margin.argmin()]}"
+        assert graph.name(int(margin.argmin())) in certificate.reason
+
+
+@given(st.integers(0, 100_000), st.floats(0.01, 5.0), st.sampled_from(["squared", "cross-entropy"]), neurons)
+def test_the_rate_of_a_nudged_phase_bounds_its_jacobian(seed, beta, kind, neuron):
+    net = network(neuron, "signed", seed=seed)
+    cost = direp.SquaredError() if kind == "squared" else direp.CrossEntropy(2.0)
+    certificate = direp.certify(net, nudge=direp.Centred(beta), cost=cost)
+    assert set(certificate.phases) == {"free", f"beta={beta:+g}", f"beta={-beta:+g}"}
+    x, y = data(net.graph, batch=1, seed=seed)
+    field = net.field(jnp.asarray(x))
+    rng = np.random.default_rng(seed)
+    for strength, name in ((0.0, "free"), (beta, f"beta={beta:+g}"), (-beta, f"beta={-beta:+g}")):
+        nudged = direp.Nudged(field, cost, jnp.asarray(y), jnp.asarray(strength))
+        for _ in range(4):
+            state = jnp.asarray(rng.normal(0.5, 0.5, net.graph.free))
+            jacobian = jax.jacobian(lambda s: nudged.flow(s[None], nudged.drive(s[None]))[0])(state)  # noqa: B023
+            jacobian = np.asarray(jacobian)
+            own = np.diag(jacobian)
+            measure = (own + np.abs(jacobian).sum(0) - np.abs(own)).max()
+            assert measure <= -certificate.phases[name] + 1e-12
+
+
+def test_excitation_needs_any_leak_and_inhibition_twice_its_outflow():
+    graph = direp.Graph.complete(2, 4, 1)
+    rng = np.random.default_rng(0)
+    excitatory = np.where(graph.adjacency(), rng.random((7, 5)) * 10, 0)
+    assert direp.certify(direp.Network(graph, direp.Projected("signed"), excitatory, leak=1e-6))
+    assert direp.certify(direp.Network(graph, direp.Projected("absolute"), -excitatory, leak=1e-6))
+    need = 2 * excitatory[2:].sum(1)
+    net = direp.Network(graph, direp.Projected("signed"), -excitatory, leak=need + 1e-9)
+    assert direp.certify(net).verdict == "proved"
+    net = direp.Network(graph, direp.Projected("signed"), -excitatory, leak=need - 1e-9)
+    assert direp.certify(net).verdict == "undecided"
+
+
+def test_proved_survives_rounding():
+    """A margin that is exactly zero must not be proved, however its sum happens to round."""
+    graph = direp.Graph.complete(1, 40, 1)
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        matrix = np.where(graph.adjacency(), rng.normal(size=(42, 41)), 0)
+        exact = np.array([np.float64(__import__("math").fsum(np.abs(row))) for row in matrix[1:]])
+        net = direp.Network(graph, direp.Projected("none"), matrix, leak=np.nextafter(exact, 0))
+        assert not direp.certify(net)
+
+
+def test_an_activation_without_slope_bounds_is_undecided_with_the_reason():
+    steep = direp.Activation("cube", lambda s: s**3, (-np.inf, np.inf), None)
+    graph = direp.Graph.layered([1, 2, 1])
+    net = direp.Network(graph, direp.Rate(steep), direp.FanIn(), key=jax.random.key(0))
+    certificate = direp.certify(net)
+    assert certificate.verdict == "undecided"
+    assert "slope" in certificate.reason
+    with pytest.raises(ValueError, match="slope"):
+        direp.LeakController().start(net)
+
+
+def test_numbers_that_are_none_are_refused():
+    net = network("projected", "signed")
+    broken = net.replace(net.parameters._replace(leak=net.leak.at[0].set(jnp.nan)))
+    with pytest.raises(ValueError, match="leak holds NaN"):
+        direp.certify(broken)
+    with pytest.raises(ValueError, match="leaks are 0 or above"):
+        direp.Network(net.graph, net.neuron, np.asarray(net.matrix), leak=-1.0)
