@@ -3,6 +3,7 @@
 import difflib
 
 import numpy as np
+
 from .task import Samples, Task
 
 __all__ = ["BUNDLED", "bundled", "from_arrays"]
