@@ -16,6 +16,8 @@ NEURONS = {
     "rate-tanh": lambda outflow: direp.Rate(tanh, outflow=outflow),
     "rate-softplus": lambda outflow: direp.Rate(softplus, outflow=outflow),
 }
+# Every neuron and every outflow, without all of their products: for laws that compile much.
+SOME = [(neuron, OUTFLOWS[k % 3]) for k, neuron in enumerate(NEURONS)]
 GRAPHS = {
     "complete": lambda: direp.Graph.complete(2, 4, 2),
     "layered": lambda: direp.Graph.layered([2, 3, 3, 2], skip=True, lateral=True),

@@ -17,6 +17,13 @@ settings.register_profile("direp", deadline=None, max_examples=25, print_blob=Tr
 settings.load_profile("direp")
 
 
+@pytest.fixture(autouse=True)
+def _sixty_four_bits():
+    """The program, called within a test, sets the precision that it was asked for."""
+    jax.config.update("jax_enable_x64", True)
+    return
+
+
 @pytest.fixture
 def _optax():
     """Optax itself multiplies floats with integer counts, which strict promotion refuses."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import NEURONS, OUTFLOWS, TIGHT, data, network, settle
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
@@ -51,6 +51,7 @@ def test_the_rate_is_the_margin_of_the_worst_unit(seed, neuron, outflow):
         assert graph.name(int(margin.argmin())) in certificate.reason
 
 
+@settings(max_examples=10)
 @given(st.integers(0, 100_000), st.floats(0.01, 5.0), st.sampled_from(["squared", "cross-entropy"]), neurons)
 def test_the_rate_of_a_nudged_phase_bounds_its_jacobian(seed, beta, kind, neuron):
     net = network(neuron, "signed", seed=seed)

@@ -1,0 +1,94 @@
+"""Makes the tables of docs/results.md: runs the program as a user would, and prints a Markdown table.
+
+python benchmarks/tables.py gates        # every gate, 1000 seeds, and the published baseline
+python benchmarks/tables.py ablation     # what the controlled leak and the nudge are good for
+python benchmarks/tables.py tables       # the bundled data sets
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+GATES = [
+    *((f"{gate}, 16 hidden", [gate, "--seeds", "0..999"]) for gate in ("xor", "and", "or", "not", "identity")),
+    *(
+        (f"{gate}, 5 hidden", [gate, "--preset", "small", "--seeds", "0..999"])
+        for gate in ("xor", "and", "or", "not", "identity")
+    ),
+    ("xor, DEEP 2020 as published", ["xor", "--preset", "deep-2020", "--seeds", "0..99"]),
+]
+SMALL = ["xor", "--preset", "small", "--seeds", "0..999"]
+ABLATION = [
+    ("default, 5 hidden", SMALL),
+    ("synapses blind to the controlled leak", [*SMALL, "--no-through-leak"]),
+    ("no controller, leak 1", [*SMALL, "--margin", "None", "--leak", "1"]),
+    ("nudge 0.1", [*SMALL, "--beta", "0.1"]),
+    ("nudge 1", [*SMALL, "--beta", "1"]),
+    ("nudge 2", [*SMALL, "--beta", "2"]),
+    ("exact gradient (adjoint)", [*SMALL, "--rule", "adjoint"]),
+    ("absolute outflow, same leak", [*SMALL, "--outflow", "absolute"]),
+]
+TABLES = [(task, [task, "--seeds", "0..19"]) for task in ("digits", "iris", "wine", "breast-cancer")]
+
+
+def run(arguments: list[str]) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["direp", "train", *arguments, "--json", "--quiet", "--out", str(Path(folder) / "run")]
+        beside = Path(sys.executable).parent / "direp"
+        command[0] = str(beside) if beside.exists() else "direp"
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 4):
+            raise SystemExit(done.stderr)
+        return json.loads(done.stdout)
+
+
+def wilson(hits: int, count: int, z: float = 1.96) -> str:
+    share, scale = hits / count, 1 + z**2 / count
+    centre = (share + z**2 / (2 * count)) / scale
+    half = z * sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
+    return f"{max(centre - half, 0):.1%} to {min(centre + half, 1):.1%}"
+
+
+def solving(cases: list[tuple[str, list[str]]]) -> None:
+    print("| setting | solved | interval | lowest margin in training | unsettled in training | seconds | command |")
+    print("|---|---|---|---|---|---|---|")
+    for label, arguments in cases:
+        result = run(arguments)
+        solved, seeds = result["solved"], result["seeds"]
+        margin = result["certificate"]["lowest_margin_in_training"]
+        print(
+            f"| {label} | {solved} of {seeds} | {wilson(solved, seeds)} | {margin:+.3g} | "
+            f"{result['settle']['training_unsettled']:.2%} | {result['seconds']:.0f} | "
+            f"`direp train {' '.join(arguments)}` |",
+            flush=True,
+        )
+
+
+def learning(cases: list[tuple[str, list[str]]]) -> None:
+    print(
+    print("|---" * 7 + "|")
+    )
+    print("|---|---|---|---|---|---|---|")
+    for label, arguments in cases:
+        result = run(arguments)
+        tests = np.array([seed["test"]["accuracy"] for seed in result["per_seed"]])
+        error = tests.std(ddof=1) / sqrt(len(tests))
+        proof = result["certificate"]
+        print(
+            f"| {label} | {tests.mean():.2%} ± {1.96 * error:.2%} ({tests.min():.2%} to {tests.max():.2%}) | "
+            f"{result['validation']['accuracy']:.2%} | {result['settle']['unconverged']} | {proof['verdict']}, rate "
+            f"{proof['rate']:.2g} | {result['seconds']:.0f} | `direp train {' '.join(arguments)}` |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    kinds = {"gates": lambda: solving(GATES), "ablation": lambda: solving(ABLATION), "tables": lambda: learning(TABLES)}
+    if len(sys.argv) != 2 or sys.argv[1] not in kinds:
+        raise SystemExit(f"usage: python benchmarks/tables.py {'|'.join(kinds)}")
+    kinds[sys.argv[1]]()
