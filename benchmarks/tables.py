@@ -70,9 +70,8 @@ def solving(cases: list[tuple[str, list[str]]]) -> None:
 
 
 def learning(cases: list[tuple[str, list[str]]]) -> None:
-    print(
-    print("|---" * 7 + "|")
-    )
+    figures = "test accuracy, mean with 95 % interval (lowest to highest seed) | validation | unsettled test samples"
+    print(f"| task | {figures} | certificate | seconds | command |")
     print("|---|---|---|---|---|---|---|")
     for label, arguments in cases:
         result = run(arguments)
