@@ -13,7 +13,8 @@ from .certificates import Certificate, certify
 from .config import Settings
 from .record import summarise
 from .tasks import Task
-from .train import Evaluation, Run
+from .train import Run
+from .trainer import Evaluation
 
 __all__ = ["Progress", "print_summary", "save_figures", "summary_of"]
 
@@ -25,7 +26,7 @@ class Progress:
         self.bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=18), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("eta"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
-            console=Console(file=sys.stderr), disable=not show,
+            console=Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160), disable=not show,
         )  # fmt: skip
         self.task, self.total = task, settings.epochs
 

@@ -58,13 +58,13 @@ def test_seeds_reproduce_and_do_not_depend_on_their_neighbours():
 
 def test_a_run_compiles_once(monkeypatch):
     traced = []
-    original = direp.train.Trainer.epoch
+    original = direp.trainer.Trainer.epoch
 
     def counted(*arguments, **settings):
         traced.append(1)
         return original(*arguments, **settings)
 
-    monkeypatch.setattr(direp.train.Trainer, "epoch", counted)
+    monkeypatch.setattr(direp.trainer.Trainer, "epoch", counted)
     run = gate_run("or", epochs=47)
     assert len(run.history["loss"]) == 47
     assert sum(traced) == 1

@@ -1,0 +1,239 @@
+"""One network learning one task: the state, the pure step, and the epoch that is compiled once."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from .certificates import contraction_margin
+from .network import Network, Parameters
+from .nudge import AbstractCost
+from .rules import AbstractRule, estimate
+from .settling import AbstractMethod, AbstractStop, settle
+from .tasks import Samples
+
+__all__ = ["Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
+
+
+class TrainState(eqx.Module):
+    """What the next step needs, of one seed."""
+
+    parameters: Parameters
+    optimiser: Any
+    key: PRNGKeyArray
+    states: Float[Array, "sample free"]  # free equilibria of the last epoch, where the next one starts
+    best: Parameters
+    best_score: Float[Array, "2"]  # validation accuracy and negative loss, compared in this order
+    best_epoch: Int[Array, ""]
+    failed: Bool[Array, ""]
+
+
+class Evaluation(NamedTuple):
+    """How a network does on a set of samples. `unconverged` counts samples whose free phase did not settle."""
+
+    loss: Array
+    accuracy: Array
+    unconverged: Array
+    steps: Array  # of every sample
+
+
+class Metrics(NamedTuple):
+    """One epoch of one seed, for people: training figures are those of the samples as they passed by.
+
+    `unsettled` is the share of phases that did not settle, `left_out` the share of samples kept out of the updates,
+    `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch
+    (positive: certified) and `lowest_margin` its least value after any update of the epoch.
+    """
+
+    loss: Array
+    accuracy: Array
+    validation_loss: Array
+    validation_accuracy: Array
+    unsettled: Array
+    left_out: Array
+    validation_unsettled: Array
+    steps_mean: Array
+    steps_max: Array
+    margin: Array
+    lowest_margin: Array
+    failed: Array
+
+
+class _StepMetrics(NamedTuple):
+    loss: Array
+    correct: Array
+    unsettled: Array
+    phases: Array
+    used: Array
+    steps: Array
+    steps_max: Array
+    margin: Array
+
+
+class Trainer(eqx.Module):
+    """How one network learns one task: everything but the state. All methods are pure and can be vmapped over seeds."""
+
+    network: Network
+    rule: AbstractRule
+    cost: AbstractCost
+    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    method: AbstractMethod
+    stop: AbstractStop
+    start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
+    warm: bool = eqx.field(static=True, default=True)
+    one_unit: bool = eqx.field(static=True, default=False)
+    classify: bool = eqx.field(static=True, default=True)
+    keep_last: bool = eqx.field(static=True, default=False)
+
+    def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
+        score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
+        return TrainState(
+            parameters=parameters,
+            optimiser=self.optimiser.init(parameters),  # pyright: ignore[reportArgumentType]
+            key=key,
+            states=self._start(jax.random.fold_in(key, 0), samples),
+            best=parameters,
+            best_score=score,
+            best_epoch=jnp.array(0, jnp.int32),
+            failed=jnp.array(False),
+        )
+
+    def _start(self, key: PRNGKeyArray, batch: int) -> Float[Array, "batch free"]:
+        network = self.network
+        if self.start == (0.0, 0.0):
+            return network.rest(batch)
+        return jax.random.uniform(key, (batch, network.graph.free), network.dtype, *self.start)
+
+    def _correct(self, outputs: Float[Array, "batch output"], y: Float[Array, "batch output"]) -> Bool[Array, " batch"]:
+        if self.one_unit:
+            return ((outputs > 0.5) == (y > 0.5)).all(-1)
+        return outputs.argmax(-1) == y.argmax(-1)
+
+    def step(
+        self,
+        state: TrainState,
+        x: Float[Array, "batch input"],
+        y: Float[Array, "batch output"],
+        begin: Float[Array, "batch free"],
+        valid: Bool[Array, " batch"],
+    ) -> tuple[TrainState, Array, _StepMetrics]:
+        """One update from one batch; also the batch's free states. Without a settled sample nothing changes."""
+        network = self.network.replace(state.parameters)
+        said = estimate(
+            network,
+            x,
+            y,
+            self.rule,
+            cost=self.cost,
+            method=self.method,
+            stop=self.stop,
+            state=begin,
+            valid=valid,
+        )
+        updates, optimiser = self.optimiser.update(said.gradient, state.optimiser, state.parameters)
+        parameters = optax.apply_updates(state.parameters, updates)
+        changed = eqx.tree_at(lambda s: (s.parameters, s.optimiser), state, (parameters, optimiser))
+        state = choose(said.used.any(), changed, state)
+
+        phases = (said.free, *said.nudged)
+        unsettled = sum(((~phase.converged) & valid).sum() for phase in phases)
+        margin = contraction_margin(self.network.replace(state.parameters)).min()
+        metrics = _StepMetrics(
+            loss=jnp.where(valid, said.loss, 0).sum(),
+            correct=(self._correct(network.outputs(said.free.state), y) & valid).sum(),
+            unsettled=jnp.asarray(unsettled),
+            phases=valid.sum() * len(phases),
+            used=said.used.sum(),
+            steps=jnp.where(valid, said.free.steps, 0).sum(),
+            steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
+            margin=margin,
+        )
+        return state, said.free.state, metrics
+
+    def epoch(
+        self,
+        state: TrainState,
+        train: Samples,
+        validation: Samples,
+        order: Int[Array, "updates batch"],
+        valid: Bool[Array, "updates batch"],
+        number: Int[Array, ""],
+    ) -> tuple[TrainState, Metrics]:
+        """All batches once, in the given order, then validation. A seed whose parameters stop being finite goes back to
+        where it was before the epoch and stays there."""
+        before = state
+        samples = train.x.shape[0]
+        key = jax.random.fold_in(state.key, number)
+        if not self.warm:
+            state = eqx.tree_at(lambda s: s.states, state, self._start(key, samples))
+
+        def one(state: TrainState, batch):
+            index, valid = batch
+            state, free, metrics = self.step(state, train.x[index], train.y[index], state.states[index], valid)
+            kept = jnp.where((valid & jnp.isfinite(free).all(-1))[:, None], free, state.states[index])
+            return eqx.tree_at(lambda s: s.states, state, state.states.at[index].set(kept)), metrics
+
+        state, steps = jax.lax.scan(one, state, (order, valid))
+        after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))
+        score = jnp.stack([after.accuracy if self.classify else jnp.zeros_like(after.loss), -after.loss])
+        score = jnp.where(jnp.isnan(score), -jnp.inf, score)
+        better = (score[0] > state.best_score[0]) | (
+            (score[0] == state.best_score[0]) & (score[1] > state.best_score[1])
+        )
+        if self.keep_last:
+            better = jnp.array(True)
+        best = choose(better, (state.parameters, score, number), (state.best, state.best_score, state.best_epoch))
+        state = eqx.tree_at(lambda s: (s.best, s.best_score, s.best_epoch), state, best)
+
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters)]).all()
+        fine = finite & (steps.used.sum() > 0) & ~before.failed
+        stopped = eqx.tree_at(lambda s: s.failed, before, jnp.array(True))
+        state = choose(fine, state, stopped)
+        counted = jnp.array(samples, train.x.dtype)
+        metrics = Metrics(
+            loss=steps.loss.sum() / counted,
+            accuracy=steps.correct.sum().astype(counted.dtype) / counted if self.classify else jnp.nan * counted,
+            validation_loss=after.loss,
+            validation_accuracy=after.accuracy,
+            unsettled=steps.unsettled.sum().astype(counted.dtype) / steps.phases.sum().astype(counted.dtype),
+            left_out=1 - steps.used.sum().astype(counted.dtype) / counted,
+            validation_unsettled=after.unconverged,
+            steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
+            steps_max=jnp.maximum(steps.steps_max.max(), after.steps.max()),
+            margin=steps.margin[-1],
+            lowest_margin=steps.margin.min(),
+            failed=state.failed,
+        )
+        return state, metrics
+
+    def evaluate(self, parameters: Parameters, samples: Samples, key: PRNGKeyArray) -> Evaluation:
+        """Settle every sample and compare its outputs with its targets. Unsettled samples are judged where they
+        stand, and counted."""
+        network = self.network.replace(parameters)
+        count = samples.x.shape[0]
+        begin = self._start(key, count)
+
+        settled = settle(network, samples.x, method=self.method, stop=self.stop, state=begin)
+        outputs = network.outputs(settled.state)
+        total = jnp.array(count, samples.x.dtype)
+        correct = self._correct(outputs, samples.y).sum()
+        return Evaluation(
+            loss=self.cost.value(outputs, samples.y).sum() / total,
+            accuracy=correct.astype(total.dtype) / total if self.classify else jnp.nan * total,
+            unconverged=(~settled.converged).sum(),
+            steps=settled.steps,
+        )
+
+
+def choose(condition: Array, yes: Any, no: Any) -> Any:
+    """One of two states of equal structure."""
+
+    def pick(a, b):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jnp.where(condition, jax.random.key_data(a), jax.random.key_data(b)))
+        return jnp.where(condition, a, b)
+
+    return jax.tree.map(pick, yes, no)
