@@ -15,7 +15,7 @@ from .presets import preset
 
 __all__ = ["main"]
 
-OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED = 0, 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (WrongUse, ValueError) as error:
         code = _complain(error, UNREADABLE if isinstance(error, Unreadable) else WRONG_USE, debug)
     except KeyboardInterrupt:
-        code = INTERRUPTED
-        print("direp: interrupted before anything was trained", file=sys.stderr)
+        code = 128 + _Stop.received
+        print("direp: interrupted before the run was complete; see its folder for what it holds", file=sys.stderr)
     except Exception as error:
         code = _complain(error, INTERNAL, debug)
     raise SystemExit(code)
@@ -109,9 +109,12 @@ def _parse(arguments: list[str]) -> tuple[Settings, Output]:
     helping = "-h" in rest or "--help" in rest
     config = _option(rest, "--config")
     if task is None and config is None and not helping:
-        raise WrongUse(f"train needs a task: {', '.join(TASK_NAMES)}, or a file.npz with arrays x and y")
+        names = ", ".join(TASK_NAMES)
+        raise WrongUse(f"train needs a task, before all options: {names}, or a file.npz with arrays x and y")
     if task is not None and task not in TASK_NAMES and not task.endswith(".npz"):
         raise WrongUse(unknown_task(task))
+    if config is not None and _option(rest, "--preset") is not None:
+        raise WrongUse("--config and --preset both name the settings to begin with: give one of them")
     if config is not None:
         default = _read_config(Path(config))
         task = default.task if task is None else task
@@ -157,6 +160,11 @@ class _Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, cls.handle)
 
+    @staticmethod
+    def ignore() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     @classmethod
     def handle(cls, number: int, frame: Any) -> None:
         cls.received = number
@@ -182,6 +190,7 @@ def _train(arguments: list[str]) -> int:
         with Progress(settings, task, show=not output.quiet) as progress:
             run = fit(task=task, callbacks=[folder.epoch, progress.epoch], **arguments_of_fit)
         seconds = time.perf_counter() - begun
+        _Stop.ignore()  # what is left takes seconds, and half of it would be of no use
         folder.weights(run.networks, run.seeds)
         summary = summary_of(run, settings, folder.path, seconds)
         folder.finish(summary)

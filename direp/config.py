@@ -173,6 +173,7 @@ class Settings:
             ("margin", 0, True), ("fixed_steps", 1, False), ("max_steps", 1, False), ("tolerance", 0, True),
             ("decay", 0, False),
             ("sharpness", 0, True), ("euler_step", 0, True), ("shrink", 0, False), ("density", 0, True),
+            ("bias", None, False), ("bias_scale", 0, False),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is None:
@@ -204,10 +205,10 @@ class Settings:
                 f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"
             )
         if self.task == "xor" and sum(self.hidden) == 0:
-            raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 2 hidden units or more")
+            raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more")
         if self.rule == "trajectory" and self.nudge != "one-sided":
             raise WrongUse("--rule trajectory watches one nudged phase: use --nudge one-sided")
-        if not self.start[0] <= self.start[1]:
+        if not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf):
             raise WrongUse(f"--start {self.start[0]} {self.start[1]} is no range: give the lower end first")
         parse_seeds(self.seeds)
 
@@ -341,7 +342,13 @@ class Settings:
             if name not in known:
                 raise WrongUse(nearest("setting", name, sorted(known)))
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        settings = cls(**{**values, **lists})
+        for name, default in cls().to_dict().items():
+            value = getattr(settings, name)
+            kinds = (int, float) if isinstance(default, float) else type(default)
+            if default is not None and value is not None and not isinstance(value, kinds):
+                raise WrongUse(f"setting {name} is {value!r}; needed is something like {default!r}")
+        return settings
 
 
 def _weights_alone(params: Any) -> Any:

@@ -29,10 +29,10 @@ class AbstractCost(eqx.Module):
         r"""$\partial C/\partial r_o$."""
 
     @abstractmethod
-    def feedback(self, beta: float, gain: float) -> float:
-        r"""How far a nudge of strength `beta` can push $\mu_1$ and $\mu_\infty$ of the Jacobian up (0: not at all).
+    def feedback(self, beta: float, slope: tuple[float, float]) -> float:
+        r"""How far a nudge of strength `beta` can push $\mu_1$ of the Jacobian up (0: not at all).
 
-        `gain` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
+        `slope` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
         """
 
 
@@ -49,8 +49,8 @@ class SquaredError(AbstractCost):
     def gradient(self, rate, y):
         return rate - y
 
-    def feedback(self, beta, gain):
-        return max(-beta, 0.0) * gain
+    def feedback(self, beta, slope):
+        return max(-beta * slope[0], -beta * slope[1], 0.0)
 
 
 class CrossEntropy(AbstractCost):
@@ -76,10 +76,11 @@ class CrossEntropy(AbstractCost):
     def gradient(self, rate, y):
         return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
 
-    def feedback(self, beta, gain):
+    def feedback(self, beta, slope):
         # The Hessian g^2(diag p - p p^T) has rows that sum to zero with a diagonal of at most g^2/4, so a row of
-        # -beta H times slopes in [0, gain] adds at most |beta| g^2 gain/4 for beta > 0, and twice that below.
-        return (abs(beta) if beta > 0 else 2 * abs(beta)) * self.curvature * gain
+        # -beta H times slopes in [0, d2] adds at most |beta| g^2 d2/4 for beta > 0, and twice that in all other cases.
+        once = beta > 0 and slope[0] >= 0
+        return (1 if once else 2) * abs(beta) * self.curvature * max(abs(slope[0]), abs(slope[1]))
 
 
 class Nudged(AbstractField):

@@ -244,6 +244,7 @@ def run(
     observed: Any,
 ) -> tuple[Settled, Any]:
     """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory."""
+    start = field.clip(start)
     prepared = method.prepare(field)
     # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
     # within max_steps: the loss of amplitude in a period is too small.
@@ -253,7 +254,7 @@ def run(
         flow, lost = field.flow(state, drive), field.total_leak * state
         residual = jnp.abs(jnp.where(field.held(state, flow), 0, flow)).max(-1)
         scale = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)).max(-1)
-        finite = jnp.isfinite(residual) & jnp.isfinite(state).all(-1)
+        finite = jnp.isfinite(residual) & jnp.isfinite(scale) & jnp.isfinite(state).all(-1)
         return jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
 
     def body(carry: _Carry) -> _Carry:

@@ -142,10 +142,16 @@ def fit(
     networks = [network] if isinstance(network, Network) else list(network)
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
     _check(networks, task, cost, seeds, epochs, batch_size, keep)
+    if control is not None and learn_leak and control.follow:
+        raise ValueError(
+            "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
+        )
     if control is not None:
         networks = [control.start(network) for network in networks]
     template = networks[0]
-    chain = [trainable(template, leak=learn_leak), optimiser]
+    # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
+    mask = trainable(template, leak=learn_leak)
+    chain = [mask, optimiser, mask]
     if control is not None:
         chain = [control.through(template), *chain, control.hold(template)]
     samples = len(task.train.x)

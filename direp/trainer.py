@@ -12,7 +12,7 @@ from .certificates import contraction_margin
 from .network import Network, Parameters
 from .nudge import AbstractCost
 from .rules import AbstractRule, estimate
-from .settling import AbstractMethod, AbstractStop, settle
+from .settling import AbstractMethod, AbstractStop, Settled, settle
 from .tasks import Samples
 
 __all__ = ["Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
@@ -109,7 +109,7 @@ class Trainer(eqx.Module):
 
     def _correct(self, outputs: Float[Array, "batch output"], y: Float[Array, "batch output"]) -> Bool[Array, " batch"]:
         if self.one_unit:
-            return ((outputs > 0.5) == (y > 0.5)).all(-1)
+            return (jnp.round(outputs) == jnp.round(y)).all(-1)
         return outputs.argmax(-1) == y.argmax(-1)
 
     def step(
@@ -119,8 +119,8 @@ class Trainer(eqx.Module):
         y: Float[Array, "batch output"],
         begin: Float[Array, "batch free"],
         valid: Bool[Array, " batch"],
-    ) -> tuple[TrainState, Array, _StepMetrics]:
-        """One update from one batch; also the batch's free states. Without a settled sample nothing changes."""
+    ) -> tuple[TrainState, Settled, _StepMetrics]:
+        """One update from one batch; also how its free phase settled. Without a settled sample nothing changes."""
         network = self.network.replace(state.parameters)
         said = estimate(
             network,
@@ -151,7 +151,7 @@ class Trainer(eqx.Module):
             steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
             margin=margin,
         )
-        return state, said.free.state, metrics
+        return state, said.free, metrics
 
     def epoch(
         self,
@@ -173,8 +173,11 @@ class Trainer(eqx.Module):
         def one(state: TrainState, batch):
             index, valid = batch
             state, free, metrics = self.step(state, train.x[index], train.y[index], state.states[index], valid)
-            kept = jnp.where((valid & jnp.isfinite(free).all(-1))[:, None], free, state.states[index])
-            return eqx.tree_at(lambda s: s.states, state, state.states.at[index].set(kept)), metrics
+            # From where a sample diverged there may be no way back: it starts from rest again.
+            rest = self.network.rest(index.shape[0])
+            kept = jnp.where(free.converged[:, None], free.state, rest)
+            place = jnp.where(valid, index, samples)  # padding falls off the end
+            return eqx.tree_at(lambda s: s.states, state, state.states.at[place].set(kept, mode="drop")), metrics
 
         state, steps = jax.lax.scan(one, state, (order, valid))
         after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))

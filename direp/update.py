@@ -85,7 +85,7 @@ class LeakController(eqx.Module):
         return network.leak - contraction_margin(network) + self.margin
 
     def _held(self, network: Network) -> Array:
-        least = self.floor if self.follow else network.leak
+        least = self.floor if self.follow else jnp.maximum(network.leak, self.floor)
         return jnp.maximum(jnp.maximum(self.needed(network), least), 0)
 
     def start(self, network: Network) -> Network:

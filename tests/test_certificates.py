@@ -114,3 +114,23 @@ def test_numbers_that_are_none_are_refused():
         direp.certify(broken)
     with pytest.raises(ValueError, match="leaks are 0 or above"):
         direp.Network(net.graph, net.neuron, np.asarray(net.matrix), leak=-1.0)
+
+
+def test_a_falling_activation_is_not_proved_where_its_nudge_excites():
+    falling = direp.Activation("sine", jnp.sin, (-1.0, 1.0), (-1.0, 1.0))
+    graph = direp.Graph.from_edges([("x", "o")], inputs=["x"], outputs=["o"])
+    net = direp.Network(graph, direp.Hopfield(falling), np.array([[0.0], [0.0]]), leak=1.0)
+    assert direp.certify(net).verdict == "proved"
+    nudged = direp.certify(net, nudge=direp.OneSided(20.0))
+    assert nudged.verdict == "undecided"
+    assert nudged.phases["beta=+20"] <= -19.0
+
+
+def test_the_largest_step_holds_in_nudged_phases():
+    graph = direp.Graph.from_edges([("x", "o")], inputs=["x"], outputs=["o"])
+    net = direp.Network(graph, direp.Projected(), np.array([[0.3], [0.0]]), leak=1.0)
+    certificate = direp.certify(net, nudge=direp.OneSided(10.0))
+    assert certificate.largest_step <= 1 / 11
+    field = direp.Nudged(net.field(jnp.ones((1, 1))), direp.SquaredError(), jnp.full((1, 1), 0.5), jnp.array(10.0))
+    settled = settle(field, state=np.zeros((1, 1)), method=direp.Euler(certificate.largest_step))
+    assert settled.converged.all()

@@ -164,3 +164,24 @@ def test_trajectory_against_a_plain_sum():
 def test_wrong_values_are_refused_in_words(make, message):
     with pytest.raises(Exception, match=message):
         make()
+
+
+def test_padding_has_no_part_in_the_trajectory_rule():
+    net = network("projected", "signed")
+    x, y = data(net.graph)
+    settings = {"method": direp.Euler(0.05), "stop": direp.Steps(30)}
+    two = estimate(net, x[:2], y[:2], direp.Trajectory(2.0), **settings)
+    padded = estimate(net, x, y, direp.Trajectory(2.0), valid=np.array([True, True, False]), **settings)
+    assert relative(padded.gradient, two.gradient) < 1e-12
+
+
+def test_an_adjoint_that_is_not_solved_is_left_out():
+    net = network("projected", "signed")
+    x, y = data(net.graph)
+    assert not estimate(net, x, y, direp.Adjoint(dense_up_to=0, max_steps=1)).used.any()
+    graph = direp.Graph.complete(2, 2, 1)
+    flat_net = direp.Network(graph, direp.Projected("signed"), 0.01 * graph.adjacency(), leak=0.0)
+    state = np.full((3, 3), 0.5)
+    singular = estimate(flat_net, np.zeros((3, 2)), np.ones((3, 1)), direp.Adjoint(), state=state)
+    assert singular.free.converged.all()
+    assert not singular.used.any()

@@ -189,3 +189,20 @@ def test_settling_works_in_32_bits_too():
     settled = direp.settle(net, np.ones((2, 2)))
     assert settled.state.dtype == jnp.float32
     assert settled.converged.all()
+
+
+def test_a_state_on_its_way_to_overflow_has_not_settled():
+    """However large the state at which the steps end: its terms must not overflow into a tolerance."""
+    graph = direp.Graph.layered([1, 2, 1])
+    growing = direp.Network(
+        graph, direp.Rate(direp.activation.relu), np.full((4, 3), 3.0) * graph.adjacency(), leak=1.0, dtype=jnp.float32
+    )
+    for start in 10.0 ** np.arange(30, 39, 0.5):
+        settled = settle(growing, np.ones((1, 1)), state=np.full((1, 3), start), stop=direp.Tolerance(max_steps=3))
+        assert not settled.converged.any()
+
+
+def test_a_start_outside_the_box_is_brought_back():
+    graph = direp.Graph.from_edges([("x", "o")], inputs=["x"], outputs=["o"])
+    net = direp.Network(graph, direp.Projected(), np.array([[10.0], [0.0]]), leak=1.0)
+    assert float(settle(net, np.ones((1, 1)), state=np.full((1, 1), 5.0)).state[0, 0]) == 1.0

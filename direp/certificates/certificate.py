@@ -16,7 +16,7 @@ class Certificate:
     - `criterion`: what decided. `norm`: the norm in which distances shrink.
     - `rate`: distances shrink at least like exp(-rate t) (1/time); for `"undecided"`, the bound that was not positive.
     - `phases`: the rate of every phase that is covered: `"free"`, or the nudge, such as `"beta=+0.5"`.
-    - `largest_step`: projected Euler with a step up to this (time) contracts by 1 - step * rate.
+    - `largest_step`: projected Euler with a step up to this (time) contracts by 1 - step * rate, in every phase.
     - `assumptions`: what must hold for the verdict to. `reason`: why it is not `"proved"`, or empty.
     - `blame`: names of the units that stand in the way.
     """

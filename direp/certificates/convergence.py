@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..network import Network
+from ..neuron import Projected
 from ..nudge import AbstractCost, AbstractNudge, SquaredError
 from .certificate import Certificate
 
@@ -58,14 +59,19 @@ def certify(network: Network, *, nudge: AbstractNudge | None = None, cost: Abstr
         reason = f"Activation {neuron.activation.name!r} carries no slope bounds: give it slope=(d1, d2)."
         return Certificate(_CLAIM, "undecided", criterion, norm, -math.inf, {}, 0.0, (), reason)
 
+    slope = neuron.activation.slope
+    assert slope is not None
     margin, stiffness = _margin_from_below(network)
+    largest = float(stiffness.max())
     phases = {"free": float(margin.min())}
     cost = SquaredError() if cost is None else cost
     for beta in () if nudge is None else nudge.strengths:
         lowered = margin.copy()
-        pushed = float(np.nextafter(cost.feedback(float(beta), gain), math.inf)) * (1 + 1e-12)
+        pushed = float(np.nextafter(cost.feedback(float(beta), slope), math.inf)) * (1 + 1e-12)
         lowered[graph.hidden :] -= max(pushed, 0.0) if pushed > 1e-300 else 0.0
         phases[f"beta={float(beta):+g}"] = float(lowered.min())
+        steepened = float(stiffness[graph.hidden :].max()) + abs(float(beta)) * cost.curvature * gain * (1 + 1e-12)
+        largest = max(largest, steepened)
 
     rate = min(phases.values())
     assumptions = (
@@ -74,7 +80,9 @@ def certify(network: Network, *, nudge: AbstractNudge | None = None, cost: Abstr
         "the inputs are clamped",
     )
     if rate > 0:
-        return Certificate(_CLAIM, "proved", criterion, norm, rate, phases, 1 / float(stiffness.max()), assumptions)
+        return Certificate(
+            _CLAIM, "proved", criterion, norm, rate, phases, float(np.nextafter(1 / largest, 0)), assumptions
+        )
     worst = np.argsort(margin)[: min(3, (margin <= 0).sum())]
     blame = tuple(graph.name(int(k)) for k in worst)
     if phases["free"] > 0:
@@ -83,9 +91,8 @@ def certify(network: Network, *, nudge: AbstractNudge | None = None, cost: Abstr
             f"The free phase contracts, but phase {phase} is not covered: weaken the nudge or raise the outputs' leaks."
         )
     else:
-        lead = "Leaks are zero, and without leak the Jacobian is singular whatever the weights. " if not np.any(
-            np.asarray(network.leak)
-        ) else ""  # fmt: skip
+        singular = isinstance(neuron, Projected) and neuron.outflow == "signed" and not np.any(np.asarray(network.leak))
+        lead = "Leaks are zero, and with signed outflow the Jacobian is then singular whatever the weights. " * singular
         need = -float(margin.min())
         reason = f"{lead}Unit {blame[0]} needs {need:.3g} more leak than it has; sufficient, not necessary."
     return Certificate(_CLAIM, "undecided", criterion, norm, rate, phases, 0.0, assumptions, reason, blame)

@@ -35,7 +35,12 @@ class Adjoint(AbstractRule):
         active = ~phases.field.held(free.state, phases.field.flow(free.state, free.drive))
         linear = AdjointField(phases.field, free, jnp.where(active, pull, 0), active)
         if network.graph.free <= self.dense_up_to:
-            a, solved = linear.solve(), jnp.ones_like(phases.used)
+            a = linear.solve()
+            left = jnp.abs(linear.velocity(a, linear.drive(a))).max(-1)
+            # A singular or nearly singular Jacobian has no gradient to speak of.
+            solved = left <= jnp.sqrt(jnp.finfo(a.dtype).eps) * jnp.abs(pull).max(-1)
+            bound = jnp.abs(pull).max(-1) / jnp.finfo(a.dtype).eps ** 0.75
+            solved = solved & (jnp.abs(a).max(-1) <= bound) & jnp.isfinite(a).all(-1)
         else:
             rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(pull.dtype).eps)
             settled, _ = run(
@@ -44,7 +49,7 @@ class Adjoint(AbstractRule):
             )  # fmt: skip
             a, solved = settled.state, settled.converged
         phases = eqx.tree_at(lambda p: p.used, phases, phases.used & solved)
-        return phases.mean(post=network.neuron.transfer_slope(free.drive) * a, back=a)
+        return phases.mean(post=network.neuron.transfer_slope(free.drive) * a, back=a), phases.used
 
 
 class AdjointField(AbstractField):

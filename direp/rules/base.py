@@ -59,15 +59,18 @@ class AbstractRule(eqx.Module):
         """The fields of the nudged phases; each starts at the free equilibrium."""
 
     @abstractmethod
-    def estimate(self, phases: Phases) -> Parameters:
-        """A gradient to descend."""
+    def estimate(self, phases: Phases) -> tuple[Parameters, Bool[Array, " batch"]]:
+        """A gradient to descend, and the samples that entered it: `phases.used`, or fewer."""
 
     def begin(self, network: Network, x: Array) -> Any:
         """What `observe` starts from; `None` (the default) if the rule watches nothing."""
         return None
 
     def observe(self, observed: Any, network: Network, x: Array, before: Array, after: Array, moved: Array) -> Any:
-        """Called with the states before and after each step of a nudged phase, and which samples moved."""
+        """Called with the states before and after each step of a nudged phase, and which samples moved.
+
+        Samples that are only padding never count as moved.
+        """
         raise NotImplementedError
 
     def counts(self, free: Settled, nudged: tuple[Settled, ...]) -> Bool[Array, " batch"]:
@@ -94,8 +97,9 @@ class Estimate(eqx.Module):
     used: Bool[Array, " batch"]
 
 
-def _observe(rule: AbstractRule, network: Network, x: Array, observed: Any, *step: Array) -> Any:
-    return rule.observe(observed, network, x, *step)
+def _observe(rule, network: Network, x: Array, valid: Array | None, observed, before, after, moved) -> Any:
+    moved = moved if valid is None else moved & valid
+    return rule.observe(observed, network, x, before, after, moved)
 
 
 def estimate(
@@ -133,7 +137,7 @@ def estimate(
     nudged, observed = [], []
     for phase in rule.fields(field, cost, y, free):
         seen = rule.begin(network, x)
-        observer = None if seen is None else partial(_observe, rule, network, x)
+        observer = None if seen is None else partial(_observe, rule, network, x, valid)
         settled, seen = run(phase, free.state, method, stop, observer=observer, observed=seen)
         nudged.append(settled)
         observed.append(seen)
@@ -142,6 +146,6 @@ def estimate(
     if valid is not None:
         used = used & valid
     phases = Phases(field, x, y, cost, free, tuple(nudged), tuple(observed), used)
-    gradient = rule.estimate(phases)
+    gradient, used = rule.estimate(phases)
     loss = cost.value(network.outputs(free.state), y)
     return Estimate(jax.lax.stop_gradient(gradient), loss, free, tuple(nudged), used)

@@ -40,7 +40,7 @@ class Local(AbstractRule):
         d_rate = self._difference("rate", phases)
         d_drive = self._difference("drive", phases)
         neuron, leak = phases.network.neuron, phases.field.total_leak
-        return phases.mean(post=d_rate, back=neuron.response(d_rate, d_drive, leak))
+        return phases.mean(post=d_rate, back=neuron.response(d_rate, d_drive, leak)), phases.used
 
     def _difference(self, name: str, phases) -> Array:
         nudged = [getattr(phase, name) for phase in phases.nudged]

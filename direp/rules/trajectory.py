@@ -4,6 +4,7 @@ from jaxtyping import Array
 
 from ..network import AbstractField, Parameters
 from ..nudge import AbstractNudge, OneSided
+from ..settling import NON_FINITE
 from .base import AbstractRule
 
 __all__ = ["Trajectory"]
@@ -51,11 +52,14 @@ class Trajectory(AbstractRule):
         return weight, bias + change.sum(0), steps + 1
 
     def counts(self, free, nudged):
-        return jnp.isfinite(nudged[0].state).all(-1)
+        return (free.result != NON_FINITE) & (nudged[0].result != NON_FINITE)
 
     def estimate(self, phases):
         weight, bias, steps = phases.observed[0]
-        scale = -1 / (jnp.maximum(steps, 1) * phases.x.shape[0]).astype(bias.dtype)
+        # The sum holds every sample up to the step at which it diverged, if it did: then none of it is to be trusted.
+        trusted = phases.used.any() & (phases.nudged[0].result != NON_FINITE).all()
+        count = jnp.maximum(steps, 1) * jnp.maximum(phases.used.sum(), 1).astype(jnp.int32)
+        scale = jnp.where(trusted, -1 / count.astype(bias.dtype), 0)
         weight = jax.tree.map(lambda total: scale * total, weight)
         bias = scale * bias if phases.network.graph.bias else jnp.zeros_like(bias)
-        return Parameters(weight, bias, jnp.zeros_like(phases.network.leak))
+        return Parameters(weight, bias, jnp.zeros_like(phases.network.leak)), phases.used & trusted
