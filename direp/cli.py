@@ -1,6 +1,9 @@
 """The program `direp`. Results go to standard output, progress and messages to standard error."""
 
+import contextlib
 import dataclasses
+import io
+import itertools
 import json
 import signal
 import sys
@@ -121,14 +124,30 @@ def _parse(arguments: list[str]) -> tuple[Settings, Output]:
     else:
         task = "xor" if task is None else task
         default = preset(task, _option(rest, "--preset") or "default")
-    parsed = tyro.cli(
-        Train,
-        prog="direp train TASK",
-        args=rest,
-        default=Train(dataclasses.replace(default, task=task), Output()),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed = tyro.cli(
+                Train,
+                prog="direp train TASK",
+                args=rest,
+                default=Train(dataclasses.replace(default, task=task), Output()),
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as left:
+        if left.code:
+            raise WrongUse(_one_line(said.getvalue())) from None
+        raise
     return parsed.settings, parsed.output
+
+
+def _one_line(box: str) -> str:
+    """What is wrong and what was perhaps meant, out of tyro's box of several lines."""
+    lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
+    told = " ".join(itertools.takewhile(bool, lines[1:])) or "the options cannot be understood"
+    hint = lines.index("Perhaps you meant:") + 1 if "Perhaps you meant:" in lines else None
+    meant = f"; perhaps you meant {lines[hint]}" if hint is not None else ""
+    return f"{told}{meant}; direp train --help lists all"
 
 
 def _option(arguments: list[str], name: str) -> str | None:

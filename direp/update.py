@@ -61,8 +61,7 @@ class LeakController(eqx.Module):
     - `margin`: $c_0$ (1/time), the rate that stays certified.
     - `floor`: the least leak that a unit keeps.
     - `follow`: leaks come down again when the weights allow it. `False` only raises them (and suits learned leaks).
-    - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does, and
-      mostly fails where leaks are held at the criterion.
+    - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does.
     """
 
     margin: float | Array = 0.1
