@@ -1,5 +1,6 @@
 """Dense and layered layouts hold the same numbers; each method equals a plain loop over synapses."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_layouts_agree_on_states_rules_and_certificates(neuron, outflow):
 
 def test_layered_forms_no_matrix_of_all_units():
     graph = direp.Graph.layered([300, 200, 100, 50])
-    made = direp.Network(graph, direp.Rate(), direp.FanIn(), key=__import__("jax").random.key(0))
+    made = direp.Network(graph, direp.Rate(), direp.FanIn(), key=jax.random.key(0))
     assert isinstance(made.synapses, direp.Layered)
     held = sum(leaf.size for leaf in made.weight.input + made.weight.recurrent)
     assert held == graph.synapses == 300 * 200 + 2 * (200 * 100 + 100 * 50)

@@ -57,7 +57,7 @@ class Trajectory(AbstractRule):
     def estimate(self, phases):
         weight, bias, steps = phases.observed[0]
         # The sum holds every sample up to the step at which it diverged, if it did: then none of it is to be trusted.
-        trusted = phases.used.any() & (phases.nudged[0].result != NON_FINITE).all()
+        trusted = phases.used.any() & self.counts(phases.free, phases.nudged).all()
         count = jnp.maximum(steps, 1) * jnp.maximum(phases.used.sum(), 1).astype(jnp.int32)
         scale = jnp.where(trusted, -1 / count.astype(bias.dtype), 0)
         weight = jax.tree.map(lambda total: scale * total, weight)
