@@ -10,9 +10,18 @@ if TYPE_CHECKING:
     from . import activation as activation
     from . import tasks as tasks
     from .activation import Activation as Activation
+    from .certificates import LMI as LMI
     from .certificates import Certificate as Certificate
+    from .certificates import Compartmental as Compartmental
+    from .certificates import Counterexample as Counterexample
+    from .certificates import LocalLeak as LocalLeak
+    from .certificates import Perron as Perron
+    from .certificates import Rows as Rows
+    from .certificates import Symmetric as Symmetric
     from .certificates import certify as certify
     from .certificates import contraction_margin as contraction_margin
+    from .control import LeakController as LeakController
+    from .control import WeightProjection as WeightProjection
     from .graph import Graph as Graph
     from .initialise import FanIn as FanIn
     from .initialise import Normal as Normal
@@ -40,9 +49,9 @@ if TYPE_CHECKING:
     from .settling import settle as settle
     from .synapses import Dense as Dense
     from .synapses import Layered as Layered
+    from .synapses import Sparse as Sparse
     from .train import Run as Run
     from .train import fit as fit
-    from .update import LeakController as LeakController
     from .update import prune as prune
     from .update import shrink as shrink
     from .update import trainable as trainable
@@ -52,15 +61,27 @@ _HOME = {
     "graph": ("Graph",),
     "activation": ("Activation",),
     "neuron": ("Projected", "Hopfield", "Rate"),
-    "synapses": ("Dense", "Layered"),
+    "synapses": ("Dense", "Layered", "Sparse"),
     "initialise": ("Normal", "FanIn"),
     "network": ("Network", "Parameters"),
     "settling": ("settle", "Settled", "Euler", "Preconditioned", "Tolerance", "Steps"),
     "ode": ("ODE", "trajectory"),
     "nudge": ("SquaredError", "CrossEntropy", "OneSided", "Centred", "Nudged"),
     "rules": ("estimate", "Local", "Trajectory", "Adjoint"),
-    "certificates": ("certify", "Certificate", "contraction_margin"),
-    "update": ("LeakController", "shrink", "prune", "trainable"),
+    "certificates": (
+        "certify",
+        "Certificate",
+        "Counterexample",
+        "LocalLeak",
+        "Rows",
+        "Perron",
+        "Compartmental",
+        "Symmetric",
+        "LMI",
+        "contraction_margin",
+    ),
+    "control": ("LeakController", "WeightProjection"),
+    "update": ("shrink", "prune", "trainable"),
     "train": ("fit", "Run"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

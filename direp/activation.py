@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,12 +19,17 @@ class Activation(eqx.Module):
     - `fn`: $\rho$, from an array to an array of the same shape; made of JAX operations.
     - `range`: the interval that holds every value of $\rho$ (`-inf` and `inf` allowed).
     - `slope`: $(d_1, d_2)$, or `None` if unknown. Without it nothing can be certified.
+    - `enclose`: value and slope over a ball of python-flint, from an `arb` to two of them. Proofs that an equilibrium
+      exists need it; without it nothing can be refuted.
+    - `above_identity`: whether $\rho(s)\ge\max(s,0)$ everywhere, so that activity can grow without bound.
     """
 
     name: str = eqx.field(static=True)
     fn: Callable[[Array], Array] = eqx.field(static=True)
     range: tuple[float, float] = eqx.field(static=True)
     slope: tuple[float, float] | None = eqx.field(static=True)
+    enclose: Callable[[Any], tuple[Any, Any]] | None = eqx.field(static=True, default=None)
+    above_identity: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         for what, bounds in (("range", self.range), ("slope", self.slope)):
@@ -43,9 +49,43 @@ class Activation(eqx.Module):
         return math.inf if self.slope is None else max(abs(self.slope[0]), abs(self.slope[1]))
 
 
-identity = Activation("identity", lambda s: s, (-math.inf, math.inf), (1.0, 1.0))
-hard_sigmoid = Activation("hard-sigmoid", lambda s: jnp.clip(s, 0, 1), (0.0, 1.0), (0.0, 1.0))
-sigmoid = Activation("sigmoid", jax.nn.sigmoid, (0.0, 1.0), (0.0, 0.25))
-tanh = Activation("tanh", jnp.tanh, (-1.0, 1.0), (0.0, 1.0))
-relu = Activation("relu", jax.nn.relu, (0.0, math.inf), (0.0, 1.0))
-softplus = Activation("softplus", jax.nn.softplus, (0.0, math.inf), (0.0, 1.0))
+def _ramp(low: float | None, high: float | None) -> Callable[[Any], tuple[Any, Any]]:
+    """Value and slope over a ball of the identity, held at `low` and `high`; both slopes where it holds a corner."""
+
+    def enclose(ball: Any) -> tuple[Any, Any]:
+        value, zero, one = ball, 0 * ball.mid(), 0 * ball.mid() + 1
+        inside = (low is None or ball > low) and (high is None or ball < high)
+        outside = (low is not None and ball < low) or (high is not None and ball > high)
+        if low is not None:
+            value = value.max(zero + low)
+        if high is not None:
+            value = value.min(zero + high)
+        return value, one if inside else zero if outside else zero.union(one)
+
+    return enclose
+
+
+def _logistic(ball: Any) -> Any:
+    return 1 / (1 + (-ball).exp())
+
+
+def _enclose_sigmoid(ball: Any) -> tuple[Any, Any]:
+    value = _logistic(ball)
+    return value, value * (1 - value)
+
+
+def _enclose_tanh(ball: Any) -> tuple[Any, Any]:
+    value = ball.tanh()
+    return value, 1 - value * value
+
+
+def _enclose_softplus(ball: Any) -> tuple[Any, Any]:
+    return ball.exp().log1p(), _logistic(ball)
+
+
+identity = Activation("identity", lambda s: s, (-math.inf, math.inf), (1.0, 1.0), _ramp(None, None))
+hard_sigmoid = Activation("hard-sigmoid", lambda s: jnp.clip(s, 0, 1), (0.0, 1.0), (0.0, 1.0), _ramp(0.0, 1.0))
+sigmoid = Activation("sigmoid", jax.nn.sigmoid, (0.0, 1.0), (0.0, 0.25), _enclose_sigmoid)
+tanh = Activation("tanh", jnp.tanh, (-1.0, 1.0), (0.0, 1.0), _enclose_tanh)
+relu = Activation("relu", jax.nn.relu, (0.0, math.inf), (0.0, 1.0), _ramp(0.0, None), above_identity=True)
+softplus = Activation("softplus", jax.nn.softplus, (0.0, math.inf), (0.0, 1.0), _enclose_softplus, above_identity=True)

@@ -33,6 +33,8 @@ CHOICES = {
     "optimiser": ("adam", "sgd"),
     "schedule": ("constant", "cosine"),
     "method": ("preconditioned", "euler"),
+    "control": ("leak", "weights"),
+    "norm": ("local", "rows", "perron"),
     "keep": ("best", "last"),
     "scale": ("standard", "global", "range", "none"),
     "precision": ("float32", "float64"),
@@ -130,7 +132,11 @@ class Settings:
     batch_size: int | None = None
     """Samples an update; by default all."""
     margin: float | None = 0.1
-    """Leak controller: certified rate to keep (1/time). None trains without."""
+    """Certified rate that a control keeps after every update (1/time). None trains without a control."""
+    control: str = "leak"
+    """What the control sets: leak (every unit's leak follows its weights) or weights (scaled back, leaks stay)."""
+    norm: str = "local"
+    """Where the control certifies: local (outgoing synapses), rows (incoming ones) or perron (sharpest weights)."""
     through_leak: bool = True
     """Let synapses learn through the leak that the controller sets."""
     learn_leak: bool = False
@@ -195,6 +201,11 @@ class Settings:
             raise WrongUse(
                 f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin None to train without a "
                 "certificate"
+            )
+        if self.margin is not None and self.control == "weights" and self.leak <= self.margin:
+            raise WrongUse(
+                f"--control weights with --leak {self.leak} leaves no room for weights: give a leak above the margin "
+                f"{self.margin}"
             )
         if any(units < 0 for units in self.hidden):
             raise WrongUse(f"--hidden {' '.join(map(str, self.hidden))} has a negative number of units: give 0 or more")
@@ -314,11 +325,7 @@ class Settings:
             "rule": rule,
             "optimiser": optax.chain(*chain),
             "cost": direp.SquaredError() if self.cost == "squared" else direp.CrossEntropy(self.sharpness),
-            "control": None
-            if self.margin is None
-            else direp.LeakController(
-                self.margin, self.leak, follow=not self.learn_leak, through_leak=self.through_leak
-            ),
+            "control": self._control(),
             "learn_leak": self.learn_leak,
             "method": direp.Preconditioned() if self.method == "preconditioned" else direp.Euler(self.euler_step),
             "stop": direp.Steps(self.fixed_steps)
@@ -331,6 +338,19 @@ class Settings:
             "batch_size": self.batch_size,
             "seeds": seeds,
         }
+
+    def _control(self) -> Any:
+        import direp
+
+        if self.margin is None:
+            return None
+        criterion = {"local": direp.LocalLeak, "rows": direp.Rows, "perron": direp.Perron}[self.norm]()
+        if self.control == "weights":
+            return direp.WeightProjection(margin=self.margin, criterion=criterion)
+        follow = not self.learn_leak
+        return direp.LeakController(
+            self.margin, self.leak, criterion=criterion, follow=follow, through_leak=self.through_leak
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

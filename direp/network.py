@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from scipy.sparse import sparray, spmatrix
 
 from .graph import Graph
 from .initialise import AbstractInitialiser, Normal
@@ -35,11 +36,12 @@ class Network(eqx.Module):
 
     - `graph`: a [`Graph`][direp.Graph].
     - `neuron`: `Projected`, `Hopfield` or `Rate`.
-    - `weight`: an initialiser, a matrix (units x free, or units x units), or a `Weight` of the layout.
+    - `weight`: an initialiser, a matrix (units x free, or units x units; SciPy's sparse ones too), or a
+      `Weight` of the layout.
     - `leak`: $\lambda$, 1/time: a number, or one for each free unit (hidden first).
     - `bias`: $b$: a number or one for each free unit. Fixed at zero if the graph has no bias unit.
     - `key`: a JAX random key, for the initialiser.
-    - `layout`: `Dense(graph)` or `Layered(graph)`; by default what suits the graph.
+    - `layout`: `Dense(graph)`, `Layered(graph)` or `Sparse(graph)`; by default what suits the graph.
     - `dtype`: of all arrays, by default JAX's default float.
     """
 
@@ -54,7 +56,7 @@ class Network(eqx.Module):
         self,
         graph: Graph,
         neuron: AbstractNeuron,
-        weight: AbstractInitialiser | np.ndarray | Weight | None = None,
+        weight: AbstractInitialiser | np.ndarray | sparray | spmatrix | Weight | None = None,
         *,
         leak: Any = 1.0,
         bias: Any = None,

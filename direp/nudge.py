@@ -29,10 +29,11 @@ class AbstractCost(eqx.Module):
         r"""$\partial C/\partial r_o$."""
 
     @abstractmethod
-    def feedback(self, beta: float, slope: tuple[float, float]) -> float:
-        r"""How far a nudge of strength `beta` can push $\mu_1$ of the Jacobian up (0: not at all).
+    def feedback(self, beta: float, slope: tuple[float, float], ratio: np.ndarray) -> np.ndarray:
+        r"""How far a nudge of strength `beta` can push $\mu_1$ or $\mu_\infty$ of the Jacobian up, at every output.
 
         `slope` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
+        `ratio` is, for every output, the largest norm weight of another output over its own. 0: not at all.
         """
 
 
@@ -49,8 +50,8 @@ class SquaredError(AbstractCost):
     def gradient(self, rate, y):
         return rate - y
 
-    def feedback(self, beta, slope):
-        return max(-beta * slope[0], -beta * slope[1], 0.0)
+    def feedback(self, beta, slope, ratio):
+        return np.full_like(ratio, max(-beta * slope[0], -beta * slope[1], 0.0))
 
 
 class CrossEntropy(AbstractCost):
@@ -76,11 +77,12 @@ class CrossEntropy(AbstractCost):
     def gradient(self, rate, y):
         return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
 
-    def feedback(self, beta, slope):
-        # The Hessian g^2(diag p - p p^T) has rows that sum to zero with a diagonal of at most g^2/4, so a row of
-        # -beta H times slopes in [0, d2] adds at most |beta| g^2 d2/4 for beta > 0, and twice that in all other cases.
-        once = beta > 0 and slope[0] >= 0
-        return (1 if once else 2) * abs(beta) * self.curvature * max(abs(slope[0]), abs(slope[1]))
+    def feedback(self, beta, slope, ratio):
+        # The Hessian g^2(diag p - p p^T) has diagonal entries p(1 - p) and, beside them, entries that sum to the same;
+        # times slopes, each part is at most |beta| g^2 d2/4. The diagonal only helps for beta > 0 and slopes above 0.
+        helps = beta > 0 and slope[0] >= 0
+        largest = abs(beta) * self.curvature * max(abs(slope[0]), abs(slope[1]))
+        return largest * (ratio + (0 if helps else 1))
 
 
 class Nudged(AbstractField):

@@ -18,13 +18,14 @@ from .config import Settings, Unreadable, WrongUse
 from .network import Network, Parameters
 from .synapses import Weight
 
-__all__ = ["RunFolder", "load_run"]
+__all__ = ["RunFolder", "load_run", "plain"]
 
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
 
 class RunFolder:
-    """Writes a run as it goes: `config.json`, `metrics.jsonl`, `weights.safetensors`, `summary.json`, figures."""
+    """Writes a run as it goes: `config.json`, `metrics.jsonl`, `weights.safetensors`, `certificate.json`,
+    `summary.json`, figures."""
 
     def __init__(self, path: Path | None, settings: Settings):
         self.path = _fresh(settings) if path is None else path
@@ -52,7 +53,7 @@ class RunFolder:
         seeds = len(row["loss"])
         if 1 < seeds <= 20:
             line["per_seed"] = {name: values.tolist() for name, values in row.items()}
-        self._metrics.write(json.dumps(_plain(line)) + "\n")
+        self._metrics.write(json.dumps(plain(line)) + "\n")
 
     def weights(self, networks: list[Network], seeds: tuple[int, ...]) -> None:
         """All seeds in one file; every array has the seeds as its first axis."""
@@ -67,17 +68,19 @@ class RunFolder:
         save_file(arrays, beside, metadata={"format": "direp 1"})
         os.replace(beside, self.path / "weights.safetensors")
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    def finish(self, summary: dict[str, Any], certificate: dict[str, Any]) -> None:
         self._metrics.flush()
+        self._write("certificate.json", certificate)
         self._write("summary.json", summary)
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
-        (self.path / name).write_text(json.dumps(_plain(content), indent=2) + "\n")
+        (self.path / name).write_text(json.dumps(plain(content), indent=2) + "\n")
 
 
 _WORST = {
     "lowest_margin": np.min,
     "margin": np.min,
+    "certified": np.min,
     "steps_max": np.max,
     "failed": np.sum,
     "validation_unsettled": np.sum,
@@ -146,12 +149,12 @@ def _fresh(settings: Settings) -> Path:
     raise WrongUse(f"runs/{stem} and 998 more exist already: name a folder with --out")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numbers that JSON knows; what is not finite becomes null."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

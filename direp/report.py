@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from .certificates import Certificate, certify
+from .certificates import CASCADE, Certificate, certify
 from .config import Settings
 from .record import summarise
 from .tasks import Task
 from .train import Run
 from .trainer import Evaluation
 
-__all__ = ["Progress", "print_summary", "save_figures", "summary_of"]
+__all__ = ["Progress", "certificates_of", "print_summary", "save_figures", "summary_of", "worst_of"]
 
 
 class Progress:
@@ -52,11 +52,11 @@ class Progress:
         self.bar.update(self.row, completed=number, figures=", ".join(figures))
 
 
-def summary_of(run: Run, settings: Settings, folder: Path, seconds: float) -> dict[str, Any]:
+def summary_of(
+    run: Run, settings: Settings, folder: Path, seconds: float, certificates: list[Certificate]
+) -> dict[str, Any]:
     """The JSON document of a run. Over several seeds: means, the largest steps, the worst certificate."""
-    nudge = getattr(run.trainer.rule, "nudge", None)
-    certificates = [certify(network, nudge=nudge, cost=run.trainer.cost) for network in run.networks]
-    worst = min(certificates, key=lambda c: (c.verdict == "proved", c.rate))
+    worst = worst_of(certificates)
     parts = {"train": run.train, "validation": run.validation, "test": run.test}
     lowest = run.history["lowest_margin"].min() if run.history else None
     solved = run.solved
@@ -79,11 +79,25 @@ def summary_of(run: Run, settings: Settings, folder: Path, seconds: float) -> di
             "phases": worst.phases,
             "reason": worst.reason,
             "lowest_margin_in_training": lowest,
+            "certified_epochs": run.history["certified"].all(1).mean() if run.history else None,
         },
         "epochs": len(run.history.get("loss", [])),
         "seconds": seconds,
         "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
     }
+
+
+def certificates_of(run: Run) -> list[Certificate]:
+    """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
+    nudge, control = getattr(run.trainer.rule, "nudge", None), run.trainer.control
+    criteria = CASCADE if control is None else (control.criterion, *CASCADE)
+    return [
+        certify(network, nudge=nudge, cost=run.trainer.cost, criteria=criteria, starts=0) for network in run.networks
+    ]
+
+
+def worst_of(certificates: list[Certificate]) -> Certificate:
+    return min(certificates, key=lambda c: (c.verdict == "proved", c.rate))
 
 
 def _short(certificate: Certificate) -> dict[str, Any]:

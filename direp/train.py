@@ -11,13 +11,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Int
 
+from .control import AbstractControl, LeakController
 from .network import Network, Parameters
 from .nudge import AbstractCost, CrossEntropy, SquaredError
 from .rules import AbstractRule
 from .settling import AbstractMethod, AbstractStop, Preconditioned, Tolerance
 from .tasks import Samples, Task
 from .trainer import Evaluation, Metrics, Trainer, TrainState, choose
-from .update import LeakController, trainable
+from .update import trainable
 
 __all__ = ["Run", "fit"]
 
@@ -111,7 +112,7 @@ def fit(
     epochs: int = 1000,
     batch_size: int | None = None,
     cost: AbstractCost | None = None,
-    control: LeakController | None = None,
+    control: AbstractControl | None = None,
     learn_leak: bool = False,
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
@@ -127,7 +128,8 @@ def fit(
 
     - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
       bias unit, leaks only with `learn_leak`.
-    - `control`: a `LeakController` keeps the network certified from before the first update to the last.
+    - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
+      the last.
     - `batch_size`: by default all samples at once.
     - `cost`: by default `SquaredError()`. `method`, `stop`: as in `settle`.
     - `start`: free units begin a settling uniformly in this range; by default at rest.
@@ -142,7 +144,7 @@ def fit(
     networks = [network] if isinstance(network, Network) else list(network)
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
     _check(networks, task, cost, seeds, epochs, batch_size, keep)
-    if control is not None and learn_leak and control.follow:
+    if isinstance(control, LeakController) and learn_leak and control.follow:
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
         )
@@ -151,16 +153,16 @@ def fit(
     template = networks[0]
     # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
     mask = trainable(template, leak=learn_leak)
-    chain = [mask, optimiser, mask]
-    if control is not None:
-        chain = [control.through(template), *chain, control.hold(template)]
+    masked = optax.chain(mask, optimiser, mask)
+    control = None if control is None else _traced(control, template.dtype)
     samples = len(task.train.x)
     size = min(batch_size or samples, samples)
     trainer = Trainer(
         network=template,
         rule=_traced(rule, template.dtype),
         cost=cost or SquaredError(),
-        optimiser=optax.chain(*chain),
+        optimiser=masked if control is None else control.wrap(template, masked),
+        control=control,
         method=_traced(method or Preconditioned(), template.dtype),
         stop=stop or Tolerance(),
         start=start,

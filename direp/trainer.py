@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .certificates import contraction_margin
+from .certificates import LocalLeak, sharpest_margin
+from .control import AbstractControl
 from .network import Network, Parameters
 from .nudge import AbstractCost
 from .rules import AbstractRule, estimate
@@ -44,8 +45,10 @@ class Metrics(NamedTuple):
     """One epoch of one seed, for people: training figures are those of the samples as they passed by.
 
     `unsettled` is the share of phases that did not settle, `left_out` the share of samples kept out of the updates,
-    `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch
-    (positive: certified) and `lowest_margin` its least value after any update of the epoch.
+    `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch and
+    `lowest_margin` its least value after any update of the epoch, both in the norm of the control. Without a control
+    they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
+    free phase was proved to contract, rounding included, after every update (without a control: after the last).
     """
 
     loss: Array
@@ -59,6 +62,7 @@ class Metrics(NamedTuple):
     steps_max: Array
     margin: Array
     lowest_margin: Array
+    certified: Array
     failed: Array
 
 
@@ -71,6 +75,7 @@ class _StepMetrics(NamedTuple):
     steps: Array
     steps_max: Array
     margin: Array
+    rounding: Array
 
 
 class Trainer(eqx.Module):
@@ -80,6 +85,7 @@ class Trainer(eqx.Module):
     rule: AbstractRule
     cost: AbstractCost
     optimiser: optax.GradientTransformation = eqx.field(static=True)
+    control: AbstractControl | None
     method: AbstractMethod
     stop: AbstractStop
     start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
@@ -140,7 +146,7 @@ class Trainer(eqx.Module):
 
         phases = (said.free, *said.nudged)
         unsettled = sum(((~phase.converged) & valid).sum() for phase in phases)
-        margin = contraction_margin(self.network.replace(state.parameters)).min()
+        margin, rounding = self._margin(state)
         metrics = _StepMetrics(
             loss=jnp.where(valid, said.loss, 0).sum(),
             correct=(self._correct(network.outputs(said.free.state), y) & valid).sum(),
@@ -150,8 +156,16 @@ class Trainer(eqx.Module):
             steps=jnp.where(valid, said.free.steps, 0).sum(),
             steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
             margin=margin,
+            rounding=rounding,
         )
         return state, said.free, metrics
+
+    def _margin(self, state: TrainState) -> tuple[Array, Array]:
+        """The smallest margin of any unit, and a bound on its rounding."""
+        network = self.network.replace(state.parameters)
+        criterion = LocalLeak() if self.control is None else self.control.criterion
+        norm = criterion.start(network) if self.control is None else state.optimiser.norm
+        return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
 
     def epoch(
         self,
@@ -195,6 +209,11 @@ class Trainer(eqx.Module):
         fine = finite & (steps.used.sum() > 0) & ~before.failed
         stopped = eqx.tree_at(lambda s: s.failed, before, jnp.array(True))
         state = choose(fine, state, stopped)
+        if self.control is None:
+            margin = sharpest_margin(self.network.replace(state.parameters))
+            certified = margin > 0
+        else:
+            margin, certified = steps.margin[-1], (steps.margin > steps.rounding).all()
         counted = jnp.array(samples, train.x.dtype)
         metrics = Metrics(
             loss=steps.loss.sum() / counted,
@@ -206,8 +225,9 @@ class Trainer(eqx.Module):
             validation_unsettled=after.unconverged,
             steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
             steps_max=jnp.maximum(steps.steps_max.max(), after.steps.max()),
-            margin=steps.margin[-1],
+            margin=margin,
             lowest_margin=steps.margin.min(),
+            certified=certified,
             failed=state.failed,
         )
         return state, metrics

@@ -1,22 +1,16 @@
-r"""Transformations of updates, to be chained with any optax optimiser.
-
-They act on [`Parameters`][direp.Parameters]. A controller has a part before the optimiser and a part after it; `fit`
-puts them in place.
-"""
+r"""Transformations of updates, to be chained with any optax optimiser. They act on [`Parameters`][direp.Parameters]."""
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
 
-from .certificates import contraction_margin
 from .network import Network, Parameters
 
-__all__ = ["LeakController", "prune", "shrink", "trainable"]
+__all__ = ["prune", "shrink", "trainable"]
 
 
 def _stateless(update) -> optax.GradientTransformation:
@@ -45,83 +39,6 @@ def trainable(network: Network, *, bias: bool = True, leak: bool = False) -> opt
         return Parameters(weight, learned_bias, learned_leak), state
 
     return _stateless(update)
-
-
-class LeakController(eqx.Module):
-    r"""Keeps a network certified: every neuron holds its own leak at the local leak criterion,
-    $\lambda_i=\max(\mathrm{floor},\ d_2\sum_k|w_{ik}|-\kappa\,\mathrm{out}_i(W)+c_0)$.
-
-    Three parts. `start` sets the leaks of a network before training. `hold` sets them after every update, so the
-    network is certified to contract at rate $c_0$ or faster at every step. `through` comes before the optimiser: a leak
-    that is held at the criterion moves with the unit's own weights, and that part of the gradient,
-    $\partial_{\lambda_i}C\,(d_2\,\mathrm{sgn}\,w_{ij}-\kappa_{ij})$, belongs to the synapse too. All three are local.
-
-    **Arguments:**
-
-    - `margin`: $c_0$ (1/time), the rate that stays certified.
-    - `floor`: the least leak that a unit keeps.
-    - `follow`: leaks come down again when the weights allow it. `False` only raises them (and suits learned leaks).
-    - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does.
-    """
-
-    margin: float | Array = 0.1
-    floor: float | Array = 1.0
-    follow: bool = eqx.field(static=True, default=True)
-    through_leak: bool = eqx.field(static=True, default=True)
-
-    def __check_init__(self):
-        if isinstance(self.margin, float | int) and not self.margin > 0:
-            raise ValueError(
-                f"LeakController(margin={self.margin}) must be above 0: it is the rate that stays certified"
-            )
-        if isinstance(self.floor, float | int) and not self.floor >= 0:
-            raise ValueError(
-                f"LeakController(floor={self.floor}) must be 0 or above: it is the least leak a unit keeps"
-            )
-
-    def needed(self, network: Network) -> Array:
-        """The least leak of every unit that meets the criterion with the margin."""
-        return network.leak - contraction_margin(network) + self.margin
-
-    def _held(self, network: Network) -> Array:
-        least = self.floor if self.follow else jnp.maximum(network.leak, self.floor)
-        return jnp.maximum(jnp.maximum(self.needed(network), least), 0)
-
-    def start(self, network: Network) -> Network:
-        activation = network.neuron.activation
-        if not np.isfinite(activation.gain):
-            raise ValueError(
-                f"LeakController: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
-            )
-        return network.replace(network.parameters._replace(leak=self._held(network)))
-
-    def through(self, network: Network) -> optax.GradientTransformation:
-        """Before the optimiser: the gradient through leaks that are held at the criterion."""
-        gain = network.neuron.activation.gain
-        functions = network.neuron.outflow_functions
-        lost = (lambda w: jnp.zeros_like(w)) if functions is None else functions[1]
-
-        def update(updates: Any, state: Any, params: Any = None):
-            if not self.through_leak:
-                return updates, state
-            now = network.replace(_given("LeakController.through", params))
-            # A hair of tolerance: a leak held a moment ago differs from the criterion by rounding.
-            held = now.leak <= self.needed(now) * (1 + 1e-5)
-            pull = jnp.where(held, updates.leak, 0)
-            extra = network.synapses.per_source(now.weight, pull, lambda w: gain * jnp.sign(w) - lost(w))
-            return updates._replace(weight=jax.tree.map(jnp.add, updates.weight, extra)), state
-
-        return _stateless(update)
-
-    def hold(self, network: Network) -> optax.GradientTransformation:
-        """After the optimiser, last of all: set leaks to the criterion."""
-
-        def update(updates: Any, state: Any, params: Any = None):
-            params = _given("LeakController.hold", params)
-            wanted = network.replace(_applied(params, updates))
-            return updates._replace(leak=self._held(wanted) - params.leak), state
-
-        return _stateless(update)
 
 
 def shrink(strength: float) -> optax.GradientTransformation:

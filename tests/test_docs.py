@@ -35,11 +35,11 @@ def test_the_readme_is_short():
 
 
 def test_commands_in_the_readme_are_understood():
-    from direp.cli import _parse
+    from direp.commands.train import parse_train
 
     for line in re.findall(r"^direp train (.*?)(?:#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE):
         arguments = line.split()
         if "--help" in arguments or "--config" in arguments:
             continue
-        settings, _ = _parse(arguments)
+        settings, _ = parse_train(arguments)
         settings.check()

@@ -1,11 +1,88 @@
 """A certificate is data: a claim, a verdict, and all that the verdict rests on."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Certificate", "Verdict"]
+import numpy as np
+
+from .norm import AbstractNorm
+
+__all__ = ["Attempt", "Certificate", "Proof", "Remedy", "Verdict"]
 
 Verdict = Literal["proved", "refuted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a criterion has proved, rounding included: every phase contracts in one and the same norm.
+
+    - `rates`: the rate of every phase (1/time). `step`: the largest Euler step (time) that is covered.
+    - `factor`: an Euler step of that length shrinks distances and residuals at least by this factor, in every phase.
+    """
+
+    norm: AbstractNorm
+    rates: dict[str, float]
+    step: float
+    factor: float
+
+    @property
+    def rate(self) -> float:
+        return min(self.rates.values())
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one criterion fared.
+
+    `rate` is the best it could prove (1/time; not positive where it failed, minus infinity where it does not apply),
+    `note` says why it failed, `blame` lists the free units that stand in the way, worst first.
+    """
+
+    criterion: str
+    proof: Proof | None = None
+    rate: float = -math.inf
+    note: str = ""
+    blame: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        rate = self.rate if self.proof is None else self.proof.rate
+        return {"criterion": self.criterion, "proved": self.proof is not None, "rate": rate, "note": self.note}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What would make a network certified, each alone.
+
+    - `leak`: to add to each free unit (1/time), the least in total that was found. - `common_leak`: the least that,
+    added to every unit, is enough. - `weight_scale`: the largest factor on all weights between free units; `None` where
+    no factor helps, infinite where any does.
+    """
+
+    leak: np.ndarray
+    common_leak: float
+    weight_scale: float | None
+
+    def describe(self, names: tuple[str, ...]) -> str:
+        most = [int(k) for k in np.argsort(-self.leak)[:3] if self.leak[k] > 0]
+        units = ", ".join(f"{names[k]} +{_up(self.leak[k])}" for k in most)
+        others = int((self.leak > 0).sum()) - len(most)
+        more = f" and {others} more units, {_up(self.leak.sum())} in all" if others > 0 else ""
+        parts = [f"more leak ({units}{more})", f"{_up(self.common_leak)} more leak for every unit"]
+        if self.weight_scale is not None and math.isfinite(self.weight_scale):
+            parts.append(f"weights between free units scaled by {_down(self.weight_scale)}")
+        return "Any of these would certify it: " + "; or ".join(parts) + "."
+
+
+def _up(value: float) -> str:
+    """Three digits, rounded up: a reader who does what is written gets what is promised."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return f"{math.ceil(value / step) * step:.3g}"
+
+
+def _down(value: float) -> str:
+    step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return f"{math.floor(value / step) * step:.3g}"
 
 
 @dataclass(frozen=True)
@@ -13,24 +90,33 @@ class Certificate:
     """What is claimed of a network and how far that is proved.
 
     - `claim`: one sentence. `verdict`: `"proved"`, `"refuted"` or `"undecided"`.
-    - `criterion`: what decided. `norm`: the norm in which distances shrink.
+    - `criterion`: what decided; for `"undecided"`, what came closest.
+    - `norm`: the norm in which distances shrink, with its weights; `None` if not proved.
     - `rate`: distances shrink at least like exp(-rate t) (1/time); for `"undecided"`, the bound that was not positive.
     - `phases`: the rate of every phase that is covered: `"free"`, or the nudge, such as `"beta=+0.5"`.
-    - `largest_step`: projected Euler with a step up to this (time) contracts by 1 - step * rate, in every phase.
-    - `assumptions`: what must hold for the verdict to. `reason`: why it is not `"proved"`, or empty.
-    - `blame`: names of the units that stand in the way.
+    - `largest_step`: projected Euler with a step up to this (time) contracts, in every phase; at exactly this step
+      distances and residuals shrink by `factor` or more.
+    - `assumptions`: what must hold for the verdict to. `check`: how the decisive inequality was re-checked.
+    - `attempts`: how every criterion that was tried fared.
+    - `reason`: why it is not `"proved"`, or empty. `blame`: names of the units that stand in the way.
+    - `remedy`: what would make it certified. `counterexample`: what refutes the claim.
     """
 
     claim: str
     verdict: Verdict
     criterion: str
-    norm: str
+    norm: AbstractNorm | None
     rate: float
     phases: dict[str, float]
     largest_step: float
+    factor: float
     assumptions: tuple[str, ...]
+    check: str
+    attempts: tuple[Attempt, ...] = ()
     reason: str = ""
     blame: tuple[str, ...] = ()
+    remedy: Remedy | None = field(default=None, repr=False)
+    counterexample: Any = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         return self.verdict == "proved"
@@ -41,5 +127,47 @@ class Certificate:
             return f"proved: {self.claim}, rate {self.rate:.3g} in {self.norm} ({self.criterion}; phases: {phases})"
         return f"{self.verdict}: {self.claim} ({self.criterion}). {self.reason}"
 
+    def steps(self, ratio: float) -> int | None:
+        """Euler steps of `largest_step` after which distances and residuals, in `norm`, have shrunk by `ratio` (below
+        1) or more, from anywhere, in every phase; `None` if not proved."""
+        if not self:
+            return None
+        if not ratio > 0:
+            raise ValueError(f"Certificate.steps(ratio={ratio}) must be above 0")
+        # A hair more than the quotient of two rounded logarithms.
+        return max(0, math.ceil(math.log(ratio) / math.log(self.factor) * (1 + 1e-12))) if ratio < 1 else 0
+
+    def steps_to(self, velocity: np.ndarray, tolerance: float) -> int | None:
+        r"""Euler steps of `largest_step` after which no entry of the projected field exceeds `tolerance` (rate/time),
+        from states with the projected field `velocity` (batch x free): an a-priori bound; `None` if not proved."""
+        if not self or self.norm is None:
+            return None
+        worst = float(np.max(self.norm.length(np.asarray(velocity, np.float64)))) * self.norm.reach
+        return self.steps(tolerance / worst) if worst > 0 else 0
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Everything but the counter-example's arrays, for JSON."""
+        return {
+            "claim": self.claim,
+            "verdict": self.verdict,
+            "criterion": self.criterion,
+            "norm": None if self.norm is None else self.norm.to_dict(),
+            "rate": self.rate,
+            "phases": self.phases,
+            "largest_step": self.largest_step,
+            "factor": self.factor,
+            "steps_per_digit": self.steps(0.1),
+            "assumptions": list(self.assumptions),
+            "check": self.check,
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
+            "reason": self.reason,
+            "blame": list(self.blame),
+            "remedy": None
+            if self.remedy is None
+            else {
+                "leak": self.remedy.leak.tolist(),
+                "common_leak": self.remedy.common_leak,
+                "weight_scale": self.remedy.weight_scale,
+            },
+            "counterexample": None if self.counterexample is None else self.counterexample.kind,
+        }

@@ -1,0 +1,20 @@
+"""The interface of every criterion: what proves, from the weights alone, that a network contracts."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+
+from .certificate import Attempt
+from .system import System
+
+__all__ = ["AbstractCriterion"]
+
+
+class AbstractCriterion(eqx.Module):
+    """A sufficient condition for contraction. A new one is a class with a name and this method."""
+
+    name: eqx.AbstractClassVar[str]
+
+    @abstractmethod
+    def attempt(self, system: System) -> Attempt:
+        """Try to prove that every phase of a system contracts. A proof must survive rounding."""

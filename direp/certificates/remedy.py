@@ -1,0 +1,80 @@
+"""What would it take? The least leak, or the largest weights, that make a network certified."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy.optimize import minimize
+
+from .certificate import Remedy
+from .perron import noda, perron_weights
+from .system import DENSE_UP_TO, System
+
+__all__ = ["remedy"]
+
+_HAIR = 1e-9  # relative, so that the inequality is strict
+
+
+def remedy(system: System) -> Remedy | None:
+    """Every part of it is proved to be enough before it is told; `None` if nothing was found."""
+    weights = perron_weights(system, incoming=False)
+    common = float(_missing(system, weights).max())
+    choices = [weights, np.ones(system.size)]
+    if system.size <= 300:
+        choices.append(_least_total(system, weights))
+    missing = [np.maximum(_missing(system, each), 0) for each in choices]
+    best = int(np.argmin([each.sum() for each in missing]))
+    if not (_certified(system, missing[best], 1, choices[best]) and _certified(system, common, 1, weights)):
+        return None
+    return Remedy(missing[best], common, _weight_scale(system))
+
+
+def _pushed(system: System, weights: np.ndarray) -> np.ndarray:
+    return np.max([system.push(beta, weights) for beta in system.phases.values()], axis=0)
+
+
+def _missing(system: System, weights: np.ndarray) -> np.ndarray:
+    """Leak that each unit lacks with these norm weights, a hair more than needed."""
+    size = system.total_leak.max() + np.abs(system.leak).max() + system.gain * system.spread(weights, False) / weights
+    return _pushed(system, weights) - system.margin(weights, False) + _HAIR * np.abs(size)
+
+
+def _certified(system: System, leak: np.ndarray | float, scale: float, weights: np.ndarray) -> bool:
+    changed = dataclasses.replace(system, leak=system.leak + leak, weight=system.weight * scale)
+    return bool((changed.proved_margin(weights, False) - _pushed(changed, weights) > 0).all())
+
+
+def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
+    r"""Norm weights for which $\sum_i\max(0,\,d_2\sum_k|w_{ik}|\eta_k/\eta_i-\Lambda_i)$ is least.
+
+    Convex in $\log\eta$ (a sum of maxima of exponentials); the corner is rounded off, less and less.
+    """
+    coupling, free = system.gain * np.abs(system.dense()), system.total_leak - _pushed(system, weights)
+
+    def cost(t: np.ndarray, corner: float) -> tuple[float, np.ndarray]:
+        ratio = coupling * np.exp(np.clip(t[None] - t[:, None], -200, 200))
+        spread = ratio.sum(1)
+        missing = spread - free
+        root = np.sqrt(missing**2 + corner**2)
+        slope = (1 + missing / root) / 2
+        return float((missing + root).sum() / 2), slope @ ratio - slope * spread
+
+    t, scale = np.log(weights), float(np.abs(free).max()) + float(coupling.max(initial=0.0))
+    for corner in (1e-1, 1e-2, 1e-3, 1e-5):
+        t = minimize(cost, t, args=(corner * scale,), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+        t = np.clip(t - t.max(), -200, 0)
+    return np.exp(t)
+
+
+def _weight_scale(system: System) -> float | None:
+    r"""The largest $f$ for which $f\,W$ is certified: $1/f$ is the spectral abscissa of $\lambda^{-1}(d_2|W|-\kappa\,
+    \mathrm{out})$."""
+    room = system.leak - _pushed(system, np.ones(system.size))
+    if room.min() <= 0:
+        return None
+    matrix = system.gain * np.abs(system.dense()) / room[:, None] if system.size <= DENSE_UP_TO else None
+    weights, lowest = noda(system.outflow / room, lambda v: system.gain * system.spread(v, False) / room, matrix)
+    if lowest >= 0:
+        return math.inf
+    scale = -(1 - _HAIR) / lowest
+    return scale if _certified(system, 0.0, scale, weights) else None
