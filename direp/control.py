@@ -48,20 +48,13 @@ class AbstractControl(eqx.Module):
             raise ValueError(
                 f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
             )
-        return network.replace(self.inside(network, self.begin(network)))
-
-    def begin(self, network: Network) -> Float[Array, " free"]:
-        """The first norm weights."""
-        norm = self.criterion.start(network)
-        for _ in range(10):
-            norm = self.criterion.refresh(network, norm)
-        return norm
+        return network.replace(self.inside(network, self.criterion.start(network)))
 
     def wrap(self, network: Network, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
         """The optimiser, with the control before it (`through`) and after it (`inside`)."""
 
         def init(params: Any) -> ControlState:
-            return ControlState(self.begin(network.replace(params)), optimiser.init(params))
+            return ControlState(self.criterion.start(network.replace(params)), optimiser.init(params))
 
         def update(updates: Any, state: ControlState, params: Any = None) -> tuple[Any, ControlState]:
             if params is None:

@@ -3,62 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import NEURONS, OUTFLOWS, TIGHT, data, estimate, flat, mean_cost, network
-from hypothesis import given
-from hypothesis import strategies as st
+from cases import network
 
 import direp
 
 
 def zeros(net):
     return jax.tree.map(jnp.zeros_like, net.parameters)
-
-
-@given(
-    st.integers(0, 100_000),
-    st.sampled_from(list(NEURONS)),
-    st.sampled_from(OUTFLOWS),
-    st.booleans(),
-    st.floats(0.01, 1.0),
-)
-def test_held_leaks_certify_after_any_update(seed, neuron, outflow, follow, margin):
-    net = network(neuron, outflow, seed=seed)
-    control = direp.LeakController(margin, follow=follow)
-    chain = control.hold(net)
-    rng = np.random.default_rng(seed)
-    updates = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), net.parameters)
-    updates = updates._replace(weight=net.synapses.mask(updates.weight), leak=jnp.zeros_like(net.leak))
-    updates, _ = chain.update(updates, chain.init(net.parameters), net.parameters)
-    after = net.replace(optax.apply_updates(net.parameters, updates))
-    certificate = direp.certify(after)
-    assert certificate.verdict == "proved"
-    assert certificate.rate > margin - 1e-9
-    if not follow:
-        assert (np.asarray(after.leak) >= np.asarray(net.leak) - 1e-12).all()
-
-
-@pytest.mark.parametrize(
-    ("neuron", "outflow"), [("projected", "signed"), ("projected", "none"), ("rate-tanh", "absolute")]
-)
-def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outflow):
-    """With leaks at the criterion, the cost as a function of the weights has the gradient that `through` gives."""
-    control = direp.LeakController(0.5)
-    net = network(neuron, outflow, scale=0.2)
-    net = control.start(net)
-    x, y = data(net.graph)
-    gradient = estimate(net, x, y, direp.Adjoint(), stop=TIGHT).gradient
-    through = control.through(net)
-    gradient, _ = through.update(gradient, through.init(net.parameters), net.parameters)
-    rng = np.random.default_rng(0)
-    step = net.synapses.mask(jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), net.weight))
-    h = 1e-6
-
-    def cost(sign):
-        weight = jax.tree.map(lambda w, d: w + sign * h * d, net.weight, step)
-        return mean_cost(control.start(net.replace(net.parameters._replace(weight=weight))), x, y)
-
-    slope = (cost(1) - cost(-1)) / (2 * h)
-    assert abs(flat(gradient.weight) @ flat(step) - slope) < 1e-6 * np.linalg.norm(flat(gradient.weight))
 
 
 def test_trainable_zeroes_what_is_no_synapse_and_what_is_not_learned():
@@ -111,13 +62,7 @@ def test_prune_cuts_small_weights_at_the_published_chance():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda net: direp.LeakController(0.0), "margin=0.0"),
-        (lambda net: direp.LeakController(0.1, floor=-1.0), "floor=-1.0"),
         (lambda net: direp.shrink(0.1).update(zeros(net), optax.EmptyState()), "needs the parameters"),
-        (
-            lambda net: direp.LeakController().hold(net).update(zeros(net), optax.EmptyState()),
-            "needs the parameters",
-        ),
     ],
 )
 def test_wrong_use_is_refused_in_words(make, message):

@@ -36,7 +36,8 @@ class Attempt:
     """How one criterion fared.
 
     `rate` is the best it could prove (1/time; not positive where it failed, minus infinity where it does not apply),
-    `note` says why it failed, `blame` lists the free units that stand in the way, worst first.
+    `note` says why it failed, `blame` lists the free units that stand in the way, worst first. `free` says whether the
+    free phase, at least, is proved to contract.
     """
 
     criterion: str
@@ -44,6 +45,7 @@ class Attempt:
     rate: float = -math.inf
     note: str = ""
     blame: tuple[int, ...] = ()
+    free: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         rate = self.rate if self.proof is None else self.proof.rate

@@ -83,22 +83,31 @@ def certify(
     closest = max(attempts, key=lambda attempt: attempt.rate)
     blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)
     blame = tuple(network.graph.name(unit) for unit in blamed.blame)
-    found = search(network, None if x is None else np.asarray(x), starts=starts, seed=seed) if starts else None
-    if found is not None and found.counterexample is not None:
-        example = found.counterexample
-        return Certificate(
-            _CLAIM, "refuted", example.kind, None, closest.rate, {}, 0.0, 1.0, assumptions,
-            "its existence is proved in 128-bit ball arithmetic", tuple(attempts), f"Refuted: {example}.", blame,
-            remedy(system), example,
-        )  # fmt: skip
+    # Where the free phase is proved and only a nudged one is not, there is nothing to refute.
+    searched = starts > 0 and not any(attempt.free for attempt in attempts)
+    found = search(network, None if x is None else np.asarray(x), starts=starts, seed=seed) if searched else None
+    example = None if found is None else found.counterexample
     cure = remedy(system)
-    reason = " ".join(_reasons(network, attempts, closest, found))
+    reasons = _reasons(network, attempts, closest, found)
     if cure is not None:
-        reason += " " + cure.describe(network.graph.names[network.graph.inputs :])
+        reasons.append(cure.describe(network.graph.names[network.graph.inputs :]))
     return Certificate(
-        _CLAIM, "undecided", closest.criterion, None, closest.rate, {}, 0.0, 1.0, assumptions, "", tuple(attempts),
-        reason, blame, cure,
-    )  # fmt: skip
+        claim=_CLAIM,
+        verdict="undecided" if example is None else "refuted",
+        criterion=closest.criterion if example is None else example.kind,
+        norm=None,
+        rate=closest.rate,
+        phases={},
+        largest_step=0.0,
+        factor=1.0,
+        assumptions=assumptions,
+        check="" if example is None else "its existence is proved in 128-bit ball arithmetic",
+        attempts=tuple(attempts),
+        reason=" ".join(reasons),
+        blame=blame,
+        remedy=cure,
+        counterexample=example,
+    )
 
 
 def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found: Findings | None) -> list[str]:
@@ -106,6 +115,9 @@ def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found:
     parts = []
     if isinstance(neuron, Projected) and neuron.outflow == "signed" and not network.leak.any():
         parts.append("Leaks are zero, and with signed outflow the Jacobian is then singular whatever the weights.")
+    if found is not None and found.counterexample is not None:
+        parts.append(f"Refuted: {found.counterexample}.")
+        return parts
     parts.append(f"No criterion proves it; {closest.criterion} {closest.note or 'comes closest'}.")
     trap = next((a for a in attempts if a.criterion == "compartmental" and a.blame), None)
     if trap is not None:

@@ -39,7 +39,7 @@ class AbstractDiagonal(AbstractCriterion):
     # Inside training, traced: weights travel as state.
 
     def start(self, network: Network) -> Float[Array, " free"]:
-        """The first norm weights."""
+        """Norm weights for a network that comes from elsewhere."""
         return jnp.ones_like(network.leak)
 
     def refresh(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
@@ -106,14 +106,14 @@ def prove(criterion: str, system: System, proposals: list[tuple[np.ndarray, bool
             factor = min(1 - step * lowest * (1 - 1e-15) + 1e-16, float(np.nextafter(1, 0)))
             best = Proof(LInf(weights) if incoming else L1(weights), rates, step, factor)
     if best is not None:
-        return Attempt(criterion, best, best.rate)
+        return Attempt(criterion, best, best.rate, free=True)
     if not closest:
         return Attempt(criterion, note="no norm weights were found")
     worst = min(closest, key=lambda name: closest[name])
     short = f"falls short by {-closest[worst]:.3g}"
     note = f"the free phase contracts, but phase {worst} {short}" if closest["free"] > 0 else short
     blame = tuple(int(k) for k in np.argsort(margin, kind="stable") if margin[k] <= 0)
-    return Attempt(criterion, None, closest[worst], note, blame)
+    return Attempt(criterion, None, closest[worst], note, blame, closest["free"] > 0)
 
 
 class LocalLeak(AbstractDiagonal):
@@ -152,6 +152,9 @@ class Perron(AbstractDiagonal):
     name: ClassVar[str] = "Perron"
     incoming: ClassVar[bool] = False
     iterations: int = eqx.field(static=True, default=2)
+
+    def start(self, network):
+        return self._stretched(network, jnp.ones_like(network.leak), network.outflow(), 20)
 
     def refresh(self, network, weights):
         return self._stretched(network, weights, network.outflow(), self.iterations)

@@ -11,6 +11,7 @@ import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy.optimize import linprog, root
 
 from ..network import Network
@@ -108,7 +109,7 @@ def _search(network: Network, x: np.ndarray | None, starts: int, rng: np.random.
     inputs, guesses = _inputs(network, x, rng)
     many = np.repeat(inputs, starts, 0)
     begin = _starts(network, len(many), rng)
-    settled = _settle(network, many, begin)
+    settled = _settle(network, jnp.asarray(many), jnp.asarray(begin))
     states = np.asarray(settled.state).reshape(len(inputs), starts, -1)
     arrived = np.asarray(settled.converged).reshape(len(inputs), starts)
 
@@ -131,7 +132,7 @@ def _search(network: Network, x: np.ndarray | None, starts: int, rng: np.random.
 
 
 @eqx.filter_jit
-def _settle(network: Network, x: np.ndarray, state: np.ndarray) -> Settled:
+def _settle(network: Network, x: Array, state: Array) -> Settled:
     return settle(network, x, state=state, stop=Tolerance(1e-11, 1e-12, max_steps=3000))
 
 

@@ -24,7 +24,7 @@ def remedy(system: System) -> Remedy | None:
         choices.append(_least_total(system, weights))
     missing = [np.maximum(_missing(system, each), 0) for each in choices]
     best = int(np.argmin([each.sum() for each in missing]))
-    if not (_certified(system, missing[best], 1, choices[best]) and _certified(system, common, 1, weights)):
+    if not (_certified(system, missing[best], 1.0, choices[best]) and _certified(system, common, 1.0, weights)):
         return None
     return Remedy(missing[best], common, _weight_scale(system))
 

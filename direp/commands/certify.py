@@ -247,8 +247,6 @@ def _show(subject: _Subject, certificates: list, worst: int, folder: Path, examp
         rows.append(("reason", certificate.reason))
         if certificate.blame:
             rows.append(("blame", ", ".join(certificate.blame[:10]) + (" ..." if len(certificate.blame) > 10 else "")))
-        if certificate.verdict == "refuted" and certificate.remedy is not None:
-            rows.append(("remedy", certificate.remedy.describe(graph.names[graph.inputs :])))
     for k, attempt in enumerate(certificate.attempts):
         told = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
         rows.append(("tried" if k == 0 else "", f"{attempt.criterion}: {told}"))
