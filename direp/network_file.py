@@ -142,8 +142,8 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
 
     - `weight`: square, entry (i, j) from unit i to unit j; or `source`, `target` and `strength`, one entry a synapse.
     - `leak`: one number, or one a unit. `bias` (optional): likewise.
-    - `inputs` (optional): how many of the first units are clamped inputs. Without it every unit is free and has a
-      clamped input of its own, a current of strength 1.
+    - `inputs` (optional): how many of the first units are clamped inputs (the last unit counts as output). Without it
+      every unit is free and has a clamped input of its own, a current of strength 1.
 
     Raises `Unreadable` for a file that is not that, `ValueError` for numbers that cannot be.
     """

@@ -25,6 +25,8 @@ _PLAIN, _CERTIFIED, _EIGEN, _BAD = "#9aa0a6", "#3a8f5c", "#3b6fb6", "#b03a3a"
 def save_figures(
     folder: Path, network: Network, certificate: Certificate, x: np.ndarray | None, history: list[dict] | None
 ) -> None:
+    """Draw in 64 bits whatever the network was trained in, at the first of the inputs `x`."""
+    network = network.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), network.parameters))
     x = np.full((1, network.graph.inputs), 0.5) if x is None else np.asarray(x)[:1]
     figures = {"discs": discs(network, certificate, x), "decay": decay(network, certificate, x)}
     if history is not None:

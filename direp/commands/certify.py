@@ -223,7 +223,7 @@ def _show(subject: _Subject, certificates: list, worst: int, folder: Path, examp
         (
             "network",
             f"{graph.inputs} inputs, {graph.hidden} hidden, {graph.outputs} outputs, {graph.synapses} synapses; "
-            f"{type(neuron).__name__}{activation}, {neuron.outflow} outflow",
+            f"{type(neuron).__name__}{activation}, {'no' if neuron.outflow == 'none' else neuron.outflow} outflow",
         )
     ]
     if len(certificates) > 1:
@@ -233,7 +233,15 @@ def _show(subject: _Subject, certificates: list, worst: int, folder: Path, examp
     if certificate:
         phases = ", ".join(f"{rate:.3g} ({name})" for name, rate in certificate.phases.items())
         rows += [
-            ("criterion", f"{certificate.criterion}, in {certificate.norm}"),
+            (
+                "criterion",
+                f"{certificate.criterion}, in {certificate.norm}"
+                + (
+                    " (--criterion perron gives the sharpest rate)"
+                    if certificate.criterion in ("local leak", "rows")
+                    else ""
+                ),
+            ),
             ("rate", f"{phases}, 1/time: distances shrink like exp(-rate t)"),
             (
                 "steps",

@@ -1,0 +1,177 @@
+"""`direp certify` as a user meets it: verdicts, exit codes, files, and wrong input in one line."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import network
+from test_cli import call
+
+import direp
+from direp.network_file import save_network
+
+pytestmark = pytest.mark.usefixtures("_optax")
+RING = np.array([[0, -3.0, 0], [0, 0, -3.0], [-3.0, 0, 0]])
+
+
+def matrix(path, weight, leak=1.0, **more):
+    np.savez(path, weight=weight, leak=leak, **more)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small real run."""
+    folder = tmp_path_factory.mktemp("runs") / "xor"
+    command = [sys.executable, "-m", "direp", "train", "xor", "--preset", "small", "--seeds", "0..1", "--epochs", "20"]
+    subprocess.run([*command, "--quiet", "--out", str(folder)], check=True, capture_output=True)
+    return folder
+
+
+def test_a_run_is_certified_for_the_phases_it_was_trained_with(run, capsys):
+    code, out, _ = call(capsys, "certify", run, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["convergence"]["verdict"] == "proved"
+    assert set(document["convergence"]["phases"]) == {"free", "beta=+6"}
+    assert document["convergence"]["norm"]["name"] == "l1"
+    assert document["learning"]["verdict"] == "undecided"
+    assert len(document["per_seed"]) == 2
+    for name in ("discs", "decay", "margin"):
+        assert (run / "certificate" / f"{name}.png").stat().st_size > 5000
+    assert json.loads((run / "certificate" / "certificate.json").read_text()) == document
+    kept = json.loads((run / "certificate.json").read_text())  # what training itself left there
+    assert kept["rate"] == document["convergence"]["rate"]
+    code, out, _ = call(capsys, "certify", run / "weights.safetensors", "--no-figures", "--criterion", "perron")
+    assert code == 0
+    assert "certificate-2" in out
+    assert "weighted l1" in out
+    assert "Euler steps" in out
+
+
+def test_metrics_say_for_every_epoch_whether_it_was_certified(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["certified"] == 1 and line["lowest_margin"] > 0.09 for line in lines)
+    assert json.loads((run / "summary.json").read_text())["certificate"]["certified_epochs"] == 1
+
+
+def test_a_refuted_matrix_leaves_a_counterexample_that_runs_again(capsys, tmp_path):
+    path = matrix(tmp_path / "ring.npz", RING)
+    code, out, _ = call(capsys, "certify", path, "--neuron", "rate", "--activation", "tanh", "--no-figures")
+    assert code == 6
+    assert "refuted" in out
+    example = tmp_path / "ring-certificate" / "counterexample.safetensors"
+    assert example.exists()
+    code, out, _ = call(capsys, "certify", example)
+    assert code == 6
+    assert "Proved again" in out
+    code, out, _ = call(capsys, "certify", example, "--json")
+    assert code == 6
+    assert json.loads(out)["convergence"]["criterion"] == "cycle"
+
+
+def test_an_undecided_network_says_what_it_would_take(capsys, tmp_path):
+    path = matrix(tmp_path / "matrix.npz", RING * 0.4, leak=1.0)
+    options = ("--neuron", "rate", "--activation", "tanh", "--criterion", "perron", "--starts", "4")
+    code, out, _ = call(capsys, "certify", path, "--json", *options)
+    document = json.loads(out)["convergence"]
+    assert code == 5
+    assert document["verdict"] == "undecided"
+    assert abs(document["remedy"]["common_leak"] - 0.2) < 1e-6
+    assert abs(document["remedy"]["weight_scale"] - 1 / 1.2) < 1e-6
+    assert "would certify it" in document["reason"]
+    code, out, _ = call(capsys, "certify", matrix(path, RING * 0.4 / 1.21), "--neuron", "rate", "--no-figures")
+    assert code == 0
+
+
+def test_network_files_are_certified(capsys, tmp_path):
+    save_network(tmp_path / "net.safetensors", network("hopfield-sigmoid", "absolute"))
+    code, out, _ = call(capsys, "certify", tmp_path / "net.safetensors", "--nudge", "centred", "--beta", "0.1")
+    assert code == 0
+    assert "beta=-0.1" in out
+    assert "Hopfield (sigmoid), absolute outflow" in out
+
+
+def test_deep_2020_is_not_proved_and_the_reason_is_its_singular_jacobian(capsys, tmp_path):
+    out_folder = tmp_path / "run"
+    call(capsys, "train", "xor", "--preset", "deep-2020", "--epochs", "3", "--quiet", "--out", out_folder)
+    code, out, _ = call(capsys, "certify", out_folder, "--json", "--no-figures")
+    document = json.loads(out)["convergence"]
+    assert code in (5, 6)
+    assert "singular whatever the weights" in document["reason"]
+    assert {"local leak", "Perron"} <= {attempt["criterion"] for attempt in document["attempts"]}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "code", "message"),
+    [
+        ({"weight": RING, "leak": -1.0}, 2, "leaks are 0 or above"),
+        ({"weight": RING, "leak": np.array([1.0, -2.0, 1.0])}, 2, "leak of unit 1 is -2"),
+        ({"weight": RING, "leak": np.ones(2)}, 2, "leak has shape (2,)"),
+        ({"weight": np.where(RING < 0, np.nan, 0), "leak": 1.0}, 2, "NaN"),
+        ({"weight": RING, "leak": np.array([1.0, np.inf, 1.0])}, 2, "NaN or infinite"),
+        ({"weight": np.zeros((0, 0)), "leak": 1.0}, 2, "square matrix"),
+        ({"weight": RING[:2], "leak": 1.0}, 2, "square matrix"),
+        ({"weight": np.eye(3), "leak": 1.0}, 2, "from a unit to itself"),
+        ({"weight": RING, "leak": 1.0, "inputs": 3}, 2, "no free unit"),
+        ({"weight": RING}, 3, "needed are leak"),
+        ({"x": RING, "y": RING}, 3, "needed are leak"),
+    ],
+)
+def test_bad_matrices_get_one_line(arrays, code, message, capsys, tmp_path):
+    np.savez(tmp_path / "matrix.npz", **arrays)
+    got, out, err = call(capsys, "certify", tmp_path / "matrix.npz")
+    assert (got, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["matrix.npz"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["certify"], 2, "needs a path"),
+        (["certify", "nowhere"], 3, "does not exist"),
+        (["certify", "nowhere.npz"], 3, "does not exist"),
+        (["certify", "nowhere.safetensors"], 3, "does not exist"),
+        (["certify", "junk.npz"], 3, "not a readable .npz"),
+        (["certify", "junk.safetensors"], 3, "not a readable safetensors"),
+        (["certify", "junk.txt"], 3, "no run folder"),
+        (["certify", "folder"], 3, "config.json is missing"),
+        (["certify", "good.npz", "--criterion", "peron"], 2, "did you mean 'perron'"),
+        (["certify", "good.npz", "--starts", "-1"], 2, "--starts -1"),
+        (["certify", "good.npz", "--neuron", "rat"], 2, "did you mean 'rate'"),
+        (["certify", "good.npz", "--out", "folder/taken"], 2, "nothing is overwritten"),
+        (["certify", "good.npz", "--nudge", "centred", "--beta", "0"], 2, "must be finite and not 0"),
+    ],
+)
+def test_wrong_use_of_certify(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("junk.npz", "junk.safetensors", "junk.txt"):
+        (tmp_path / name).write_bytes(b"junk")
+    (tmp_path / "folder" / "taken").mkdir(parents=True)
+    (tmp_path / "folder" / "taken" / "mine").write_text("precious")
+    matrix(tmp_path / "good.npz", RING * 0.1)
+    got, out, err = call(capsys, *arguments)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "folder" / "taken" / "mine").read_text() == "precious"
+
+
+def test_a_run_with_damaged_weights_is_unreadable(run, capsys, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    content = (broken / "weights.safetensors").read_bytes()
+    (broken / "weights.safetensors").write_bytes(content[: len(content) // 2])
+    assert call(capsys, "certify", broken)[0] == 3
+
+
+def test_help_names_every_exit_code():
+    done = subprocess.run([sys.executable, "-m", "direp", "--help"], capture_output=True, text=True, check=True)
+    assert "certify PATH" in done.stdout
+    assert "6 refuted" in done.stdout
+    assert direp.__version__

@@ -1,0 +1,276 @@
+"""Criteria against independent oracles: eigenvalues, sampled Jacobians, exact rationals, ball arithmetic."""
+
+import dataclasses
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import GRAPHS, NEURONS, OUTFLOWS, network
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+import direp
+from direp.certificates.ball import exact, positive_definite
+from direp.certificates.norm import L1, Euclidean, LInf
+from direp.certificates.system import System
+
+neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
+seeds = st.integers(0, 100_000)
+
+
+def drawn(neuron, outflow, seed, scale=0.5, graph="complete", leak=None, symmetric=False):
+    """A random network as it comes: nothing holds it inside."""
+    graph = GRAPHS[graph]()
+    rng = np.random.default_rng(seed)
+    matrix = np.where(graph.adjacency(), rng.normal(0, scale, (graph.units, graph.free)), 0)
+    if symmetric:
+        square = matrix[graph.inputs :]
+        matrix[graph.inputs :] = (square + square.T) / 2
+    leak = 0.3 + 2 * rng.random(graph.free) if leak is None else leak
+    return direp.Network(graph, NEURONS[neuron](outflow), matrix, leak=leak, bias=rng.normal(size=graph.free))
+
+
+def alone(net, criterion, **settings):
+    return direp.certify(net, criteria=(criterion,), starts=0, **settings)
+
+
+def majorant(net):
+    inner = np.asarray(net.matrix)[net.graph.inputs :]
+    return net.neuron.activation.gain * np.abs(inner) - np.diag(np.asarray(net.total_leak()))
+
+
+@given(seeds, neurons, outflows, st.floats(0.05, 1.0), st.sampled_from(list(GRAPHS)))
+def test_perron_finds_the_spectral_abscissa_and_proves_all_that_the_others_prove(seed, neuron, outflow, scale, graph):
+    net = drawn(neuron, outflow, seed, scale, graph)
+    perron, *others = (alone(net, c) for c in (direp.Perron(), direp.LocalLeak(), direp.Rows()))
+    abscissa = np.linalg.eigvals(majorant(net)).real.max()
+    assert perron.rate <= -abscissa + 1e-9
+    if graph == "complete":
+        assert abs(perron.rate + abscissa) < 1e-6 * (1 + abs(abscissa))
+    for other in others:
+        assert perron or not other
+        assert perron.rate >= other.rate - 1e-9
+
+
+def jacobians(net, rng, count=20):
+    """Jacobians for slopes anywhere within the activation's bounds: what a state may bring about."""
+    inner, low, high = np.asarray(net.matrix)[net.graph.inputs :].T, *net.neuron.activation.slope
+    for _ in range(count):
+        slope = rng.choice([low, high, rng.uniform(low, high)], net.graph.free)
+        coupling = inner * slope if isinstance(net.neuron, direp.Hopfield) else slope[:, None] * inner
+        yield coupling - np.diag(np.asarray(net.total_leak()))
+
+
+def log_norm(norm, jacobian):
+    """Of a matrix, in one of the three kinds of norm."""
+    if isinstance(norm, Euclidean):
+        p = np.linalg.inv(norm.matrix) if norm.inverse else norm.matrix
+        root = np.linalg.cholesky(p).T
+        scaled = root @ jacobian @ np.linalg.inv(root)
+        return np.linalg.eigvalsh((scaled + scaled.T) / 2).max()
+    eta = norm.weights
+    scaled = eta[:, None] * jacobian / eta if isinstance(norm, L1) else jacobian * eta / eta[:, None]
+    size = np.abs(scaled) - np.diag(np.abs(np.diag(scaled))) + np.diag(np.diag(scaled))
+    return size.sum(0 if isinstance(norm, L1) else 1).max()
+
+
+CRITERIA = (direp.LocalLeak(), direp.Rows(), direp.Perron(), direp.Symmetric(), direp.LMI())
+
+
+@settings(max_examples=40)
+@given(seeds, neurons, outflows, st.sampled_from(CRITERIA), st.booleans())
+def test_no_jacobian_expands_in_the_certified_norm(seed, neuron, outflow, criterion, symmetric):
+    net = drawn(neuron, outflow, seed, 0.25, symmetric=symmetric)
+    certificate = alone(net, criterion)
+    assume(certificate)
+    norm, rng = certificate.norm, np.random.default_rng(seed)
+    assert isinstance(norm, L1 | LInf | Euclidean)
+    if isinstance(net.neuron, direp.Projected) and isinstance(norm, Euclidean):
+        assert np.count_nonzero(norm.matrix - np.diag(np.diag(norm.matrix))) == 0
+    step = certificate.largest_step
+    for jacobian in jacobians(net, rng):
+        assert log_norm(norm, jacobian) <= -certificate.rate + 1e-9
+        v = rng.normal(size=net.graph.free)
+        assert norm.length(v + step * jacobian @ v) <= certificate.factor * norm.length(v) * (1 + 1e-12)
+        assert np.abs(v).max() <= norm.reach * norm.length(v) * (1 + 1e-12)
+
+
+def test_the_symmetric_criterion_is_the_largest_eigenvalue_for_equal_leaks():
+    """Just inside proved, just outside not, where no diagonal norm proves anything."""
+    rng = np.random.default_rng(0)
+    graph = direp.Graph.complete(1, 11, 1)
+    matrix = np.where(graph.adjacency(), rng.normal(size=(13, 12)), 0)
+    square = (matrix[1:] + matrix[1:].T) / 2
+    matrix[1:] = square
+    top = np.linalg.eigvalsh(square).max()
+    for neuron in (direp.Projected(), direp.Hopfield(direp.activation.tanh), direp.Rate(direp.activation.relu)):
+        for leak, verdict in ((top * 1.001, "proved"), (top * 0.999, "undecided")):
+            net = direp.Network(graph, neuron, matrix, leak=leak)
+            certificate = alone(net, direp.Symmetric())
+            assert certificate.verdict == verdict
+            assert not alone(net, direp.Perron())
+            if certificate:
+                assert certificate.rate > (leak - top) * 0.99
+
+
+def test_the_lmi_proves_what_no_simpler_criterion_does():
+    """Antisymmetric weights turn states round and never apart: any leak will do, and only the LMI sees it."""
+    graph = direp.Graph.complete(1, 3, 1)
+    rng = np.random.default_rng(1)
+    matrix = np.where(graph.adjacency(), rng.normal(size=(5, 4)), 0)
+    matrix[1:] = matrix[1:] - matrix[1:].T
+    net = direp.Network(graph, direp.Projected(), matrix, leak=0.05)
+    assert not alone(net, direp.Perron())
+    assert alone(net, direp.Symmetric()).rate == pytest.approx(0.05, rel=1e-5)
+    scaled = direp.Network(graph, direp.Projected(), np.diag([1, 1, 10, 0.1, 1.0]) @ matrix, leak=0.05)
+    assert not alone(scaled, direp.Symmetric())
+    assert alone(scaled, direp.LMI())
+
+
+@given(seeds, outflows)
+@settings(max_examples=10)
+def test_euclidean_criteria_cover_nudged_phases(seed, outflow):
+    net = drawn("projected", outflow, seed, 0.2, leak=1.5)
+    certificate = alone(net, direp.Symmetric(), nudge=direp.Centred(0.2))
+    assume(certificate)
+    free = np.asarray(net.matrix)[net.graph.inputs :].T - np.diag(np.asarray(net.total_leak()))
+    for name, beta in (("free", 0.0), ("beta=+0.2", 0.2), ("beta=-0.2", -0.2)):
+        nudged = free - beta * np.diag((np.arange(net.graph.free) >= net.graph.hidden).astype(float))
+        assert log_norm(certificate.norm, nudged) <= -certificate.phases[name] + 1e-9
+
+
+@given(seeds, st.integers(1, 6), st.floats(-1e-3, 1e-3))
+def test_positive_definite_in_balls_agrees_with_exact_rationals(seed, size, shift):
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(size, size))
+    matrix = root @ root.T
+    matrix = (matrix + matrix.T) / 2
+    matrix -= (np.linalg.eigvalsh(matrix)[0] + shift) * np.eye(size)
+    rows = [[Fraction(float(entry)) for entry in row] for row in matrix]
+    definite = True
+    for k in range(size):  # exact elimination: all pivots above zero
+        definite = definite and rows[k][k] > 0
+        if not definite:
+            break
+        for i in range(k + 1, size):
+            factor = rows[i][k] / rows[k][k]
+            rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
+    assert definite or not positive_definite(exact(matrix))
+    if shift < -1e-9:
+        assert positive_definite(exact(matrix))
+
+
+def test_a_margin_of_one_part_in_a_million_billion_is_decided_exactly():
+    """Excitation with outflow leaves exactly the leak as margin, whatever the sums round to."""
+    graph = direp.Graph.complete(1, 30, 1)
+    rng = np.random.default_rng(0)
+    matrix = np.where(graph.adjacency(), rng.random((32, 31)), 0)
+    for leak in (1e-3, 1e-12, 1e-18, 1e-40):
+        certificate = alone(direp.Network(graph, direp.Projected("signed"), matrix, leak=leak), direp.LocalLeak())
+        assert certificate.verdict == "proved"
+        assert 0 < certificate.rate <= leak
+    assert not alone(direp.Network(graph, direp.Projected("signed"), matrix, leak=0.0), direp.LocalLeak())
+
+
+def chain(leak, feedback=0.5, outflow="signed"):
+    """in -> a -> b -> c -> a: excitatory; `leak` of a, b, c."""
+    edges = [("in", "a"), ("a", "b"), ("b", "c"), ("c", "a")]
+    graph = direp.Graph.from_edges(edges, inputs=["in"], outputs=["c"])
+    matrix = np.zeros((4, 3))
+    for (i, j), w in zip(edges, (1.0, 0.7, 0.9, feedback), strict=True):
+        matrix[graph.names.index(i), graph.names.index(j) - 1] = w
+    return direp.Network(graph, direp.Projected(outflow), matrix, leak=np.asarray(leak))
+
+
+def test_compartmental_networks_need_one_leak_that_all_activity_reaches():
+    for leaking in range(3):
+        net = chain(np.where(np.arange(3) == leaking, 0.2, 0.0))
+        assert not alone(net, direp.LocalLeak())
+        for criterion in (direp.Compartmental(), direp.Perron()):
+            certificate = alone(net, criterion)
+            assert certificate.verdict == "proved"
+            assert certificate.rate <= -np.linalg.eigvals(majorant(net)).real.max() + 1e-12
+    trapped = direp.certify(chain(np.zeros(3)))
+    assert trapped.verdict != "proved"
+    assert "trap" in trapped.reason
+    assert "singular" in trapped.reason
+    assert "trap" not in direp.certify(chain(np.zeros(3), outflow="none")).reason
+
+
+@settings(max_examples=20)
+@given(seeds, neurons, outflows, st.booleans())
+def test_every_part_of_a_remedy_certifies_and_the_common_ones_are_least(seed, neuron, outflow, nudged):
+    net = drawn(neuron, outflow, seed, 0.8)
+    nudge = direp.Centred(0.05) if nudged else None
+    certificate = direp.certify(net, nudge=nudge, starts=0)
+    assume(not certificate)
+    cure, perron = certificate.remedy, direp.Perron()
+    assert cure is not None
+
+    def changed(leak=0.0, scale=1.0):
+        weight = net.weight._replace(recurrent=net.weight.recurrent * scale)
+        return net.replace(net.parameters._replace(leak=net.leak + leak, weight=weight))
+
+    assert alone(changed(jnp.asarray(cure.leak)), perron, nudge=nudge)
+    assert alone(changed(cure.common_leak), perron, nudge=nudge)
+    assert not alone(changed(cure.common_leak * (1 - 1e-6) - 1e-6), perron, nudge=nudge)
+    assert cure.leak.sum() <= cure.common_leak * net.graph.free * (1 + 1e-6)
+    if cure.weight_scale is not None and np.isfinite(cure.weight_scale):
+        assert alone(changed(scale=cure.weight_scale), perron, nudge=nudge)
+        assert not alone(changed(scale=cure.weight_scale * (1 + 1e-6)), perron, nudge=nudge)
+    named = [net.graph.name(int(k)) for k in np.flatnonzero(cure.leak > 0.1 * cure.leak.max())]
+    assert set(named[:1]) <= set(certificate.blame) | set(net.graph.names)
+    assert "would certify it" in certificate.reason
+
+
+@given(seeds, outflows)
+def test_sparse_arrays_are_certified_as_dense_ones(seed, outflow):
+    net = drawn("projected", outflow, seed, 0.3, "random")
+    system = System.of(net, direp.Centred(0.1))
+    sparse = dataclasses.replace(system, weight=csr_array(system.weight))
+    for criterion in (direp.LocalLeak(), direp.Rows(), direp.Perron(), direp.Compartmental(), direp.Symmetric()):
+        one, two = criterion.attempt(system), criterion.attempt(sparse)
+        assert (one.proof is None) == (two.proof is None)
+        assert one.rate == two.rate or abs(one.rate - two.rate) < 1e-9
+
+
+@settings(max_examples=15)
+@given(seeds, neurons, outflows)
+def test_residuals_shrink_by_the_certified_factor_and_within_the_certified_steps(seed, neuron, outflow):
+    net = network(neuron, outflow, seed=seed)
+    certificate = direp.certify(net)
+    rng = np.random.default_rng(seed)
+    field = net.field(jnp.asarray(rng.random((8, 2))))
+    state = field.clip(jnp.asarray(rng.normal(0.5, 1.0, (8, net.graph.free))))
+    velocity = lambda s: np.asarray(field.velocity(s, field.drive(s)))  # noqa: E731
+    bound = certificate.steps_to(velocity(state), 1e-6)
+    before = certificate.norm.length(velocity(state))
+    taken = 0
+    while taken < bound:
+        state = field.clip(state + certificate.largest_step * field.flow(state, field.drive(state)))
+        after = certificate.norm.length(velocity(state))
+        assert (after <= certificate.factor * before * (1 + 1e-9) + 1e-13).all()
+        before, taken = after, taken + 1
+        if before.max() < 1e-12:
+            break
+    assert np.abs(velocity(state)).max() <= 1e-6
+    assert certificate.steps(1.0) == 0
+    assert certificate.steps(certificate.factor**7.5) == 8
+
+
+@pytest.mark.parametrize("outflow", OUTFLOWS)
+def test_large_sparse_networks_are_certified_without_a_dense_matrix(outflow):
+    graph = direp.Graph.random(5, 20_000, 5, density=5e-4, seed=0)
+    net = direp.Network(graph, direp.Projected(outflow), direp.FanIn(0.5, 0.5), key=__import__("jax").random.key(0))
+    assert isinstance(net.synapses, direp.Sparse)
+    certificate = direp.certify(direp.LeakController(0.1).start(net))
+    assert certificate.verdict == "proved"
+    weak = net.replace(net.parameters._replace(leak=jnp.full_like(net.leak, 0.01)))
+    undecided = direp.certify(weak)
+    if outflow != "absolute":
+        assert undecided.verdict == "undecided"
+        assert "too large" in undecided.reason
+        cured = weak.replace(weak.parameters._replace(leak=weak.leak + undecided.remedy.common_leak))
+        assert alone(cured, direp.Perron())
