@@ -171,9 +171,10 @@ class Perron(AbstractDiagonal):
         return jax.lax.scan(step, weights, None, length=iterations)[0]
 
     def proposals(self, system):
-        found = perron_weights(system, incoming=False)
-        # Rows on the way to Perron: whatever they prove is proved here too, however narrow.
-        return [(found, False), (perron_weights(system, incoming=True), True)]
+        # Equal weights too: whatever local leaks or rows prove is proved here, however narrow.
+        equal = np.ones(system.size)
+        found = [(perron_weights(system, incoming=incoming), incoming) for incoming in (False, True)]
+        return [*found, (equal, False), (equal, True)]
 
 
 def sharpest_margin(network: Network, iterations: int = 30) -> Float[Array, ""]:

@@ -37,8 +37,13 @@ class Equilibrium:
         return any(not mine.overlaps(theirs) for mine, theirs in zip(self.state, other.state, strict=True))
 
     def unstable(self) -> bool:
-        """Whether some eigenvalue of the Jacobian certainly has a positive real part."""
-        if self.jacobian.nrows() == 0:
+        """Whether some eigenvalue of the Jacobian certainly has a positive real part.
+
+        Not at a corner of the activation, where the field has no Jacobian: there it would prove nothing.
+        """
+        if self.jacobian.nrows() == 0 or not all(
+            ball.rad() < 1e-6 * (1 + abs(ball)) for ball in self.jacobian.entries()
+        ):
             return False
         try:
             values = flint.acb_mat(self.jacobian).eig(multiple=True)

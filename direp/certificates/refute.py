@@ -152,7 +152,41 @@ def _inputs(network: Network, x: np.ndarray | None, rng: np.random.Generator) ->
         missing = wanted - np.asarray(network.neuron.rate(jnp.asarray(state))) @ inner - np.asarray(network.bias)
         drawn.append(np.linalg.lstsq(weight[: graph.inputs].T, missing, rcond=None)[0])
         guesses.append(state)
+    if not isinstance(neuron, Hopfield):
+        state, current = _saturating(neuron, inner, total, rng)
+        drawn.append(np.linalg.lstsq(weight[: graph.inputs].T, current - np.asarray(network.bias), rcond=None)[0])
+        guesses.append(state)
     return np.stack(drawn), guesses
+
+
+def _saturating(neuron: Any, inner: np.ndarray, total: np.ndarray, rng: np.random.Generator) -> tuple:
+    """A state, and currents that hold it: some units saturated for good, so that the others are as unstable as can be.
+
+    Which ones is found by freeing or saturating one unit at a time. For `Rate` the free ones are at drive zero.
+    """
+    slope = neuron.activation.gain if not neuron.bounded else 1.0
+    jacobian = slope * inner.T - np.diag(total)
+
+    def growth(free: np.ndarray) -> float:
+        return float(np.linalg.eigvals(jacobian[np.ix_(free, free)]).real.max()) if free.any() else -np.inf
+
+    free, best = np.ones(len(total), bool), growth(np.ones(len(total), bool))
+    for _ in range(len(total) if len(total) <= 40 else 0):
+        near = free ^ np.eye(len(total), dtype=bool)
+        rates = [growth(each) for each in near]
+        if max(rates) <= best + 1e-9:
+            break
+        free, best = near[int(np.argmax(rates))], max(rates)
+    side = np.where(rng.random(len(total)) < 0.5, -1.0, 1.0)
+    push = np.where(free, 0.0, side * (6 + np.abs(inner).sum(0) + np.abs(total)))
+    if neuron.bounded:
+        middle = (neuron.low + neuron.high) / 2
+        state = np.where(free, middle, np.where(side > 0, neuron.high, neuron.low))
+        return state, push + total * state - state @ inner
+    low, high = (bound if np.isfinite(bound) else 0.0 for bound in neuron.activation.range)
+    at_zero = float(np.asarray(neuron.transfer(jnp.zeros(1)))[0])
+    state = np.where(free, at_zero, np.where(side > 0, high, low)) / np.where(np.abs(total) > 1e-9, total, 1.0)
+    return state, push - state @ inner
 
 
 def _starts(network: Network, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -55,11 +55,12 @@ def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
         ratio = coupling * np.exp(np.clip(t[None] - t[:, None], -200, 200))
         spread = ratio.sum(1)
         missing = spread - free
-        root = np.sqrt(missing**2 + corner**2)
+        root = np.hypot(missing, corner)
         slope = (1 + missing / root) / 2
         return float((missing + root).sum() / 2), slope @ ratio - slope * spread
 
-    t, scale = np.log(weights), float(np.abs(free).max()) + float(coupling.max(initial=0.0))
+    t = np.log(weights)
+    scale = float(np.abs(free).max()) + float(coupling.max(initial=0.0)) + 1e-100
     for corner in (1e-1, 1e-2, 1e-3, 1e-5):
         t = minimize(cost, t, args=(corner * scale,), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
         t = np.clip(t - t.max(), -200, 0)
