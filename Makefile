@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Equal programs are compiled once for all tests, workers and processes.
-CACHE := JAX_COMPILATION_CACHE_DIR='$(CURDIR)/.pytest_cache/jax' JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+# A process a core, and no more threads than that for linear algebra.
+CACHE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR='$(CURDIR)/.pytest_cache/jax' JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 # One run's folder; a second demo goes to a new one.
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 

@@ -66,7 +66,7 @@ def _ramp(low: float | None, high: float | None) -> Callable[[Any], tuple[Any, A
 
 
 def _logistic(ball: Any) -> Any:
-    return 1 / (1 + (-ball).exp())
+    return (1 + (ball / 2).tanh()) / 2
 
 
 def _enclose_sigmoid(ball: Any) -> tuple[Any, Any]:
@@ -80,7 +80,7 @@ def _enclose_tanh(ball: Any) -> tuple[Any, Any]:
 
 
 def _enclose_softplus(ball: Any) -> tuple[Any, Any]:
-    return ball.exp().log1p(), _logistic(ball)
+    return ball.max(0 * ball.mid()) + (-abs(ball)).exp().log1p(), _logistic(ball)
 
 
 identity = Activation("identity", lambda s: s, (-math.inf, math.inf), (1.0, 1.0), _ramp(None, None))

@@ -7,6 +7,7 @@ r"""The three leaky neurons, $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$, 
 | `Rate` | $\rho$ | identity | free |
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal
@@ -101,8 +102,8 @@ class Projected(AbstractNeuron):
     high: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        if not self.low < self.high:
-            raise ValueError(f"Projected(low={self.low}, high={self.high}) needs low < high")
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(f"Projected(low={self.low}, high={self.high}) needs finite bounds, low < high")
 
     @property
     def activation(self):

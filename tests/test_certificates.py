@@ -54,7 +54,12 @@ def test_the_rate_is_the_margin_of_the_worst_unit(seed, neuron, outflow):
 
 
 @settings(max_examples=10)
-@given(st.integers(0, 100_000), st.floats(0.01, 5.0), st.sampled_from(["squared", "cross-entropy"]), neurons)
+@given(
+    st.integers(0, 100_000),
+    st.sampled_from([0.01, 0.05, 0.2, 1.0, 5.0]),
+    st.sampled_from(["squared", "cross-entropy"]),
+    neurons,
+)
 def test_the_rate_of_a_nudged_phase_bounds_its_jacobian(seed, beta, kind, neuron):
     net = network(neuron, "signed", seed=seed)
     cost = direp.SquaredError() if kind == "squared" else direp.CrossEntropy(2.0)

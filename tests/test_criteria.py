@@ -6,12 +6,14 @@ from fractions import Fraction
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from cases import GRAPHS, NEURONS, OUTFLOWS, network
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import direp
+import direp.certificates.euclidean
 from direp.certificates.ball import exact, positive_definite
 from direp.certificates.norm import L1, Euclidean, LInf
 from direp.certificates.system import System
@@ -217,7 +219,7 @@ def test_every_part_of_a_remedy_certifies_and_the_common_ones_are_least(seed, ne
     assert alone(changed(cure.common_leak), perron, nudge=nudge)
     assert not alone(changed(cure.common_leak * (1 - 1e-6) - 1e-6), perron, nudge=nudge)
     assert cure.leak.sum() <= cure.common_leak * net.graph.free * (1 + 1e-6)
-    if cure.weight_scale is not None and np.isfinite(cure.weight_scale):
+    if cure.weight_scale is not None:
         assert alone(changed(scale=cure.weight_scale), perron, nudge=nudge)
         assert not alone(changed(scale=cure.weight_scale * (1 + 1e-6)), perron, nudge=nudge)
     named = [net.graph.name(int(k)) for k in np.flatnonzero(cure.leak > 0.1 * cure.leak.max())]
@@ -257,7 +259,7 @@ def test_residuals_shrink_by_the_certified_factor_and_within_the_certified_steps
             break
     assert np.abs(velocity(state)).max() <= 1e-6
     assert certificate.steps(1.0) == 0
-    assert certificate.steps(certificate.factor**7.5) == 8
+    assert certificate.steps((1 - certificate.shrink) ** 7.5) == 8
 
 
 @pytest.mark.parametrize("outflow", OUTFLOWS)
@@ -274,3 +276,94 @@ def test_large_sparse_networks_are_certified_without_a_dense_matrix(outflow):
         assert "too large" in undecided.reason
         cured = weak.replace(weak.parameters._replace(leak=weak.leak + undecided.remedy.common_leak))
         assert alone(cured, direp.Perron())
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "any"])
+def test_a_norm_for_projected_must_be_diagonal(kind):
+    """The box is projected on unit by unit; another norm would prove what is false of this network."""
+    coupling = np.array([[-0.19, 0.29, 0.87], [-1.77, -0.34, -3.04], [0.52, 1.25, -0.38]])
+    own = np.diag(coupling)
+    graph = direp.Graph.complete(1, 2, 1)
+    matrix = np.concatenate([np.ones((1, 3)), (coupling - np.diag(own)).T])
+    net = direp.Network(graph, direp.Projected(), matrix, leak=-own)
+
+    class Lyapunov(direp.certificates.euclidean.AbstractEuclidean):
+        name = "Lyapunov"
+        up_to: int = 10
+
+        def propose(self, system, phases):
+            p = scipy.linalg.solve_continuous_lyapunov(coupling.T, -np.eye(3))
+            return (np.diag(np.diag(p)) if kind == "diagonal" else p), np.zeros(3)
+
+    if kind == "any":
+        with pytest.raises(ValueError, match="not diagonal"):
+            alone(net, Lyapunov())
+    else:
+        assert not alone(net, Lyapunov())
+
+
+def test_extreme_numbers_get_a_verdict_and_no_exception():
+    for size in (1e-320, 1e-170, 1e155, 1e308):
+        for neuron in (direp.Projected(), direp.Hopfield(direp.activation.tanh)):
+            graph = direp.Graph.complete(1, 2, 1)
+            matrix = np.where(graph.adjacency(), -size, 0.0)
+            matrix[0] = 1.0
+            for leak in (1.5 * size, 2.5 * size if size < 1e308 else size):
+                certificate = direp.certify(direp.Network(graph, neuron, matrix, leak=leak))
+                assert certificate.verdict == ("proved" if 2.5 * size == leak < 1e308 else "undecided")
+
+
+def test_a_nudge_that_just_outweighs_a_tiny_leak_is_not_proved():
+    graph = direp.Graph.complete(1, 1, 1)
+    matrix = np.zeros((3, 2))
+    matrix[0] = 1
+    net = direp.Network(graph, direp.Hopfield(direp.activation.tanh), matrix, leak=np.array([1.0, 1e-302]))
+    assert not direp.certify(net, nudge=direp.OneSided(-9e-301), starts=0)
+
+
+def test_phases_that_differ_in_the_seventh_digit_are_both_covered():
+    class Two(direp.nudge.AbstractNudge):
+        beta: float = 0.5
+
+        @property
+        def strengths(self):
+            return (-0.50000001, -0.4999999)
+
+        def difference(self, free, nudged):
+            return nudged[0] - nudged[1]
+
+    graph = direp.Graph.from_edges([("x", "o")], inputs=["x"], outputs=["o"])
+    net = direp.Network(graph, direp.Projected(), np.array([[1.0], [0.0]]), leak=0.5)
+    assert not direp.certify(net, nudge=Two(), starts=0)
+
+
+def test_a_rate_below_the_rounding_of_a_step_takes_as_many_steps_as_it_must():
+    graph = direp.Graph.complete(1, 1, 1)
+    matrix = np.array([[1.0, 1.0], [0, 1], [1, 0]])
+    certificate = direp.certify(direp.Network(graph, direp.Projected("signed"), matrix, leak=1e-18))
+    assert certificate.verdict == "proved"
+    assert certificate.factor == 1.0
+    assert certificate.steps(0.1) == pytest.approx(np.log(10) / (certificate.largest_step * certificate.rate), rel=1e-9)
+    for bad in (np.array([[np.nan, 0]]), np.array([[np.inf, 0]])):
+        with pytest.raises(ValueError, match="finite velocity"):
+            certificate.steps_to(bad, 1e-6)
+    with pytest.raises(ValueError, match="tolerance above 0"):
+        certificate.steps_to(np.ones((1, 2)), 0.0)
+
+
+@given(seeds, outflows)
+@settings(max_examples=10)
+def test_a_remedy_is_enough_in_the_precision_of_the_network(seed, outflow):
+    rng = np.random.default_rng(seed)
+    graph = direp.Graph.complete(1, 6, 1)
+    matrix = np.where(graph.adjacency(), rng.normal(0, 0.8, (8, 7)), 0)
+    net = direp.Network(graph, direp.Projected(outflow), matrix, leak=0.4, dtype=jnp.float32)
+    certificate = direp.certify(net, starts=0)
+    assume(not certificate)
+    cure = certificate.remedy
+    for leak in (cure.leak, cure.common_leak):
+        raised = net.leak + jnp.asarray(leak, jnp.float32)
+        assert alone(net.replace(net.parameters._replace(leak=raised)), direp.Perron())
+    if cure.weight_scale is not None:
+        weight = net.weight._replace(recurrent=net.weight.recurrent * jnp.float32(cure.weight_scale))
+        assert alone(net.replace(net.parameters._replace(weight=weight)), direp.Perron())

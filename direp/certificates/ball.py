@@ -5,9 +5,12 @@ from typing import Any
 import flint
 import numpy as np
 
-__all__ = ["exact", "matrix", "positive_definite"]
+__all__ = ["exact", "matrix", "positive_definite", "precise"]
 
-flint.ctx.prec = 128
+
+def precise() -> Any:
+    """A context in which balls carry 128 bits."""
+    return flint.ctx.workprec(128)
 
 
 def exact(values: Any) -> np.ndarray:

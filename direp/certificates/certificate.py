@@ -18,17 +18,26 @@ class Proof:
     """What a criterion has proved, rounding included: every phase contracts in one and the same norm.
 
     - `rates`: the rate of every phase (1/time). `step`: the largest Euler step (time) that is covered.
-    - `factor`: an Euler step of that length shrinks distances and residuals at least by this factor, in every phase.
+    - `shrink`: an Euler step of that length takes at least this share from distances and residuals, in every phase.
     """
 
     norm: AbstractNorm
     rates: dict[str, float]
     step: float
-    factor: float
+    shrink: float
 
     @property
     def rate(self) -> float:
         return min(self.rates.values())
+
+    @property
+    def factor(self) -> float:
+        """1 - `shrink`, rounded up."""
+        return _factor(self.shrink)
+
+
+def _factor(shrink: float) -> float:
+    return min(math.nextafter(1 - shrink, 2), 1.0)
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Remedy:
-    """What would make a network certified, each alone.
+    """What would make a network certified by `Perron`, each alone.
 
-    - `leak`: to add to each free unit (1/time), the least in total that was found. - `common_leak`: the least that,
-    added to every unit, is enough. - `weight_scale`: the largest factor on all weights between free units; `None` where
-    no factor helps, infinite where any does.
+    - `leak`: to add to each free unit (1/time), the least in total that was found.
+    - `common_leak`: the least that, added to every unit, is enough.
+    - `weight_scale`: the largest factor on all weights between free units; `None` where none was found.
     """
 
     leak: np.ndarray
@@ -66,12 +75,14 @@ class Remedy:
     weight_scale: float | None
 
     def describe(self, names: tuple[str, ...]) -> str:
+        if not self.leak.any():
+            return "The criterion Perron proves it as it is."
         most = [int(k) for k in np.argsort(-self.leak)[:3] if self.leak[k] > 0]
         units = ", ".join(f"{names[k]} +{_up(self.leak[k])}" for k in most)
         others = int((self.leak > 0).sum()) - len(most)
         more = f" and {others} more units, {_up(self.leak.sum())} in all" if others > 0 else ""
         parts = [f"more leak ({units}{more})", f"{_up(self.common_leak)} more leak for every unit"]
-        if self.weight_scale is not None and math.isfinite(self.weight_scale):
+        if self.weight_scale is not None:
             parts.append(f"weights between free units scaled by {_down(self.weight_scale)}")
         return "Any of these would certify it: " + "; or ".join(parts) + "."
 
@@ -97,7 +108,7 @@ class Certificate:
     - `rate`: distances shrink at least like exp(-rate t) (1/time); for `"undecided"`, the bound that was not positive.
     - `phases`: the rate of every phase that is covered: `"free"`, or the nudge, such as `"beta=+0.5"`.
     - `largest_step`: projected Euler with a step up to this (time) contracts, in every phase; at exactly this step
-      distances and residuals shrink by `factor` or more.
+      distances and residuals lose the share `shrink` or more: they shrink by `factor`.
     - `assumptions`: what must hold for the verdict to. `check`: how the decisive inequality was re-checked.
     - `attempts`: how every criterion that was tried fared.
     - `reason`: why it is not `"proved"`, or empty. `blame`: names of the units that stand in the way.
@@ -111,7 +122,7 @@ class Certificate:
     rate: float
     phases: dict[str, float]
     largest_step: float
-    factor: float
+    shrink: float
     assumptions: tuple[str, ...]
     check: str
     attempts: tuple[Attempt, ...] = ()
@@ -129,22 +140,30 @@ class Certificate:
             return f"proved: {self.claim}, rate {self.rate:.3g} in {self.norm} ({self.criterion}; phases: {phases})"
         return f"{self.verdict}: {self.claim} ({self.criterion}). {self.reason}"
 
+    @property
+    def factor(self) -> float:
+        """1 - `shrink`, rounded up."""
+        return _factor(self.shrink)
+
     def steps(self, ratio: float) -> int | None:
         """Euler steps of `largest_step` after which distances and residuals, in `norm`, have shrunk by `ratio` (below
         1) or more, from anywhere, in every phase; `None` if not proved."""
-        if not self:
-            return None
         if not ratio > 0:
             raise ValueError(f"Certificate.steps(ratio={ratio}) must be above 0")
+        if not self:
+            return None
         # A hair more than the quotient of two rounded logarithms.
-        return max(0, math.ceil(math.log(ratio) / math.log(self.factor) * (1 + 1e-12))) if ratio < 1 else 0
+        return math.ceil(math.log(ratio) / math.log1p(-self.shrink) * (1 + 1e-12)) if ratio < 1 else 0
 
     def steps_to(self, velocity: np.ndarray, tolerance: float) -> int | None:
         r"""Euler steps of `largest_step` after which no entry of the projected field exceeds `tolerance` (rate/time),
         from states with the projected field `velocity` (batch x free): an a-priori bound; `None` if not proved."""
+        velocity = np.asarray(velocity, np.float64)
+        if not tolerance > 0 or not np.isfinite(velocity).all():
+            raise ValueError("Certificate.steps_to needs a finite velocity and a tolerance above 0")
         if not self or self.norm is None:
             return None
-        worst = float(np.max(self.norm.length(np.asarray(velocity, np.float64)))) * self.norm.reach
+        worst = float(np.max(self.norm.length(velocity))) * self.norm.reach * (1 + 1e-12)
         return self.steps(tolerance / worst) if worst > 0 else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,6 +177,7 @@ class Certificate:
             "phases": self.phases,
             "largest_step": self.largest_step,
             "factor": self.factor,
+            "shrink": self.shrink,
             "steps_per_digit": self.steps(0.1),
             "assumptions": list(self.assumptions),
             "check": self.check,

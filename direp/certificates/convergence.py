@@ -10,6 +10,7 @@ from jaxtyping import Num
 from ..network import Network
 from ..neuron import Projected
 from ..nudge import AbstractCost, AbstractNudge
+from .ball import precise
 from .certificate import Attempt, Certificate
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
@@ -26,6 +27,7 @@ CASCADE: tuple[AbstractCriterion, ...] = (LocalLeak(), Rows(), Perron(), Compart
 _CLAIM = "contracts to one equilibrium for each input, from every start"
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
 def certify(
     network: Network,
     *,
@@ -53,11 +55,13 @@ def certify(
     `"refuted"` comes with a counter-example whose existence is proved. Raises `ValueError` if the network holds NaN or
     infinite numbers, or negative leaks.
     """
+    if not criteria:
+        raise ValueError("certify(criteria=()) is empty: name at least one criterion, such as direp.Perron()")
     system = System.of(network, nudge, cost)
     activation = network.neuron.activation
     if not math.isfinite(activation.gain):
         reason = f"Activation {activation.name!r} carries no slope bounds: give it slope=(d1, d2)."
-        return Certificate(_CLAIM, "undecided", "none", None, -math.inf, {}, 0.0, 1.0, (), "", reason=reason)
+        return Certificate(_CLAIM, "undecided", "none", None, -math.inf, {}, 0.0, 0.0, (), "", reason=reason)
 
     assumptions = (
         "the weights, biases and leaks stay as they are while it settles",
@@ -67,7 +71,8 @@ def certify(
     )
     attempts: list[Attempt] = []
     for criterion in criteria:
-        attempt = criterion.attempt(system)
+        with precise():
+            attempt = criterion.attempt(system)
         attempts.append(attempt)
         if attempt.proof is not None:
             proof = attempt.proof
@@ -77,15 +82,16 @@ def certify(
                 else "sums in 64 bits less their worst rounding error; signs that this leaves open by exact rationals"
             )
             return Certificate(
-                _CLAIM, "proved", attempt.criterion, proof.norm, proof.rate, proof.rates, proof.step, proof.factor,
+                _CLAIM, "proved", attempt.criterion, proof.norm, proof.rate, proof.rates, proof.step, proof.shrink,
                 assumptions, check, tuple(attempts),
             )  # fmt: skip
     closest = max(attempts, key=lambda attempt: attempt.rate)
     blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)
     blame = tuple(network.graph.name(unit) for unit in blamed.blame)
     # Where the free phase is proved and only a nudged one is not, there is nothing to refute.
+    x = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x)
     searched = starts > 0 and not any(attempt.free for attempt in attempts)
-    found = search(network, None if x is None else np.asarray(x), starts=starts, seed=seed) if searched else None
+    found = search(network, x, starts=starts, seed=seed) if searched else None
     example = None if found is None else found.counterexample
     cure = remedy(system)
     reasons = _reasons(network, attempts, closest, found)
@@ -99,9 +105,9 @@ def certify(
         rate=closest.rate,
         phases={},
         largest_step=0.0,
-        factor=1.0,
+        shrink=0.0,
         assumptions=assumptions,
-        check="" if example is None else "its existence is proved in 128-bit ball arithmetic",
+        check="" if example is None else "equilibria, instability and growth are proved in 128-bit ball arithmetic",
         attempts=tuple(attempts),
         reason=" ".join(reasons),
         blame=blame,
@@ -126,5 +132,5 @@ def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found:
     if found is not None and found.starts:
         parts.append(found.describe())
     elif found is not None:
-        parts.append("No search for a counter-example: the network is too large for its proofs.")
+        parts.append("No search for a counter-example: the network, or its numbers, are too large for its proofs.")
     return parts

@@ -8,7 +8,7 @@ $-c<0$, every two trajectories approach each other at least like $e^{-ct}$ in th
 Each criterion works twice: on the host, where its verdict survives rounding, and traced inside training, where it
 says what leak keeps every unit at its inequality.
 
-Sources: Davydov, Jafarpour, Proskurnikov & Bullo (arXiv:2110.08298); the forms with outflow are derived here.
+Sources: Davydov, Proskurnikov & Bullo (arXiv:2110.08298); the forms with outflow are derived here.
 """
 
 from abc import abstractmethod
@@ -50,7 +50,8 @@ class AbstractDiagonal(AbstractCriterion):
         r"""$d_2\sum_k|w_{ik}|\eta_k/\eta_i$ over the targets of each unit (or its sources)."""
         size = jax.tree.map(jnp.abs, network.weight)
         send = network.synapses.drive if self.incoming else network.synapses.back
-        return network.neuron.activation.gain * send(size, weights[None])[0] / weights
+        with jax.default_matmul_precision("highest"):  # some devices multiply with fewer bits than they store
+            return network.neuron.activation.gain * send(size, weights[None])[0] / weights
 
     def margin(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """What each unit has to spare; the smallest is the certified rate, if positive. Plain floating point."""
@@ -102,13 +103,13 @@ def prove(criterion: str, system: System, proposals: list[tuple[np.ndarray, bool
             closest, margin = rates, np.min(list(margins.values()), axis=0)
         if lowest > 0 and (best is None or lowest > best.rate):
             step = system.largest_step
-            # A rate below the rounding of a step still counts, though it shows only over many of them.
-            factor = min(1 - step * lowest * (1 - 1e-15) + 1e-16, float(np.nextafter(1, 0)))
-            best = Proof(LInf(weights) if incoming else L1(weights), rates, step, factor)
+            shrink = step * lowest * (1 - 1e-15)
+            if shrink > 0:
+                best = Proof(LInf(weights) if incoming else L1(weights), rates, step, shrink)
     if best is not None:
         return Attempt(criterion, best, best.rate, free=True)
-    if not closest:
-        return Attempt(criterion, note="no norm weights were found")
+    if not closest or min(closest.values()) > 0:
+        return Attempt(criterion, note="the numbers are too large or too small for 64 bits")
     worst = min(closest, key=lambda name: closest[name])
     short = f"falls short by {-closest[worst]:.3g}"
     note = f"the free phase contracts, but phase {worst} {short}" if closest["free"] > 0 else short

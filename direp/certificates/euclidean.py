@@ -11,8 +11,8 @@ projection on the box cannot lengthen a difference, and $\Lambda P+P\Lambda-PA-A
 
 Whoever proposes $P$, $Q$ and $c$, ball arithmetic decides.
 
-Sources: Davydov et al. (arXiv:2110.08298) for the multipliers; Centorrino et al. (arXiv:2302.13452) for symmetric
-weights with equal leaks. The forms with unequal leaks and outflow are derived here.
+Sources: the multiplier is that of classical absolute stability (Lur'e); Centorrino et al. (arXiv:2302.13452) for
+symmetric weights with equal leaks. The forms for the three neurons, unequal leaks and outflow are derived here.
 """
 
 import importlib.util
@@ -89,6 +89,8 @@ class AbstractEuclidean(AbstractCriterion):
     def attempt(self, system):
         if system.size > self.up_to:
             return Attempt(self.name, note=f"not tried above {self.up_to} units")
+        if not system.moderate:
+            return Attempt(self.name, note="the numbers are too large or too small for 64 bits")
         if system.strengths and not isinstance(system.cost, SquaredError):
             return Attempt(self.name, note=f"does not cover the nudge of {type(system.cost).__name__}")
         phases = [_Inequality(system, beta) for beta in system.phases.values()]
@@ -96,6 +98,8 @@ class AbstractEuclidean(AbstractCriterion):
         if isinstance(proposed, str):
             return Attempt(self.name, note=proposed)
         p, q = proposed
+        if phases[0].linear and np.count_nonzero(p - np.diag(np.diagonal(p))):
+            raise ValueError(f"{type(self).__name__} proposed a norm for Projected that is not diagonal")
         found = [phase.rate(p, q) for phase in phases]
         if min(found) <= 0:
             return Attempt(self.name, None, min(found), f"falls short by {-min(found):.3g}")
@@ -107,17 +111,19 @@ class AbstractEuclidean(AbstractCriterion):
                 return Attempt(self.name, None, -math.inf, "its inequality did not survive rounding")
         norm = Euclidean(p, inverse=isinstance(system.neuron, Rate))
         rate, stretch = min(rates.values()), _stretch(system, norm)
-        factor = math.sqrt(max(1 - (rate / stretch) ** 2, 0.0)) * (1 + 1e-15)
-        if not factor < 1:
-            return Attempt(self.name, None, rate, "the rate is too small to show in a step")
-        return Attempt(self.name, Proof(norm, rates, rate / stretch**2, factor), rate)
+        share = (rate / stretch) ** 2
+        shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)  # 1 - sqrt(1 - share)
+        if not shrink > 0:
+            return Attempt(self.name, None, -math.inf, "its norm is too uneven for a step in 64 bits")
+        return Attempt(self.name, Proof(norm, rates, rate / stretch**2, shrink), rate, free=True)
 
 
 def _stretch(system: System, norm: Euclidean) -> float:
     """A bound on how far any Jacobian of any phase stretches in the norm, rounded up generously."""
     size = system.gain * np.abs(system.dense())
     steepest = max((abs(beta) for beta in system.strengths), default=0.0) * system.gain
-    own = np.abs(system.total_leak) + np.where(np.arange(system.size) < system.hidden, 0.0, steepest)
+    own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
+    own = own + np.where(np.arange(system.size) < system.hidden, 0.0, steepest)
     size = size.T + np.diag(own)
     p = norm.matrix
     diagonal = np.diagonal(p)
@@ -126,7 +132,8 @@ def _stretch(system: System, norm: Euclidean) -> float:
         size, twist = root[:, None] * size / root, 1.0
     else:
         spectrum = np.linalg.eigvalsh(p)
-        twist = math.sqrt(spectrum[-1] / spectrum[0]) * 1.01
+        least = spectrum[0] - 4 * len(p) * np.finfo(np.float64).eps * spectrum[-1]
+        twist = math.sqrt(spectrum[-1] / least) * 1.01 if least > 0 else math.inf
     return twist * math.sqrt(size.sum(0).max() * size.sum(1).max()) * (1 + 1e-9)
 
 

@@ -17,7 +17,7 @@ from scipy.optimize import linprog, root
 from ..network import Network
 from ..neuron import Hopfield
 from ..settling import Euler, Settled, Tolerance, settle
-from .ball import exact
+from .ball import exact, precise
 from .equilibria import Equilibrium, enclose
 from .system import System
 
@@ -30,7 +30,8 @@ PROVED_UP_TO = 150  # free units up to which a single equilibrium is proved
 class Counterexample:
     """What refutes that a network settles to one equilibrium from every start.
 
-    - `kind`: `"two equilibria"`, `"unstable equilibrium"`, `"cycle"` or `"growth"`.
+    - `kind`: `"two equilibria"`, `"unstable equilibrium"`, `"cycle"` (the unstable equilibrium is proved; that a start
+      beside it goes round for ever is only seen) or `"growth"`.
     - `x`: the clamped inputs. `states`: for two equilibria, both; for an unstable one, it; for a cycle, the unstable
       equilibrium within it and a state on it; for growth, a start.
     - `direction`: for growth, weights $v$ of a quantity $v\\cdot s$ that grows without bound.
@@ -44,12 +45,16 @@ class Counterexample:
     KINDS: ClassVar[dict[str, str]] = {
         "two equilibria": "it has two different equilibria for one input",
         "unstable equilibrium": "it has an unstable equilibrium: a start beside it moves away for ever",
-        "cycle": "it has an unstable equilibrium, and a start beside it neither settles nor grows",
+        "cycle": "it has an unstable equilibrium, and a start beside it was seen neither to settle nor to grow",
         "growth": "its activity grows without bound",
     }
 
     def check(self, network: Network) -> bool:
         """Prove it again, from the stored numbers alone."""
+        with precise():
+            return self._check(network)
+
+    def _check(self, network: Network) -> bool:
         if self.kind == "growth":
             assert self.direction is not None
             return _grows(System.of(network), network, self.x, self.states[0], self.direction)
@@ -94,9 +99,9 @@ def search(network: Network, x: np.ndarray | None = None, *, starts: int = 32, s
     Its own are zeros, random ones in [0, 1], and inputs that make a random state an equilibrium (as nearly as the
     input weights can). Raises nothing: what cannot be proved is only described.
     """
-    if network.graph.free > PROVED_UP_TO:
+    if network.graph.free > PROVED_UP_TO or not System.of(network).moderate:
         return Findings(None, 0, 0, 0, -np.inf)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), precise():
         return _search(network, x, starts, np.random.default_rng(seed))
 
 
@@ -291,7 +296,7 @@ def _growth(system: System, network: Network, x: np.ndarray) -> Counterexample |
 
 
 def _grows(system: System, network: Network, x: np.ndarray, state: np.ndarray, direction: np.ndarray) -> bool:
-    r"""Whether $v\cdot s$ certainly grows exponentially from a start, for ever.
+    r"""Whether $v\cdot s$ certainly grows without bound from a start.
 
     A unit whose total leak is negative grows once it is larger than what its bounded drive can take from it. With
     $\rho(s)\ge\max(s,0)$ and $v\ge0$, $(W-\Lambda)v\ge\theta v$ gives $\frac{d}{dt}v\cdot s\ge\theta\,v\cdot s+

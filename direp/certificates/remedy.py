@@ -1,7 +1,6 @@
 """What would it take? The least leak, or the largest weights, that make a network certified."""
 
 import dataclasses
-import math
 
 import numpy as np
 from scipy.optimize import minimize
@@ -12,11 +11,16 @@ from .system import DENSE_UP_TO, System
 
 __all__ = ["remedy"]
 
-_HAIR = 1e-9  # relative, so that the inequality is strict
+
+def _hair(system: System) -> float:
+    """Relative, so that the inequality is strict and survives that the network rounds what it is given."""
+    return max(1e-9, 16 * system.eps)
 
 
 def remedy(system: System) -> Remedy | None:
     """Every part of it is proved to be enough before it is told; `None` if nothing was found."""
+    if not system.moderate:
+        return None
     weights = perron_weights(system, incoming=False)
     common = float(_missing(system, weights).max())
     choices = [weights, np.ones(system.size)]
@@ -26,7 +30,7 @@ def remedy(system: System) -> Remedy | None:
     best = int(np.argmin([each.sum() for each in missing]))
     if not (_certified(system, missing[best], 1.0, choices[best]) and _certified(system, common, 1.0, weights)):
         return None
-    return Remedy(missing[best], common, _weight_scale(system))
+    return Remedy(missing[best], max(common, 0.0), _weight_scale(system))
 
 
 def _pushed(system: System, weights: np.ndarray) -> np.ndarray:
@@ -36,7 +40,7 @@ def _pushed(system: System, weights: np.ndarray) -> np.ndarray:
 def _missing(system: System, weights: np.ndarray) -> np.ndarray:
     """Leak that each unit lacks with these norm weights, a hair more than needed."""
     size = system.total_leak.max() + np.abs(system.leak).max() + system.gain * system.spread(weights, False) / weights
-    return _pushed(system, weights) - system.margin(weights, False) + _HAIR * np.abs(size)
+    return _pushed(system, weights) - system.margin(weights, False) + _hair(system) * np.abs(size)
 
 
 def _certified(system: System, leak: np.ndarray | float, scale: float, weights: np.ndarray) -> bool:
@@ -76,6 +80,6 @@ def _weight_scale(system: System) -> float | None:
     matrix = system.gain * np.abs(system.dense()) / room[:, None] if system.size <= DENSE_UP_TO else None
     weights, lowest = noda(system.outflow / room, lambda v: system.gain * system.spread(v, False) / room, matrix)
     if lowest >= 0:
-        return math.inf
-    scale = -(1 - _HAIR) / lowest
+        return None
+    scale = -(1 - _hair(system)) / lowest
     return scale if _certified(system, 0.0, scale, weights) else None

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csr_array, sparray
 
@@ -34,6 +35,7 @@ class System:
     hidden: int
     cost: AbstractCost
     strengths: tuple[float, ...]
+    eps: float = _EPS  # of the precision in which the network itself computes
 
     @classmethod
     def of(cls, network: Network, nudge: AbstractNudge | None = None, cost: AbstractCost | None = None) -> "System":
@@ -48,7 +50,14 @@ class System:
             raise ValueError(f"certify: the network has a leak of {leak.min():g}; leaks are 0 or above")
         strengths = () if nudge is None else tuple(float(beta) for beta in nudge.strengths)
         weight = network.synapses.host(network.weight)
-        return cls(weight, leak, network.neuron, network.graph.hidden, cost or SquaredError(), strengths)
+        eps = float(jnp.finfo(network.dtype).eps)
+        return cls(weight, leak, network.neuron, network.graph.hidden, cost or SquaredError(), strengths, eps)
+
+    @cached_property
+    def moderate(self) -> bool:
+        """Whether squares and quotients of the numbers stay far from the ends of 64 bits."""
+        largest = max(float(self.leak.max()), self.gain * float(self.sent.max()))
+        return 1e-100 < largest < 1e100
 
     @property
     def size(self) -> int:
@@ -113,7 +122,7 @@ class System:
     @property
     def phases(self) -> dict[str, float]:
         """Name and strength of every phase, the free one first."""
-        return {"free": 0.0, **{f"beta={beta:+g}": beta for beta in self.strengths}}
+        return {"free": 0.0, **{_phase(beta): beta for beta in self.strengths}}
 
     def push(self, beta: float, weights: np.ndarray) -> np.ndarray:
         """How far a nudge can raise the log-norm with these weights, for every unit (zero but at outputs)."""
@@ -124,8 +133,8 @@ class System:
             slope = self.neuron.activation.slope
             assert slope is not None
             # One rounding up for each operation that went into it, and more.
-            feedback = np.asarray(self.cost.feedback(beta, slope, ratio)) * (1 + 8 * _EPS)
-            pushed[self.hidden :] = np.where(feedback > 1e-300, feedback, 0.0)
+            feedback = np.asarray(self.cost.feedback(beta, slope, ratio))
+            pushed[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * _EPS), math.inf), 0.0)
         return pushed
 
     @property
@@ -150,7 +159,8 @@ class System:
         """
         outgoing = self.sent if self.neuron.outflow != "none" else 0.0
         size = self.leak + outgoing + self.gain * self.spread(weights, incoming) / weights
-        return 4 * (self.longest + 8) * _EPS * size + np.finfo(np.float64).tiny * (self.longest + 8)
+        lost = np.finfo(np.float64).tiny * (self.longest + 8) * (1 + max(1.0, self.gain) / weights)  # to underflow
+        return 4 * (self.longest + 8) * _EPS * size + lost
 
     def proved_margin(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
         """A lower bound of every exact `margin`. Where rounding leaves its sign open, rational numbers decide it.
@@ -180,7 +190,13 @@ class System:
             (Fraction(abs(w)) * Fraction(e) for w, e in zip(row.tolist(), weights[partners].tolist(), strict=True)),
             Fraction(0),
         )
-        return margin - Fraction(self.gain) * spread / Fraction(float(weights[unit]))
+        return margin - Fraction(float(self.gain)) * spread / Fraction(float(weights[unit]))
+
+
+def _phase(beta: float) -> str:
+    """`beta=+0.5`: six digits where they are all, else every digit, so that no two phases share a name."""
+    short = f"{beta:+g}"
+    return f"beta={short if float(short) == beta else f'{beta:+}'}"
 
 
 def _below(exact: Fraction) -> float:

@@ -1,0 +1,102 @@
+"""A part of the campaign of `campaigns/never_wrong.py`; a million networks are on the results page."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from campaigns.never_wrong import (
+    ACTIVATIONS,
+    COMBINATIONS,
+    LIBRARY,
+    NAMES,
+    Oracle,
+    campaign,
+    draw,
+)
+
+import direp
+from direp.certificates.system import System
+
+
+def summary(report):
+    return [f"chunk {v['chunk']}, network {v['network']}: {v['what']}" for v in report.violations]
+
+
+def test_what_is_proved_holds_in_ten_thousand_networks():
+    report = campaign(10_000, seed=2)
+    assert not report.violations, summary(report)
+    assert report.total("networks") >= 10_000
+    proved = sum(report.total(name) for name in NAMES)
+    assert proved > 5_000
+    assert report.total("undecided") > 2_000
+    # The tests have teeth: every criterion is tried, the edge is met, and some pairs are as slow as certified.
+    assert all(report.total(name) > 100 for name in NAMES)
+    assert report.total("followed") > proved / 3
+    assert report.total("decided by fractions") > 1_000
+    for place, (factor, loss) in report.tightest.items():
+        assert factor > 0.999, place
+        assert loss > 0.999, place
+
+
+def test_what_is_refuted_is_so():
+    report = campaign(0, seed=0, refutations=440)
+    assert not report.violations, summary(report)
+    assert report.total("refuted") > 150
+    for kind in direp.Counterexample.KINDS:
+        assert report.total(kind) > 0, kind
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS[::2], ids=" ".join)
+def test_the_oracle_and_the_library_have_the_same_field(combination):
+    """Two implementations, written apart, of the field, the box and the nudge."""
+    rng = np.random.default_rng(0)
+    batch = draw(rng, combination, 3, 1)
+    batch.outputs, batch.cost, batch.target = 2, "cross-entropy", np.array([[0.3, 0.7]])
+    network = batch.network(0)
+    states = rng.normal(0.5, 1.0, (5, 3))
+    for cost in (direp.SquaredError(), direp.CrossEntropy(batch.sharpness)):
+        batch.cost = "squared error" if isinstance(cost, direp.SquaredError) else "cross-entropy"
+        oracle = Oracle(batch, np.zeros(1, int), np.array([-0.7]))
+        x, y = np.repeat(batch.x, 5, 0), np.repeat(batch.target, 5, 0)
+        nudged = direp.Nudged(network.field(jnp.asarray(x)), cost, jnp.asarray(y), jnp.asarray(-0.7))
+        states = np.asarray(nudged.clip(jnp.asarray(states)))
+        expected = nudged.velocity(jnp.asarray(states), nudged.drive(jnp.asarray(states)))
+        scale = 1 + np.abs(np.asarray(expected)).max()
+        assert np.allclose(oracle.velocity(states[None])[0], expected, rtol=0, atol=1e-12 * scale)
+        # And the Jacobian is the derivative of the field.
+        smooth = states[None] + 1e-3
+        step = 1e-6
+        numeric = [
+            (oracle.field(smooth + step * unit) - oracle.field(smooth - step * unit)) / (2 * step) for unit in np.eye(3)
+        ]
+        assert np.allclose(oracle.jacobian(smooth), np.stack(numeric, -1), rtol=1e-5, atol=1e-7 * scale)
+
+
+def test_the_slopes_of_the_oracle_are_the_activations_bounds():
+    for name, (_, _, gain, steep) in ACTIVATIONS.items():
+        assert LIBRARY[name].gain == gain
+        assert ACTIVATIONS[name][1](np.array(steep)).max() <= gain
+        assert ACTIVATIONS[name][1](np.array(steep)).min() > gain * (1 - 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("push", lambda self, beta, weights: np.zeros(self.size)),
+        ("rounding", lambda self, weights, incoming: np.zeros(self.size)),
+        ("outflow", property(lambda self: np.zeros(self.size))),
+        ("gain", property(lambda self: 0.999 * self.neuron.activation.gain)),
+        ("spread", lambda self, weights, incoming: (self.magnitude if incoming else self.magnitude.T) @ weights),
+    ],
+)
+def test_a_broken_library_is_caught(monkeypatch, name, broken):
+    monkeypatch.setattr(System, name, broken)
+    assert campaign(640, seed=2).violations
+
+
+def test_a_violation_is_saved_exactly():
+    batch = draw(np.random.default_rng(0), COMBINATIONS[0], 4)
+    saved = batch.to_dict(3)
+    assert np.array_equal(np.array(saved["weight"]), batch.weight[3])
+    assert set(saved) == {field.name for field in dataclasses.fields(batch)}
