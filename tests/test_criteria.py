@@ -344,6 +344,8 @@ def test_a_rate_below_the_rounding_of_a_step_takes_as_many_steps_as_it_must():
     assert certificate.verdict == "proved"
     assert certificate.factor == 1.0
     assert certificate.steps(0.1) == pytest.approx(np.log(10) / (certificate.largest_step * certificate.rate), rel=1e-9)
+    slower = direp.Network(graph, direp.Projected(), np.zeros((3, 2)) + matrix * [[1.0], [0], [0]], leak=[1e-320, 1.0])
+    assert alone(slower, direp.LocalLeak()).steps(0.1) is None
     for bad in (np.array([[np.nan, 0]]), np.array([[np.inf, 0]])):
         with pytest.raises(ValueError, match="finite velocity"):
             certificate.steps_to(bad, 1e-6)

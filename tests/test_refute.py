@@ -128,6 +128,16 @@ def test_what_is_proved_is_never_refuted(neuron):
         assert found.slowest < 0
 
 
+def test_wrong_arguments_are_refused_in_words():
+    net = network("projected", "signed")
+    for x in (np.zeros(3), np.zeros((2, 5))):
+        with pytest.raises(ValueError, match=r"certify\(x=...\) has shape"):
+            direp.certify(net, x=x)
+    with pytest.raises(ValueError, match="name at least one criterion"):
+        direp.certify(net, criteria=())
+    assert direp.certify(net, x=np.zeros((0, 2)))
+
+
 def test_a_forged_counterexample_does_not_pass():
     net = network("projected", "signed")
     x, state = np.zeros(2), np.full((2, net.graph.free), 0.5)

@@ -147,13 +147,14 @@ class Certificate:
 
     def steps(self, ratio: float) -> int | None:
         """Euler steps of `largest_step` after which distances and residuals, in `norm`, have shrunk by `ratio` (below
-        1) or more, from anywhere, in every phase; `None` if not proved."""
+        1) or more, from anywhere, in every phase; `None` if not proved, or too many to count."""
         if not ratio > 0:
             raise ValueError(f"Certificate.steps(ratio={ratio}) must be above 0")
         if not self:
             return None
         # A hair more than the quotient of two rounded logarithms.
-        return math.ceil(math.log(ratio) / math.log1p(-self.shrink) * (1 + 1e-12)) if ratio < 1 else 0
+        count = math.log(ratio) / math.log1p(-self.shrink) * (1 + 1e-12) if ratio < 1 else 0.0
+        return math.ceil(count) if count < math.inf else None
 
     def steps_to(self, velocity: np.ndarray, tolerance: float) -> int | None:
         r"""Euler steps of `largest_step` after which no entry of the projected field exceeds `tolerance` (rate/time),

@@ -57,6 +57,9 @@ def certify(
     """
     if not criteria:
         raise ValueError("certify(criteria=()) is empty: name at least one criterion, such as direp.Perron()")
+    inputs = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x, np.float64)
+    if inputs is not None and inputs.shape[1:] != (network.graph.inputs,):
+        raise ValueError(f"certify(x=...) has shape {inputs.shape}; needed is (batch, {network.graph.inputs})")
     system = System.of(network, nudge, cost)
     activation = network.neuron.activation
     if not math.isfinite(activation.gain):
@@ -89,9 +92,8 @@ def certify(
     blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)
     blame = tuple(network.graph.name(unit) for unit in blamed.blame)
     # Where the free phase is proved and only a nudged one is not, there is nothing to refute.
-    x = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x)
     searched = starts > 0 and not any(attempt.free for attempt in attempts)
-    found = search(network, x, starts=starts, seed=seed) if searched else None
+    found = search(network, inputs, starts=starts, seed=seed) if searched else None
     example = None if found is None else found.counterexample
     cure = remedy(system)
     reasons = _reasons(network, attempts, closest, found)
