@@ -130,9 +130,8 @@ def test_what_is_proved_is_never_refuted(neuron):
 
 def test_wrong_arguments_are_refused_in_words():
     net = network("projected", "signed")
-    for x in (np.zeros(3), np.zeros((2, 5))):
-        with pytest.raises(ValueError, match=r"certify\(x=...\) has shape"):
-            direp.certify(net, x=x)
+    with pytest.raises(ValueError, match=r"certify\(x=...\) has shape"):
+        direp.certify(net, x=np.zeros((2, 5)))
     with pytest.raises(ValueError, match="name at least one criterion"):
         direp.certify(net, criteria=())
     assert direp.certify(net, x=np.zeros((0, 2)))
