@@ -162,7 +162,7 @@ def margin(history: list[dict]) -> Figure:
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axis = figure.subplots()
     axis.plot(epochs, values, color=_CERTIFIED, lw=1.6, label="lowest after any update")
-    lost = np.array([not line.get("certified", line["lowest_margin"] or -1 > 0) for line in history])
+    lost = np.array([not line.get("certified", (line["lowest_margin"] or -1) > 0) for line in history])
     if lost.any():
         axis.plot(np.array(epochs)[lost], values[lost], ".", color=_BAD, ms=4, label="epochs not certified")
     low, high = min(0.0, float(np.nanmin(values))), max(float(np.nanmax(values)), 1e-3)
