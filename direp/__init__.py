@@ -32,14 +32,23 @@ if TYPE_CHECKING:
     from .neuron import Rate as Rate
     from .nudge import Centred as Centred
     from .nudge import CrossEntropy as CrossEntropy
+    from .nudge import Fading as Fading
     from .nudge import Nudged as Nudged
     from .nudge import OneSided as OneSided
+    from .nudge import RandomSign as RandomSign
     from .nudge import SquaredError as SquaredError
     from .ode import ODE as ODE
     from .ode import trajectory as trajectory
+    from .rules import BPTT as BPTT
     from .rules import Adjoint as Adjoint
+    from .rules import AsymEP as AsymEP
+    from .rules import Dyadic as Dyadic
+    from .rules import Homeostasis as Homeostasis
     from .rules import Local as Local
+    from .rules import Safeguard as Safeguard
+    from .rules import SymmetricEP as SymmetricEP
     from .rules import Trajectory as Trajectory
+    from .rules import VectorField as VectorField
     from .rules import estimate as estimate
     from .settling import Euler as Euler
     from .settling import Preconditioned as Preconditioned
@@ -66,8 +75,20 @@ _HOME = {
     "network": ("Network", "Parameters"),
     "settling": ("settle", "Settled", "Euler", "Preconditioned", "Tolerance", "Steps"),
     "ode": ("ODE", "trajectory"),
-    "nudge": ("SquaredError", "CrossEntropy", "OneSided", "Centred", "Nudged"),
-    "rules": ("estimate", "Local", "Trajectory", "Adjoint"),
+    "nudge": ("SquaredError", "CrossEntropy", "OneSided", "Centred", "RandomSign", "Fading", "Nudged"),
+    "rules": (
+        "estimate",
+        "Local",
+        "Trajectory",
+        "VectorField",
+        "SymmetricEP",
+        "AsymEP",
+        "Dyadic",
+        "Homeostasis",
+        "Safeguard",
+        "Adjoint",
+        "BPTT",
+    ),
     "certificates": (
         "certify",
         "Certificate",

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -42,6 +43,17 @@ class Activation(eqx.Module):
     def derivative(self, s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         r"""$\rho'(s)$, unit by unit."""
         return jax.jvp(self.fn, (s,), (jnp.ones_like(s),))[1]
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX finds a derivative that says something: not of a step, whose derivative is zero everywhere."""
+        at = np.linspace(-4, 4, 513)
+        with jax.ensure_compile_time_eval():
+            try:
+                values, slopes = np.asarray(self.fn(jnp.asarray(at))), np.asarray(self.derivative(jnp.asarray(at)))
+            except TypeError:
+                return False
+        return bool(np.isfinite(slopes).all() and (slopes.any() or np.ptp(values) == 0))
 
     @property
     def gain(self) -> float:

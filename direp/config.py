@@ -27,8 +27,18 @@ CHOICES = {
     "activation": ("hard-sigmoid", "sigmoid", "tanh", "relu", "softplus"),
     "outflow": ("none", "signed", "absolute"),
     "init": ("normal", "fan-in"),
-    "rule": ("local", "trajectory", "adjoint"),
-    "nudge": ("one-sided", "centred"),
+    "rule": (
+        "local",
+        "trajectory",
+        "vector-field",
+        "symmetric-ep",
+        "asym-ep",
+        "dyadic",
+        "safeguard",
+        "adjoint",
+        "bptt",
+    ),
+    "nudge": ("one-sided", "centred", "random-sign"),
     "cost": ("squared", "cross-entropy"),
     "optimiser": ("adam", "sgd"),
     "schedule": ("constant", "cosine"),
@@ -110,11 +120,18 @@ class Settings:
     centred: bool = True
     """Set the initial biases for the mean input instead of zero inputs (normal only)."""
     rule: str = "local"
-    """local, trajectory (DEEP 2020) or adjoint (exact, not local)."""
+    """local, trajectory (DEEP 2020), vector-field, symmetric-ep; asym-ep and dyadic (exact on directed weights);
+    safeguard (local where it is known to descend, else asym-ep); adjoint and bptt (exact, not local)."""
     beta: float = 1.0
     """Nudge strength."""
+    beta_end: float | None = None
+    """Let the nudge fade to this strength over the training."""
     nudge: str = "one-sided"
-    """one-sided or centred."""
+    """one-sided, centred or random-sign."""
+    homeostasis: float = 0.0
+    """Strength of a pull towards a symmetric Jacobian."""
+    probe: int = 0
+    """Measure the angle to the exact gradient on so many training samples after every epoch."""
     cost: str = "squared"
     """squared or cross-entropy (softmax readout)."""
     sharpness: float = 1.0
@@ -179,7 +196,8 @@ class Settings:
             ("margin", 0, True), ("fixed_steps", 1, False), ("max_steps", 1, False), ("tolerance", 0, True),
             ("decay", 0, False),
             ("sharpness", 0, True), ("euler_step", 0, True), ("shrink", 0, False), ("density", 0, True),
-            ("bias", None, False), ("bias_scale", 0, False),
+            ("bias", None, False), ("bias_scale", 0, False), ("homeostasis", 0, False), ("probe", 0, False),
+            ("beta_end", None, False),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is None:
@@ -193,6 +211,8 @@ class Settings:
                 )
         if self.beta == 0:
             raise WrongUse("--beta 0 is no nudge: give a number other than 0, such as 1")
+        if self.beta_end is not None and self.beta_end * self.beta <= 0:
+            raise WrongUse(f"--beta-end {self.beta_end} must have the sign of --beta {self.beta} and not be 0")
         if self.momentum >= 1:
             raise WrongUse(f"--momentum {self.momentum} is out of range: give a number of at least 0 and below 1")
         if self.density > 1:
@@ -217,7 +237,7 @@ class Settings:
             )
         if self.task == "xor" and sum(self.hidden) == 0:
             raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more")
-        if self.rule == "trajectory" and self.nudge != "one-sided":
+        if self.rule == "trajectory" and self.nudge == "centred":
             raise WrongUse("--rule trajectory watches one nudged phase: use --nudge one-sided")
         if not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf):
             raise WrongUse(f"--start {self.start[0]} {self.start[1]} is no range: give the lower end first")
@@ -295,12 +315,6 @@ class Settings:
             direp.Network(graph, neuron, weights, leak=self.leak, key=jax.random.key(seed), dtype=dtype)
             for seed in seeds
         ]
-        nudge = {"one-sided": direp.OneSided, "centred": direp.Centred}[self.nudge](self.beta)
-        rule = {
-            "local": lambda: direp.Local(nudge),
-            "trajectory": lambda: direp.Trajectory(nudge),
-            "adjoint": lambda: direp.Adjoint(),
-        }[self.rule]()
         size = min(self.batch_size or len(task.train.x), len(task.train.x))
         updates = self.epochs * -(-len(task.train.x) // size)
         rate = (
@@ -322,7 +336,7 @@ class Settings:
             chain.append(direp.prune(networks[0], key=jax.random.key(0)))
         return {
             "network": networks,
-            "rule": rule,
+            "rule": self._rule(updates),
             "optimiser": optax.chain(*chain),
             "cost": direp.SquaredError() if self.cost == "squared" else direp.CrossEntropy(self.sharpness),
             "control": self._control(),
@@ -334,10 +348,29 @@ class Settings:
             "start": self.start,
             "warm": self.warm,
             "keep": self.keep,
+            "probe": self.probe,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seeds": seeds,
         }
+
+    def _rule(self, updates: int) -> Any:
+        import direp
+
+        kind = {"one-sided": direp.OneSided, "centred": direp.Centred, "random-sign": direp.RandomSign}[self.nudge]
+        nudge = kind(self.beta) if self.beta_end is None else direp.Fading(self.beta, self.beta_end, updates, kind)
+        rule = {
+            "local": lambda: direp.Local(nudge),
+            "trajectory": lambda: direp.Trajectory(nudge),
+            "vector-field": lambda: direp.VectorField(nudge),
+            "symmetric-ep": lambda: direp.SymmetricEP(nudge),
+            "asym-ep": lambda: direp.AsymEP(nudge),
+            "dyadic": lambda: direp.Dyadic(),
+            "safeguard": lambda: direp.Safeguard(direp.Local(nudge)),
+            "adjoint": lambda: direp.Adjoint(),
+            "bptt": lambda: direp.BPTT(),
+        }[self.rule]()
+        return direp.Homeostasis(rule, self.homeostasis) if self.homeostasis else rule
 
     def _control(self) -> Any:
         import direp

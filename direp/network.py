@@ -126,7 +126,7 @@ class Network(eqx.Module):
                 f"x has shape {x.shape}; this network needs (batch, {self.graph.inputs}): a row for every sample"
             )
         drive = self.synapses.input_drive(self.weight, x) + self.bias
-        return NetworkField(self, drive, self.total_leak())
+        return NetworkField(self, x, drive, self.total_leak())
 
     def rest(self, batch: int) -> Float[Array, "{batch} free"]:
         """All free units at zero (or the nearest allowed state)."""
@@ -196,9 +196,10 @@ class AbstractField(eqx.Module):
 
 
 class NetworkField(AbstractField):
-    """A network with clamped inputs. The inputs' contribution to the drive is computed once."""
+    """A network with clamped inputs `x`. Their contribution to the drive is computed once."""
 
     network: Network
+    x: Float[Array, "batch input"]
     input_drive: Float[Array, "batch free"]
     total_leak: Float[Array, " free"]
 

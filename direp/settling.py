@@ -134,9 +134,9 @@ class AbstractMethod(eqx.Module):
         prepared: Any,
         field: AbstractField,
         state: Float[Array, "batch free"],
-        drive: Float[Array, "batch free"],
+        flow: Float[Array, "batch free"],
     ) -> Float[Array, "batch free"]:
-        """The next state; `drive` is the field's drive at `state`."""
+        """The next state; `flow` is the field's flow at `state`."""
 
 
 class Euler(AbstractMethod):
@@ -151,8 +151,8 @@ class Euler(AbstractMethod):
         if isinstance(self.h, float) and not self.h > 0:
             raise ValueError(f"Euler(h={self.h}) must be above 0")
 
-    def step(self, prepared, field, state, drive):
-        return field.clip(state + self.h * field.flow(state, drive))
+    def step(self, prepared, field, state, flow):
+        return field.clip(state + self.h * flow)
 
 
 class Preconditioned(AbstractMethod):
@@ -177,14 +177,15 @@ class Preconditioned(AbstractMethod):
         coupling = jnp.minimum((into / stiffness).max(), (outof / stiffness).max())
         return 2 / ((1 + jnp.maximum(1, coupling)) * stiffness)
 
-    def step(self, prepared, field, state, drive):
-        return field.clip(state + prepared * field.flow(state, drive))
+    def step(self, prepared, field, state, flow):
+        return field.clip(state + prepared * flow)
 
 
 class _Carry(eqx.Module):
     count: Array
     state: Array
     drive: Array
+    flow: Array
     residual: Array
     steps: Array
     result: Array
@@ -250,22 +251,23 @@ def run(
     # within max_steps: the loss of amplitude in a period is too small.
     same = 0.1 / stop.max_steps
 
-    def measure(state: Array, drive: Array) -> tuple[Array, Array]:
+    def measure(state: Array, drive: Array) -> tuple[Array, Array, Array]:
         flow, lost = field.flow(state, drive), field.total_leak * state
         residual = jnp.abs(jnp.where(field.held(state, flow), 0, flow)).max(-1)
         scale = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)).max(-1)
         finite = jnp.isfinite(residual) & jnp.isfinite(scale) & jnp.isfinite(state).all(-1)
-        return jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
+        return flow, jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
 
     def body(carry: _Carry) -> _Carry:
-        proposed = method.step(prepared, field, carry.state, carry.drive)
+        proposed = method.step(prepared, field, carry.state, carry.flow)
         drive = field.drive(proposed)
-        residual, met = measure(proposed, drive)
+        flow, residual, met = measure(proposed, drive)
         # A state that overflows in the very next products has diverged already.
         broken = carry.running & ~jnp.isfinite(residual)
         moved = carry.running & ~broken
         state = jnp.where(moved[:, None], proposed, carry.state)
         drive = jnp.where(moved[:, None], drive, carry.drive)
+        flow = jnp.where(moved[:, None], flow, carry.flow)
         residual = jnp.where(moved, residual, carry.residual)
         count = carry.count + 1
 
@@ -285,6 +287,7 @@ def run(
             count,
             state,
             drive,
+            flow,
             residual,
             carry.steps + moved.astype(jnp.int32),
             result.astype(jnp.int32),
@@ -297,12 +300,13 @@ def run(
         return (carry.count < stop.max_steps) & carry.running.any()
 
     drive = field.drive(start)
-    residual, met = measure(start, drive)
+    flow, residual, met = measure(start, drive)
     finite = jnp.isfinite(residual)
     first = _Carry(
         jnp.array(0, jnp.int32),
         start,
         drive,
+        flow,
         residual,
         jnp.zeros(start.shape[0], jnp.int32),
         jnp.where(finite, jnp.where(met, CONVERGED, MAX_STEPS), NON_FINITE).astype(jnp.int32),

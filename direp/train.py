@@ -119,6 +119,7 @@ def fit(
     start: tuple[float, float] = (0.0, 0.0),
     warm: bool = True,
     keep: str = "best",
+    probe: int = 0,
     seeds: Iterable[int] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
@@ -135,6 +136,8 @@ def fit(
     - `start`: free units begin a settling uniformly in this range; by default at rest.
     - `warm`: start the free phase of a sample where it settled in the last epoch.
     - `keep`: `"best"` keeps the epoch with the best validation accuracy (then loss), `"last"` the last one.
+    - `probe`: after every epoch, measure the angle between the rule and the exact gradient (`Adjoint`) on so many
+      training samples; 0 does not.
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
 
@@ -143,7 +146,10 @@ def fit(
     """
     networks = [network] if isinstance(network, Network) else list(network)
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
-    _check(networks, task, cost, seeds, epochs, batch_size, keep)
+    _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
+    rule.check(networks[0])
+    if control is not None:
+        _check_nudge(rule, control, cost or SquaredError(), networks[0])
     if isinstance(control, LeakController) and learn_leak and control.follow:
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
@@ -170,6 +176,8 @@ def fit(
         one_unit=task.one_unit,
         classify=task.kind == "classification",
         keep_last=keep == "last",
+        learn_leak=learn_leak,
+        probe=min(probe, samples),
     )
     parts = [
         Samples(*(jnp.asarray(table, template.dtype) for table in part))
@@ -222,7 +230,7 @@ def _traced(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
 
 
-def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep) -> None:
+def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:
     graph = networks[0].graph
     if any(n.graph != graph or n.neuron != networks[0].neuron for n in networks):
         raise ValueError("fit: all networks must share one graph and one neuron")
@@ -238,7 +246,25 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep) -> None:
             f"fit: cross-entropy needs two outputs or more and targets that sum to one; task {task.name!r} has "
             f"{graph.outputs} output(s): use SquaredError()"
         )
+    if probe < 0:
+        raise ValueError(f"fit(probe={probe}) must be 0 or above: a number of training samples")
     if epochs < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"fit(epochs={epochs}, batch_size={batch_size}) must both be 1 or more")
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
+
+
+def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
+    """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
+    nudge, slope = getattr(rule, "nudge", None), network.neuron.activation.slope
+    if nudge is None or slope is None:
+        return
+    for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
+        loss = float(cost.feedback(beta, slope, np.ones(1))[0])
+        margin = float(control.margin)
+        if loss >= margin:
+            raise ValueError(
+                f"{type(rule).__name__}({type(nudge).__name__}): the phase at beta={beta:g} can take {loss:.3g} from "
+                f"the certified margin {margin:g} and need not settle; use a beta below "
+                f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
+            )

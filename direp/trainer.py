@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .alignment import cosine
 from .certificates import LocalLeak, sharpest_margin
 from .control import AbstractControl
 from .network import Network, Parameters
 from .nudge import AbstractCost
-from .rules import AbstractRule, estimate
+from .rules import AbstractRule, Adjoint, Homeostasis, estimate
 from .settling import AbstractMethod, AbstractStop, Settled, settle
 from .tasks import Samples
 
@@ -25,6 +26,7 @@ class TrainState(eqx.Module):
     parameters: Parameters
     optimiser: Any
     key: PRNGKeyArray
+    updates: Int[Array, ""]  # how many there were
     states: Float[Array, "sample free"]  # free equilibria of the last epoch, where the next one starts
     best: Parameters
     best_score: Float[Array, "2"]  # validation accuracy and negative loss, compared in this order
@@ -49,6 +51,8 @@ class Metrics(NamedTuple):
     `lowest_margin` its least value after any update of the epoch, both in the norm of the control. Without a control
     they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
     free phase was proved to contract, rounding included, after every update (without a control: after the last).
+    `fell_back` is the share of batches that a `Safeguard` left to its fallback, `cosine` that of the angle between the
+    rule and the exact gradient on the probe batch, after the epoch (NaN without one).
     """
 
     loss: Array
@@ -63,6 +67,8 @@ class Metrics(NamedTuple):
     margin: Array
     lowest_margin: Array
     certified: Array
+    fell_back: Array
+    cosine: Array
     failed: Array
 
 
@@ -74,6 +80,7 @@ class _StepMetrics(NamedTuple):
     used: Array
     steps: Array
     steps_max: Array
+    fell_back: Array
     margin: Array
     rounding: Array
 
@@ -93,6 +100,8 @@ class Trainer(eqx.Module):
     one_unit: bool = eqx.field(static=True, default=False)
     classify: bool = eqx.field(static=True, default=True)
     keep_last: bool = eqx.field(static=True, default=False)
+    learn_leak: bool = eqx.field(static=True, default=False)
+    probe: int = eqx.field(static=True, default=0)
 
     def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
@@ -100,6 +109,7 @@ class Trainer(eqx.Module):
             parameters=parameters,
             optimiser=self.optimiser.init(parameters),  # pyright: ignore[reportArgumentType]
             key=key,
+            updates=jnp.array(0, jnp.int32),
             states=self._start(jax.random.fold_in(key, 0), samples),
             best=parameters,
             best_score=score,
@@ -138,10 +148,13 @@ class Trainer(eqx.Module):
             stop=self.stop,
             state=begin,
             valid=valid,
+            update=state.updates,
+            key=self._draw(state),
         )
         updates, optimiser = self.optimiser.update(said.gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        changed = eqx.tree_at(lambda s: (s.parameters, s.optimiser), state, (parameters, optimiser))
+        changed = (parameters, optimiser, state.updates + 1)
+        changed = eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.updates), state, changed)
         state = choose(said.used.any(), changed, state)
 
         phases = (said.free, *said.nudged)
@@ -155,10 +168,29 @@ class Trainer(eqx.Module):
             used=said.used.sum(),
             steps=jnp.where(valid, said.free.steps, 0).sum(),
             steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
+            fell_back=said.fell_back,
             margin=margin,
             rounding=rounding,
         )
         return state, said.free, metrics
+
+    def _draw(self, state: TrainState) -> PRNGKeyArray:
+        """The key of one update, apart from those of the epochs."""
+        return jax.random.fold_in(jax.random.fold_in(state.key, jnp.iinfo(jnp.int32).max), state.updates)
+
+    def _cosine(self, state: TrainState, train: Samples) -> Array:
+        """The cosine between the rule and the exact gradient on the first `probe` training samples."""
+        if not self.probe:
+            return jnp.full((), jnp.nan, train.x.dtype)
+        network = self.network.replace(state.parameters)
+        x, y = train.x[: self.probe], train.y[: self.probe]
+        settle = {"cost": self.cost, "method": self.method, "stop": self.stop, "update": state.updates}
+        # What homeostasis adds is no estimate of the cost's gradient.
+        rule = self.rule.rule if isinstance(self.rule, Homeostasis) else self.rule
+        said = estimate(network, x, y, rule, key=self._draw(state), **settle)
+        # The rule leaves out what did not settle, and so must the oracle.
+        exact = estimate(network, x, y, Adjoint(), valid=said.used, **settle)
+        return cosine(network, said.gradient, exact.gradient, leak=self.learn_leak)
 
     def _margin(self, state: TrainState) -> tuple[Array, Array]:
         """The smallest margin of any unit, and a bound on its rounding."""
@@ -228,6 +260,8 @@ class Trainer(eqx.Module):
             margin=margin,
             lowest_margin=steps.margin.min(),
             certified=certified,
+            fell_back=steps.fell_back.mean(dtype=counted.dtype),
+            cosine=self._cosine(state, train),
             failed=state.failed,
         )
         return state, metrics

@@ -2,11 +2,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..network import AbstractField, NetworkField
+from ..network import AbstractField, Network, NetworkField
+from ..nudge import AbstractCost
 from ..settling import Preconditioned, Settled, Tolerance, run
-from .base import AbstractRule
+from .base import AbstractRule, needs_derivative
 
-__all__ = ["Adjoint"]
+__all__ = ["Adjoint", "AdjointField", "state_gradient"]
 
 
 class Adjoint(AbstractRule):
@@ -26,14 +27,16 @@ class Adjoint(AbstractRule):
     rtol: float | Array = 1e-8
     max_steps: int = eqx.field(static=True, default=20_000)
 
+    def check(self, network):
+        needs_derivative(self, network)
+
     def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
         return ()
 
     def estimate(self, phases):
         network, free = phases.network, phases.free
-        pull = _state_gradient(phases)
-        active = ~phases.field.held(free.state, phases.field.flow(free.state, free.drive))
-        linear = AdjointField(phases.field, free, jnp.where(active, pull, 0), active)
+        pull = state_gradient(network, phases.cost, phases.y, free.state)
+        linear = AdjointField.at(phases.field, free, pull)
         if network.graph.free <= self.dense_up_to:
             a = linear.solve()
             left = jnp.abs(linear.velocity(a, linear.drive(a))).max(-1)
@@ -62,6 +65,12 @@ class AdjointField(AbstractField):
     free: Settled
     pull: Float[Array, "batch free"]
     mask: Bool[Array, "batch free"]
+
+    @classmethod
+    def at(cls, field: NetworkField, free: Settled, pull: Float[Array, "batch free"]) -> "AdjointField":
+        r"""At the free equilibrium, with $\partial_sC$ given."""
+        active = ~field.held(free.state, field.flow(free.state, free.drive))
+        return cls(field, free, jnp.where(active, pull, 0), active)
 
     @property
     def network(self):
@@ -103,9 +112,10 @@ class AdjointField(AbstractField):
         return jnp.linalg.solve(transposed, self.pull[..., None])[..., 0]
 
 
-def _state_gradient(phases) -> Float[Array, "batch free"]:
+def state_gradient(
+    network: Network, cost: AbstractCost, y: Float[Array, "batch output"], state: Float[Array, "batch free"]
+) -> Float[Array, "batch free"]:
     r"""$\partial_sC=\psi'(s)\odot\partial C/\partial r$, non-zero at outputs."""
-    network, state = phases.network, phases.free.state
-    at_outputs = phases.cost.gradient(network.outputs(state), phases.y)
+    at_outputs = cost.gradient(network.outputs(state), y)
     slope = network.neuron.rate_slope(state)
     return jnp.zeros_like(state).at[:, network.graph.hidden :].set(at_outputs) * slope

@@ -8,26 +8,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from ..network import AbstractField, Network, NetworkField, Parameters
-from ..nudge import AbstractCost, SquaredError
+from ..nudge import AbstractCost, AbstractNudge, SquaredError
 from ..settling import AbstractMethod, AbstractStop, Preconditioned, Settled, Tolerance, run
 
-__all__ = ["AbstractRule", "Estimate", "Phases", "estimate"]
+__all__ = ["AbstractNudgedRule", "AbstractRule", "Estimate", "Phases", "estimate"]
 
 
 class Phases(eqx.Module):
     """What a rule gets to see of a batch.
 
-    - `field`: the network with clamped inputs; `x` its inputs, `y` its targets.
+    - `field`: the network with clamped inputs `x`. `y`: the targets.
     - `free`: the free phase. `nudged`: the nudged phases, in the order of `AbstractRule.fields`.
     - `observed`: for each nudged phase, what `AbstractRule.observe` accumulated along it.
     - `used`: the samples that count. All others must get no say.
     """
 
     field: NetworkField
-    x: Float[Array, "batch input"]
     y: Float[Array, "batch output"]
     cost: AbstractCost
     free: Settled
@@ -38,6 +37,10 @@ class Phases(eqx.Module):
     @property
     def network(self) -> Network:
         return self.field.network
+
+    @property
+    def x(self) -> Float[Array, "batch input"]:
+        return self.field.x
 
     def mean(self, post: Float[Array, "batch free"], back: Float[Array, "batch free"]) -> Parameters:
         """`Network.local_gradient` averaged over the samples that count (zero if there are none)."""
@@ -56,11 +59,22 @@ class AbstractRule(eqx.Module):
 
     @abstractmethod
     def fields(self, field: NetworkField, cost: AbstractCost, y: Array, free: Settled) -> tuple[AbstractField, ...]:
-        """The fields of the nudged phases; each starts at the free equilibrium."""
+        """The fields of the nudged phases; each begins at `start`."""
 
     @abstractmethod
     def estimate(self, phases: Phases) -> tuple[Parameters, Bool[Array, " batch"]]:
         """A gradient to descend, and the samples that entered it: `phases.used`, or fewer."""
+
+    def check(self, network: Network) -> None:
+        """Raise `ValueError`, with the way out, if this rule cannot work on a network."""
+
+    def now(self, update: Array | int, key: PRNGKeyArray | None) -> "AbstractRule":
+        """The rule at one update: its schedules read, its random choices made. Itself, if it has neither."""
+        return self
+
+    def start(self, free: Settled) -> Float[Array, "batch free"]:
+        """Where the nudged phases begin: by default at the free equilibrium."""
+        return free.state
 
     def begin(self, network: Network, x: Array) -> Any:
         """What `observe` starts from; `None` (the default) if the rule watches nothing."""
@@ -80,6 +94,34 @@ class AbstractRule(eqx.Module):
             used = used & phase.converged
         return used
 
+    def fell_back(self, phases: Phases) -> Bool[Array, ""]:
+        """Whether this batch was left to another rule."""
+        return jnp.array(False)
+
+
+class AbstractNudgedRule(AbstractRule):
+    """A rule with a nudge: an argument of every such rule, `OneSided(beta)`, `Centred(beta)`, ...; a number means
+    one-sided."""
+
+    nudge: eqx.AbstractVar[AbstractNudge]
+
+    def now(self, update, key):
+        return eqx.tree_at(lambda rule: rule.nudge, self, self.nudge.now(update, key))
+
+    def difference(self, name: str, phases: Phases) -> Float[Array, "batch free"]:
+        r"""$\Delta q$ of the `state`, `rate` or `drive`, from the free phase and the nudged ones."""
+        return self.nudge.difference(getattr(phases.free, name), [getattr(phase, name) for phase in phases.nudged])
+
+
+def needs_derivative(rule: AbstractRule, network: Network) -> None:
+    """Refuse an activation without derivative, for the rules that use it."""
+    activation, name = network.neuron.activation, type(rule).__name__
+    if not activation.differentiable:
+        raise ValueError(
+            f"{name} needs the derivative of the activation, and {activation.name!r} has none: use Local(), which "
+            "needs responses alone, or a smooth activation such as sigmoid"
+        )
+
 
 class Estimate(eqx.Module):
     """What `estimate` returns.
@@ -88,6 +130,7 @@ class Estimate(eqx.Module):
     - `loss`: the cost of every sample at its free state.
     - `free`, `nudged`: how every phase settled.
     - `used`: the samples that entered the gradient.
+    - `fell_back`: whether a `Safeguard` left the batch to its fallback.
     """
 
     gradient: Parameters
@@ -95,6 +138,7 @@ class Estimate(eqx.Module):
     free: Settled
     nudged: tuple[Settled, ...]
     used: Bool[Array, " batch"]
+    fell_back: Bool[Array, ""]
 
 
 def _observe(rule, network: Network, x: Array, valid: Array | None, observed, before, after, moved) -> Any:
@@ -113,6 +157,8 @@ def estimate(
     stop: AbstractStop | None = None,
     state: Num[ArrayLike, "batch free"] | None = None,
     valid: Bool[Array, " batch"] | None = None,
+    update: Int[Array, ""] | int = 0,
+    key: PRNGKeyArray | None = None,
 ) -> Estimate:
     """Run a rule's phases on a batch and return what the synapses say, as a gradient to descend.
 
@@ -122,6 +168,7 @@ def estimate(
     - `method`, `stop`: how to settle, as in `settle`; the same for all phases.
     - `state`: where the free phase starts; by default at rest.
     - `valid`: samples to leave out are `False` (padding of a last batch).
+    - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
     """
     cost = SquaredError() if cost is None else cost
     method, stop = method or Preconditioned(), stop or Tolerance()
@@ -130,6 +177,8 @@ def estimate(
         raise ValueError(
             f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x"
         )
+    rule.check(network)
+    rule = rule.now(update, key)
     field = network.field(x)
     start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
     free, _ = run(field, start, method, stop, observer=None, observed=None)
@@ -138,14 +187,14 @@ def estimate(
     for phase in rule.fields(field, cost, y, free):
         seen = rule.begin(network, x)
         observer = None if seen is None else partial(_observe, rule, network, x, valid)
-        settled, seen = run(phase, free.state, method, stop, observer=observer, observed=seen)
+        settled, seen = run(phase, rule.start(free), method, stop, observer=observer, observed=seen)
         nudged.append(settled)
         observed.append(seen)
 
     used = rule.counts(free, tuple(nudged))
     if valid is not None:
         used = used & valid
-    phases = Phases(field, x, y, cost, free, tuple(nudged), tuple(observed), used)
+    phases = Phases(field, y, cost, free, tuple(nudged), tuple(observed), used)
     gradient, used = rule.estimate(phases)
     loss = cost.value(network.outputs(free.state), y)
-    return Estimate(jax.lax.stop_gradient(gradient), loss, free, tuple(nudged), used)
+    return Estimate(jax.lax.stop_gradient(gradient), loss, free, tuple(nudged), used, rule.fell_back(phases))

@@ -2,12 +2,12 @@ from jaxtyping import Array
 
 from ..network import AbstractField
 from ..nudge import AbstractNudge, OneSided
-from .base import AbstractRule
+from .base import AbstractNudgedRule
 
 __all__ = ["Local"]
 
 
-class Local(AbstractRule):
+class Local(AbstractNudgedRule):
     r"""The two-phase rule: every synapse learns from what its own two neurons did.
 
     $$\Delta w_{ij}\propto r_i\,\Delta r_j-\kappa_{ij}s_i\,\hat a_i,\qquad\Delta b_j\propto\Delta r_j,\qquad
@@ -21,7 +21,8 @@ class Local(AbstractRule):
 
     **Arguments:**
 
-    - `nudge`: `OneSided(beta)` or `Centred(beta)`; a number means one-sided.
+    - `nudge`: `OneSided(beta)`, `Centred(beta)`, `RandomSign(beta)` or `Fading(start, end, updates)`; a number means
+      one-sided.
 
     Source: derived from the claims of Costa & Santos (2025), whose equations were not at hand; for symmetric weights
     it is that of Scellier & Bengio (2017) and, centred, Laborieux et al. (2021).
@@ -37,11 +38,6 @@ class Local(AbstractRule):
         return self.nudge.fields(field, cost, y)
 
     def estimate(self, phases):
-        d_rate = self._difference("rate", phases)
-        d_drive = self._difference("drive", phases)
+        d_rate, d_drive = self.difference("rate", phases), self.difference("drive", phases)
         neuron, leak = phases.network.neuron, phases.field.total_leak
         return phases.mean(post=d_rate, back=neuron.response(d_rate, d_drive, leak)), phases.used
-
-    def _difference(self, name: str, phases) -> Array:
-        nudged = [getattr(phase, name) for phase in phases.nudged]
-        return self.nudge.difference(getattr(phases.free, name), nudged)

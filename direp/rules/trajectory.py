@@ -3,14 +3,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..network import AbstractField, Parameters
-from ..nudge import AbstractNudge, OneSided
+from ..nudge import AbstractNudge, Centred, OneSided
 from ..settling import NON_FINITE
-from .base import AbstractRule
+from .base import AbstractNudgedRule
 
 __all__ = ["Trajectory"]
 
 
-class Trajectory(AbstractRule):
+class Trajectory(AbstractNudgedRule):
     r"""The rule of DEEP, summed along the nudged phase and divided by its number of steps $T$:
 
     $$\Delta w_{ij}\propto\frac1T\sum_ts_i(t{+}1)\,\big[\beta_0s_j(t{+}1)+\beta_1(s_j(t{+}1)-s_j(t))\big]$$
@@ -32,7 +32,7 @@ class Trajectory(AbstractRule):
 
     def __init__(self, nudge: AbstractNudge | float = 10.0, *, hebbian: float = 0.0, differential: float = 1.0):
         self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
-        if len(self.nudge.strengths) != 1:
+        if isinstance(self.nudge, Centred):
             raise ValueError("Trajectory(nudge=...) must have one nudged phase: use OneSided(beta)")
         self.hebbian, self.differential = hebbian, differential
 

@@ -1,0 +1,119 @@
+r"""Rules that are exact on directed weights, without a Jacobian: products with the weights, forth and back."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..network import AbstractField, NetworkField
+from ..nudge import AbstractCost, AbstractNudge, Centred, OneSided
+from ..settling import Settled
+from .adjoint import AdjointField, state_gradient
+from .base import AbstractNudgedRule, AbstractRule, needs_derivative
+
+__all__ = ["AsymEP", "Dyadic"]
+
+
+class AsymEP(AbstractNudgedRule):
+    r"""Two-phase learning whose nudged field is corrected for the asymmetry of the weights:
+
+    $$\dot s=F(s)-\beta\,\partial_sC-2J_A(s_0)(s-s_0),\qquad J_A=\tfrac12(J-J^\top),$$
+
+    which is $J^\top$ in linear order, so that $\Delta s\to a$: the exact gradient as $\beta\to0$, an error of order
+    $\beta$ one-sided and $\beta^2$ centred. The outflow lies on the diagonal of $J$ and drops out of $J_A$, so a pair
+    needs $w_{ji}-w_{ij}$ alone: every synapse is used in both directions, and nothing else. One product forth and one
+    back a step, memory for states and synapses only.
+
+    Source: derived here; the idea of cancelling the antisymmetric part is that of the literature on asymmetric
+    equilibrium propagation.
+    """
+
+    nudge: AbstractNudge
+
+    def __init__(self, nudge: AbstractNudge | float = Centred(1e-3)):  # noqa: B008
+        self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
+
+    def check(self, network):
+        needs_derivative(self, network)
+
+    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
+        beta = [jnp.asarray(strength, y.dtype) for strength in self.nudge.strengths]
+        return tuple(AsymField(field, free, cost, y, strength) for strength in beta)
+
+    def estimate(self, phases):
+        a = self.difference("state", phases)
+        return phases.mean(post=phases.network.neuron.transfer_slope(phases.free.drive) * a, back=a), phases.used
+
+
+class AsymField(AbstractField):
+    r"""$F(s)-\beta\,\partial_sC+(J^\top-J)(s_0)\,(s-s_0)$."""
+
+    base: NetworkField
+    free: Settled
+    cost: AbstractCost
+    y: Float[Array, "batch output"]
+    beta: Float[Array, ""]
+
+    @property
+    def network(self):
+        return self.base.network
+
+    @property
+    def total_leak(self):
+        return self.base.total_leak
+
+    def drive(self, state):
+        return self.base.drive(state)
+
+    def flow(self, state, drive):
+        network, neuron = self.network, self.network.neuron
+        moved = state - self.free.state
+        rate_slope, transfer_slope = neuron.rate_slope(self.free.state), neuron.transfer_slope(self.free.drive)
+        forth = transfer_slope * network.synapses.drive(network.weight, rate_slope * moved)
+        back = rate_slope * network.synapses.back(network.weight, transfer_slope * moved)
+        nudge = self.beta * state_gradient(network, self.cost, self.y, state)
+        return self.base.flow(state, drive) + (back - forth) - nudge
+
+    def stiffness(self):
+        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
+        return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
+
+    def clip(self, state):
+        return self.base.clip(state)
+
+    def held(self, state, flow):
+        return self.base.held(state, flow)
+
+    def rate(self, state):
+        return self.base.rate(state)
+
+
+class Dyadic(AbstractRule):
+    r"""Every unit has a mean $m$ and a difference $d$ of two compartments:
+
+    $$\dot m=F(m),\qquad\dot d=J(m)^\top d-\partial_sC(m).$$
+
+    $m$ settles in the free phase, $d$ in the second; then $d=a$ and the gradient is exact, without a nudge that would
+    have to be small: $d$ is linear in the error, which is scaled to 1 while it settles. One product back a step.
+
+    Source: derived here; two-compartment units are those of dual propagation, Høier, Staudt & Zach (2023).
+    """
+
+    def check(self, network):
+        needs_derivative(self, network)
+
+    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
+        pull = state_gradient(field.network, cost, y, free.state)
+        return (AdjointField.at(field, free, pull / _size(pull)),)
+
+    def start(self, free):
+        return jnp.zeros_like(free.state)
+
+    def estimate(self, phases):
+        network, free = phases.network, phases.free
+        size = _size(state_gradient(network, phases.cost, phases.y, free.state))
+        a = size * phases.nudged[0].state
+        return phases.mean(post=network.neuron.transfer_slope(free.drive) * a, back=a), phases.used
+
+
+def _size(pull: Float[Array, "batch free"]) -> Float[Array, "batch 1"]:
+    size = jnp.abs(pull).max(-1, keepdims=True)
+    return jnp.where(size > 0, size, 1)

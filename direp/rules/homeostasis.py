@@ -1,0 +1,103 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..network import Network
+from ..synapses import Weight
+from .base import AbstractRule, Phases
+
+__all__ = ["Homeostasis"]
+
+
+class Homeostasis(AbstractRule):
+    r"""Any rule, plus a pull of the Jacobian towards symmetry: the gradient of
+
+    $$\tfrac12\,\mathrm{strength}\cdot\mathbb{E}_\varepsilon\big[\lVert J\varepsilon\rVert^2-\varepsilon^\top
+    J^2\varepsilon\big]=\mathrm{strength}\cdot\lVert J_A\rVert_F^2$$
+
+    at the free equilibrium, averaged over the samples; $\varepsilon$ are random signs, drawn anew for every update, and
+    slopes count as constant. Two products with the weights a probe, no Jacobian. Where the weights of a pair differ
+    less, two-phase rules come closer to the gradient; a synapse without partner is pulled towards zero.
+
+    **Arguments:**
+
+    - `rule`: to which the penalty is added.
+    - `strength`: of the penalty, against the mean cost.
+    - `probes`: random vectors $\varepsilon$ for every sample.
+
+    Source: Laborieux & Zenke (2024), arXiv:2309.02214.
+    """
+
+    rule: AbstractRule
+    strength: float | Array = 0.01
+    probes: int = eqx.field(static=True, default=1)
+    key: PRNGKeyArray | None = None
+
+    def __check_init__(self):
+        if isinstance(self.strength, float | int) and not self.strength >= 0:
+            raise ValueError(f"Homeostasis(strength={self.strength}) must be 0 or above")
+        if self.probes < 1:
+            raise ValueError(f"Homeostasis(probes={self.probes}) must be 1 or more")
+
+    def check(self, network):
+        self.rule.check(network)
+
+    def now(self, update, key):
+        if key is None:
+            raise ValueError("Homeostasis draws random probes: give estimate(key=...) a JAX random key")
+        inner, own = jax.random.split(key)
+        return Homeostasis(self.rule.now(update, inner), self.strength, self.probes, own)
+
+    def start(self, free):
+        return self.rule.start(free)
+
+    def fields(self, field, cost, y, free):
+        return self.rule.fields(field, cost, y, free)
+
+    def begin(self, network, x):
+        return self.rule.begin(network, x)
+
+    def observe(self, observed, network, x, before, after, moved):
+        return self.rule.observe(observed, network, x, before, after, moved)
+
+    def counts(self, free, nudged):
+        return self.rule.counts(free, nudged)
+
+    def fell_back(self, phases):
+        return self.rule.fell_back(phases)
+
+    def estimate(self, phases):
+        said, used = self.rule.estimate(phases)
+        pull = jax.grad(lambda weight: self.penalty(weight, phases))(phases.network.weight)
+        pull = phases.network.synapses.mask(pull)
+        weight = jax.tree.map(lambda w, p: w + jnp.asarray(self.strength, w.dtype) * p, said.weight, pull)
+        return said._replace(weight=weight), used
+
+    def penalty(self, weight: Weight, phases: Phases) -> Float[Array, ""]:
+        r"""$\tfrac12(\lVert J\varepsilon\rVert^2-\varepsilon^\top J^2\varepsilon)$, mean of probes and samples."""
+        network, free = phases.network, phases.free
+        state, drive = (jnp.where(phases.used[:, None], v, 0) for v in (free.state, free.drive))
+        active = phases.used[:, None] & ~phases.field.held(state, phases.field.flow(state, drive))
+        gate = jax.lax.stop_gradient((network.neuron.rate_slope(state), network.neuron.transfer_slope(drive)))
+
+        def forth(vector: Array) -> Array:
+            # The diagonal of J drops out of J_A.
+            moved = gate[1] * network.synapses.drive(weight, gate[0] * jnp.where(active, vector, 0))
+            return jnp.where(active, moved, 0)
+
+        def one(key: Array) -> Array:
+            probe = jax.random.rademacher(key, state.shape, state.dtype)
+            once = forth(probe)
+            return (once * once - jnp.where(active, probe, 0) * forth(once)).sum()
+
+        assert self.key is not None
+        total = jax.vmap(one)(jax.random.split(self.key, self.probes)).mean()
+        return total / (2 * jnp.maximum(phases.used.sum(), 1).astype(total.dtype))
+
+
+def antisymmetry(network: Network) -> Float[Array, ""]:
+    r"""$\lVert W_A\rVert_F/\lVert W\rVert_F$ of the weights between free units: 0 if symmetric, $\sqrt{1/2}$ if no
+    synapse has a partner."""
+    recurrent = network.matrix[network.graph.inputs :]
+    return jnp.linalg.norm(recurrent - recurrent.T) / (2 * jnp.linalg.norm(recurrent))

@@ -1,0 +1,227 @@
+"""Rules beside `Local`: exact on directed weights, or equal to known ones where they should be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradients, network, relative
+
+import direp
+from direp.alignment import cosine
+from direp.rules import antisymmetry
+from direp.rules.response import jacobian, limit_response
+
+PAIRS = [(neuron, outflow) for neuron in NEURONS for outflow in OUTFLOWS]
+SMALL = direp.Centred(1e-4)
+EXACT = (direp.AsymEP(SMALL), direp.Dyadic(), direp.BPTT(400))
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
+def test_asymep_dyadic_and_bptt_equal_the_adjoint_on_directed_weights(neuron, outflow):
+    graph = {"none": "complete", "signed": "layered", "absolute": "random"}[outflow]
+    net = network(neuron, outflow, graph, scale=0.2)
+    x, y = data(net.graph)
+    exact, *told = gradients(net, x, y, (direp.Adjoint(), *EXACT), stop=TIGHT)
+    for rule, said in zip(EXACT, told, strict=True):
+        assert relative(said, exact) < 1e-6, type(rule).__name__
+
+
+@pytest.mark.parametrize("layout", [direp.Dense, direp.Sparse])
+def test_five_hundred_units_and_a_batch_of_64_without_a_jacobian(layout):
+    graph = direp.Graph.random(20, 490, 10, density=0.02, seed=1)
+    net = network("rate-tanh", "signed", graph, scale=0.3, layout=layout(graph))
+    x, y = data(graph, batch=64)
+    rules = (direp.AsymEP(SMALL), direp.Dyadic())
+    exact, *told = gradients(net, x, y, (direp.Adjoint(dense_up_to=1000), *rules), stop=TIGHT)
+    for said in told:
+        assert relative(said, exact) < 1e-6
+    numbers = 20 * (graph.synapses + 64 * graph.free)  # some arrays of the size of the synapses and of the states
+    for rule in rules:
+        compiled = estimate.lower(net, x, y, rule, stop=direp.Tolerance(max_steps=50)).compile()
+        used = compiled.compiled.memory_analysis().temp_size_in_bytes / 8
+        # The Jacobians of the batch would be 64 * 500 * 500 numbers.
+        assert used < (numbers if layout is direp.Sparse else numbers + 20 * 520 * 500) < 64 * 500 * 500
+
+
+@pytest.mark.parametrize("kind", [direp.OneSided, direp.Centred])
+def test_the_order_of_asymep_in_beta(kind):
+    net = network("hopfield-sigmoid", "absolute", scale=0.3)
+    x, y = data(net.graph)
+    exact = flat(estimate(net, x, y, direp.Adjoint(), stop=TIGHT).gradient)
+    betas = np.array([0.02, 0.04])
+    errors = [
+        np.linalg.norm(flat(estimate(net, x, y, direp.AsymEP(kind(jnp.array(b))), stop=TIGHT).gradient) - exact)
+        for b in betas
+    ]
+    slope = np.diff(np.log(errors))[0] / np.log(2)
+    assert abs(slope - (1 if kind is direp.OneSided else 2)) < 0.1
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
+def test_the_limit_of_the_local_rule_from_the_jacobian(neuron, outflow):
+    net = network(neuron, outflow, scale=0.2)
+    x, y = data(net.graph)
+    free = direp.settle(net, x, stop=TIGHT)
+    field = net.field(jnp.asarray(x))
+    post, back = limit_response(field, free, direp.SquaredError().gradient(net.outputs(free.state), jnp.asarray(y)))
+    limit = net.local_gradient(jnp.asarray(x), free.state, post / 3, back / 3)
+    assert relative(estimate(net, x, y, direp.Local(SMALL), stop=TIGHT).gradient, limit) < 1e-6
+    flow = lambda s: field.flow(s[None], field.drive(s[None]))[0]  # noqa: E731
+    expected = jax.jacfwd(flow)(free.state[0])
+    held = np.asarray(field.held(free.state, field.flow(free.state, free.drive)))[0]
+    assert np.abs(np.asarray(jacobian(field, free))[0] - expected)[np.ix_(~held, ~held)].max() < 1e-12
+
+
+@pytest.mark.parametrize("outflow", OUTFLOWS)
+def test_vector_field_is_local_for_projected_units(outflow):
+    net = network("projected", outflow)
+    x, y = data(net.graph)
+    one, other = gradients(net, x, y, (direp.VectorField(0.3), direp.Local(0.3)), stop=TIGHT)
+    assert relative(one, other) < 1e-12
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
+def test_symmetric_ep_is_the_gradient_projected_on_symmetric_weights(neuron, outflow):
+    net = network(neuron, outflow, scale=0.15, symmetric=True)
+    x, y = data(net.graph)
+    said, exact = gradients(net, x, y, (direp.SymmetricEP(SMALL), direp.Adjoint()), stop=TIGHT)
+    weight = exact.weight.recurrent
+    projected = exact._replace(weight=exact.weight._replace(recurrent=(weight + weight.T) / 2))
+    assert relative(said, projected) < 1e-6
+    assert relative(said.weight.recurrent, said.weight.recurrent.T) < 1e-12
+
+
+@pytest.mark.parametrize("neuron", ["projected", "hopfield-sigmoid"])
+def test_homeostasis_is_the_gradient_of_the_antisymmetric_part(neuron):
+    net = network(neuron, "signed", scale=0.3)
+    x, y = data(net.graph)
+    keys = jax.random.split(jax.random.key(0), 2)
+    rule = direp.Homeostasis(direp.Local(), 0.5, probes=4000)
+    said = [estimate(net, x, y, rule, stop=TIGHT, key=key).gradient for key in keys]
+    alone = estimate(net, x, y, direp.Local(), stop=TIGHT).gradient
+    free = direp.settle(net, x, stop=TIGHT)
+    field = net.field(jnp.asarray(x))
+    slope = net.neuron.rate_slope(free.state)
+    held = field.held(free.state, field.flow(free.state, free.drive))
+
+    def penalty(weight):
+        square = weight.T * slope[:, None, :]  # of a Projected or Hopfield network, without its diagonal
+        square = jnp.where(held[:, :, None] | held[:, None, :], 0, square)
+        return 0.5 * jnp.square((square - square.transpose(0, 2, 1)) / 2).sum((1, 2)).mean()
+
+    expected = net.synapses.mask(alone.weight._replace(recurrent=jax.grad(penalty)(net.weight.recurrent))).recurrent
+    pull = np.mean([np.asarray(s.weight.recurrent - alone.weight.recurrent) for s in said], 0)
+    spread = np.abs(np.asarray(said[0].weight.recurrent - said[1].weight.recurrent)).max()
+    assert np.abs(pull - expected).max() < 2 * spread + 1e-3
+    assert spread < 0.2 * np.abs(np.asarray(expected)).max()
+    assert (np.asarray(said[0].weight.input) == np.asarray(alone.weight.input)).all()
+
+
+@pytest.mark.usefixtures("_optax")
+def test_homeostasis_symmetrises_and_aligns():
+    graph = direp.Graph.layered([2, 4, 4, 1])
+    run = [
+        direp.fit(
+            [direp.Network(graph, direp.Rate(direp.activation.tanh), key=jax.random.key(k)) for k in range(4)],
+            direp.tasks.xor(), rule=rule, optimiser=optax.sgd(0.1), epochs=60, probe=4, keep="last",
+        )
+        for rule in (direp.Local(SMALL), direp.Homeostasis(direp.Local(SMALL), 1.0))
+    ]  # fmt: skip
+    skew = [np.mean([float(antisymmetry(n)) for n in r.networks]) for r in run]
+    angle = [np.nanmean(r.history["cosine"][-1]) for r in run]
+    assert skew[1] < 0.4 * skew[0]
+    assert angle[1] > max(angle[0], 0.9)
+
+
+def test_a_random_sign_needs_a_key_and_uses_both_signs():
+    net = network("rate-tanh", "none")
+    x, y = data(net.graph)
+    with pytest.raises(ValueError, match="key"):
+        direp.estimate(net, x, y, direp.Local(direp.RandomSign(0.1)))
+    told = {
+        round(float(estimate(net, x, y, direp.Local(direp.RandomSign(0.1)), key=jax.random.key(k)).gradient.bias[0]), 9)
+        for k in range(12)
+    }
+    both = [
+        round(float(estimate(net, x, y, direp.Local(direp.OneSided(beta))).gradient.bias[0]), 9) for beta in (0.1, -0.1)
+    ]
+    assert told == set(both)
+
+
+@pytest.mark.parametrize("kind", [direp.OneSided, direp.Centred])
+def test_a_fading_nudge_goes_from_start_to_end(kind):
+    nudge = direp.Fading(4.0, 0.25, 10, kind)
+    net = network("rate-tanh", "none")
+    x, y = data(net.graph)
+    for update, beta in ((0, 4.0), (5, 1.0), (10, 0.25), (50, 0.25)):
+        said = estimate(net, x, y, direp.Local(nudge), update=update).gradient
+        assert relative(said, estimate(net, x, y, direp.Local(kind(beta))).gradient) < 1e-9
+
+
+def test_the_safeguard_falls_back_where_the_local_rule_ascends():
+    rule = direp.Safeguard(direp.Local(SMALL), direp.AsymEP(SMALL))
+    graph, seen = direp.Graph.layered([4, 3, 1]), set()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        matrix = rng.normal(0, 0.5, (graph.units, graph.free)) * graph.adjacency()
+        matrix[7, :3] = matrix[4:7, 3] * rng.choice([1, -1])  # feedback of the right or of the wrong sign
+        net = direp.Network(graph, direp.Rate(direp.activation.tanh), matrix, leak=0.3, bias=0.1 * rng.normal(size=4))
+        net = direp.LeakController(0.3).start(net)
+        x, y = 3 * rng.random((3, 4)), rng.random((3, 1))
+        said = estimate(net, x, y, rule, stop=TIGHT)
+        local, exact = gradients(net, x, y, (direp.Local(SMALL), direp.Adjoint()), stop=TIGHT)
+        ascends = float(cosine(net, local, exact)) < 0
+        assert bool(said.fell_back) == ascends
+        assert relative(said.gradient, exact if ascends else local) < 1e-6
+        seen.add(ascends)
+    assert seen == {False, True}
+
+
+def step(u):
+    return jnp.where(u > 0, 1.0, 0.0).astype(u.dtype)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        direp.AsymEP(),
+        direp.Dyadic(),
+        direp.VectorField(),
+        direp.Adjoint(),
+        direp.BPTT(),
+        direp.Safeguard(direp.Local()),
+    ],
+)
+def test_rules_that_need_a_derivative_refuse_a_step(rule):
+    graph = direp.Graph.complete(2, 3, 1)
+    jumpy = direp.Rate(direp.Activation("step", step, (0.0, 1.0), None))
+    net = direp.Network(graph, jumpy, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"needs the derivative.*'step' has none: use Local\(\)"):
+        direp.estimate(net, np.ones((1, 2)), np.ones((1, 1)), rule)
+    direp.estimate(net, np.ones((1, 2)), np.ones((1, 1)), direp.Local())
+
+
+def test_a_negative_nudge_beyond_the_margin_is_refused():
+    net = network("rate-tanh", "none")
+    task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 2)), np.arange(30) % 2, name="noise")
+    with pytest.raises(ValueError, match=r"Local\(Centred\): the phase at beta=-0.5.*below 0.1"):
+        direp.fit(
+            net, task, rule=direp.Local(direp.Centred(0.5)), optimiser=optax.sgd(0.1), epochs=1,
+            control=direp.LeakController(0.1),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: direp.Fading(1.0, -1.0, 10), "one sign"),
+        (lambda: direp.RandomSign(0.0), "beta=0.0"),
+        (lambda: direp.Homeostasis(direp.Local(), -1.0), "strength=-1.0"),
+        (lambda: direp.Homeostasis(direp.Local(), 1.0, probes=0), "probes=0"),
+        (lambda: direp.BPTT(0), "steps=0"),
+    ],
+)
+def test_wrong_values_are_refused_in_words(make, message):
+    with pytest.raises(Exception, match=message):
+        make()
