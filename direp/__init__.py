@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .certificates import Certificate as Certificate
     from .certificates import Compartmental as Compartmental
     from .certificates import Counterexample as Counterexample
+    from .certificates import LearningCertificate as LearningCertificate
     from .certificates import LocalLeak as LocalLeak
     from .certificates import Perron as Perron
     from .certificates import Rows as Rows
     from .certificates import Symmetric as Symmetric
     from .certificates import certify as certify
+    from .certificates import certify_learning as certify_learning
     from .certificates import contraction_margin as contraction_margin
     from .control import LeakController as LeakController
     from .control import WeightProjection as WeightProjection
@@ -91,7 +93,9 @@ _HOME = {
     ),
     "certificates": (
         "certify",
+        "certify_learning",
         "Certificate",
+        "LearningCertificate",
         "Counterexample",
         "LocalLeak",
         "Rows",

@@ -32,6 +32,10 @@ class AbstractCost(eqx.Module):
         r"""$\partial C/\partial r_o$."""
 
     @abstractmethod
+    def enclose(self, rate: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Hessian for one sample, over balls of python-flint."""
+
+    @abstractmethod
     def feedback(self, beta: float, slope: tuple[float, float], ratio: np.ndarray) -> np.ndarray:
         r"""How far a nudge of strength `beta` can push $\mu_1$ or $\mu_\infty$ of the Jacobian up, at every output.
 
@@ -52,6 +56,9 @@ class SquaredError(AbstractCost):
 
     def gradient(self, rate, y):
         return rate - y
+
+    def enclose(self, rate, y):
+        return rate - np.asarray(y, np.float64), np.eye(len(rate)) + 0 * rate
 
     def feedback(self, beta, slope, ratio):
         return np.full_like(ratio, max(-beta * slope[0], -beta * slope[1], 0.0))
@@ -79,6 +86,13 @@ class CrossEntropy(AbstractCost):
 
     def gradient(self, rate, y):
         return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
+
+    def enclose(self, rate, y):
+        # Shifted by a number, which changes nothing, so that no exponential overflows.
+        power = [((r - rate[0]) * self.sharpness).exp() for r in rate]
+        share = np.array([p / sum(power) for p in power], object)
+        hessian = self.sharpness**2 * (np.diag(share) - np.outer(share, share))
+        return self.sharpness * (share - np.asarray(y, np.float64)), hessian
 
     def feedback(self, beta, slope, ratio):
         # The Hessian g^2(diag p - p p^T) has diagonal entries p(1 - p) and, beside them, entries that sum to the same;

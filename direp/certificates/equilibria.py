@@ -1,9 +1,8 @@
 r"""Proofs about single equilibria, in ball arithmetic: that one exists near a state, and that it is unstable.
 
-`Projected`: with the held units at their faces, the others solve a linear system; it is an equilibrium if they lie
-strictly inside the box and the field pushes the held ones strictly outwards. Otherwise Krawczyk's test: with
-$C\approx J(s)^{-1}$, $s-CF(s)+(1-CJ(S))(S-s)$ in the interior of a box $S$ around $s$ proves that $S$ holds exactly
-one equilibrium.
+Krawczyk's test: with $C\approx J(s)^{-1}$, $s-CF(s)+(1-CJ(S))(S-s)$ in the interior of a box $S$ around $s$ proves that
+$S$ holds exactly one equilibrium. `Projected` units that rest at a face stay there, and it is an equilibrium if the
+field pushes them strictly outwards and the others lie strictly inside.
 
 Source: Krawczyk (1969); Rump, Verification methods (Acta Numerica 2010).
 """
@@ -16,17 +15,20 @@ import flint
 import numpy as np
 
 from ..network import Network
+from ..nudge import AbstractCost
 from .ball import exact, matrix
 
-__all__ = ["Equilibrium", "enclose"]
+__all__ = ["BallField", "Equilibrium", "Nudge", "enclose", "solve"]
 
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """An equilibrium that exists within the balls `state`. `jacobian` holds that of the units which no face holds."""
+    """An equilibrium that exists within the balls `state`. `jacobian` is that of the units which no face holds, and
+    `inside` says which these are."""
 
     state: np.ndarray
     jacobian: flint.arb_mat
+    inside: np.ndarray
 
     @property
     def middle(self) -> np.ndarray:
@@ -52,32 +54,59 @@ class Equilibrium:
         return any(value.real > 0 for value in values)
 
 
-class _Field:
-    """The field of a network at one input, around the numbers as stored."""
+@dataclass(frozen=True)
+class Nudge:
+    """The current of a nudged phase, `-beta` times the cost's gradient for the target `y` of one sample."""
 
-    def __init__(self, network: Network, x: np.ndarray):
+    beta: float
+    cost: AbstractCost
+    y: np.ndarray
+
+
+class BallField:
+    """The field of a network at one input, over balls of states, around the numbers as stored."""
+
+    def __init__(self, network: Network, x: np.ndarray, nudge: Nudge | None = None):
         weight = np.asarray(network.matrix, np.float64)
         split = network.graph.inputs
         inner = exact(weight[split:])
         outflow = {"none": 0 * inner, "signed": inner, "absolute": abs(inner)}[network.neuron.outflow]
         self.neuron: Any = network.neuron
+        self.hidden = network.graph.hidden
         self.leak = exact(network.leak) + outflow.sum(1)
         self.coupling = inner.T
         self.current = exact(x) @ exact(weight[:split]) + exact(network.bias)
+        self.nudge = nudge
 
-    def _activated(self, balls: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+    def activated(self, balls: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
         pairs = [self.neuron.activation.enclose(ball) for ball in balls]
         return np.array([value for value, _ in pairs], object), np.array([slope for _, slope in pairs], object)
 
+    def rates(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r"""$r=\psi(s)$ and $\psi'(s)$."""
+        one = flint.arb(1)
+        return (state, np.array([one] * len(state), object)) if self.outer else self.activated(state)
+
+    def drives(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r"""$u$ and $\partial u/\partial r$, the nudge included."""
+        drive = np.array([sum(row, flint.arb(0)) for row in self.coupling * rate], object) + self.current
+        if self.nudge is None:
+            return drive, self.coupling
+        gradient, hessian = self.nudge.cost.enclose(rate[self.hidden :], self.nudge.y)
+        beta, coupling = flint.arb(self.nudge.beta), self.coupling.copy()
+        drive[self.hidden :] = drive[self.hidden :] - beta * gradient
+        coupling[self.hidden :, self.hidden :] = coupling[self.hidden :, self.hidden :] - beta * hessian
+        return drive, coupling
+
     def __call__(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The field and its Jacobian, over balls of states."""
-        rate, slope = (state, np.ones(len(state))) if self.outer else self._activated(state)
-        drive = np.array([sum(row, flint.arb(0)) for row in self.coupling * rate], object) + self.current
+        rate, slope = self.rates(state)
+        drive, coupling = self.drives(rate)
         if self.outer:
-            drive, gain = self._activated(drive)
-            jacobian = gain[:, None] * self.coupling
+            drive, gain = self.activated(drive)
+            jacobian = gain[:, None] * coupling
         else:
-            jacobian = self.coupling * slope
+            jacobian = coupling * slope
         return drive - self.leak * state, jacobian - np.diag(self.leak)
 
     @property
@@ -88,55 +117,63 @@ class _Field:
         return not isinstance(self.neuron, Hopfield)
 
 
-def enclose(network: Network, x: np.ndarray, state: np.ndarray) -> Equilibrium | None:
+def enclose(network: Network, x: np.ndarray, state: np.ndarray, nudge: Nudge | None = None) -> Equilibrium | None:
     """The equilibrium near a state, or `None` if none can be proved there."""
     if network.neuron.activation.enclose is None:
         return None
-    field = _Field(network, np.asarray(x, np.float64))
-    state = np.asarray(state, np.float64)
+    return solve(BallField(network, np.asarray(x, np.float64), nudge), np.asarray(state, np.float64))
+
+
+def solve(field: BallField, state: np.ndarray) -> Equilibrium | None:
+    """The equilibrium of a field near a state. Units that rest at a face of the box must be held there strictly."""
+    neuron, points = field.neuron, exact(state)
+    down = up = np.zeros(len(state), bool)
     try:
-        return _in_box(field, state) if network.neuron.bounded else _krawczyk(field, state)
+        if neuron.bounded:
+            flow = np.array([float(ball.mid()) for ball in field(points)[0]])
+            down, up = (state <= neuron.low) & (flow < 0), (state >= neuron.high) & (flow > 0)
+            points[down], points[up] = flint.arb(neuron.low), flint.arb(neuron.high)
+        inside = ~(down | up)
+        found = _krawczyk(field, points, inside) if inside.any() else (points, field(points)[1])
     except ZeroDivisionError:  # a singular Jacobian
         return None
+    if found is None:
+        return None
+    balls, jacobian = found
+    if neuron.bounded:
+        flow, _ = field(balls)
+        held = all(f < 0 for f in flow[down]) and all(f > 0 for f in flow[up])
+        if not held or not all(ball > neuron.low and ball < neuron.high for ball in balls[inside]):
+            return None
+    inner = matrix(jacobian[np.ix_(inside, inside)]) if inside.any() else flint.arb_mat(0, 0)
+    return Equilibrium(balls, inner, inside)
 
 
-def _in_box(field: _Field, state: np.ndarray) -> Equilibrium | None:
-    low, high = field.neuron.low, field.neuron.high
-    flow = np.array([float(ball.mid()) for ball in field(exact(state))[0]])
-    down, up = (state <= low) & (flow < 0), (state >= high) & (flow > 0)
-    inside = ~(down | up)
-    balls = exact(np.where(down, low, np.where(up, high, 0.0)))
-    _, jacobian = field(balls)
-    inner = jacobian[np.ix_(inside, inside)]
-    if inside.any():
-        drive = field.current + field.coupling @ balls
-        solution = matrix(-inner).solve(matrix(drive[inside])).tolist()
-        balls[inside] = [row[0] for row in solution]
-    flow, _ = field(balls)
-    held = all(f < 0 for f in flow[down]) and all(f > 0 for f in flow[up])
-    within = all(ball > low and ball < high for ball in balls[inside])
-    return Equilibrium(balls, matrix(inner) if inside.any() else flint.arb_mat(0, 0)) if held and within else None
-
-
-def _krawczyk(field: _Field, state: np.ndarray) -> Equilibrium | None:
-    points = exact(state)
+def _krawczyk(field: BallField, points: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Balls that hold an equilibrium of the units `inside`, the others standing still, and the Jacobian over them."""
+    block, points = np.ix_(inside, inside), points.copy()
     for _ in range(6):
         flow, jacobian = field(points)
-        step = matrix(jacobian).solve(matrix(flow)).tolist()
-        points = np.array([flint.arb((p - row[0]).mid()) for p, row in zip(points, step, strict=True)], object)
+        step = matrix(jacobian[block]).solve(matrix(flow[inside])).tolist()
+        moved = [flint.arb((p - row[0]).mid()) for p, row in zip(points[inside], step, strict=True)]
+        done = all(abs(float((a - b).mid())) <= 1e-25 for a, b in zip(moved, points[inside], strict=True))
+        points[inside] = moved
+        if done:
+            break
     flow, jacobian = field(points)
-    middle = np.array([[float(entry.mid()) for entry in row] for row in jacobian])
+    middle = np.array([[float(entry.mid()) for entry in row] for row in jacobian[block]])
     if not np.isfinite(middle).all() or np.linalg.cond(middle) > 1e12:
         return None
     inverse = matrix(exact(np.linalg.inv(middle)))
-    radius = [flint.arb(0, 1e-10 * (1 + abs(float(p.mid())))) for p in points]
-    box = points + np.array(radius, object)
+    radius = np.array([flint.arb(0, 1e-10 * (1 + abs(float(p.mid())))) for p in points[inside]], object)
+    box = points.copy()
+    box[inside] = points[inside] + radius
     _, over_box = field(box)
-    size = len(points)
-    identity = flint.arb_mat(np.eye(size).tolist())
-    newton = inverse * matrix(flow)
-    contraction = (identity - inverse * matrix(over_box)) * matrix(np.array(radius, object))
-    image = [points[k] - newton[k, 0] + contraction[k, 0] for k in range(size)]
-    if not all(outer.contains_interior(inner) for outer, inner in zip(box, image, strict=True)):
+    size = int(inside.sum())
+    newton = inverse * matrix(flow[inside])
+    contraction = (flint.arb_mat(np.eye(size).tolist()) - inverse * matrix(over_box[block])) * matrix(radius)
+    image = [points[inside][k] - newton[k, 0] + contraction[k, 0] for k in range(size)]
+    if not all(outer.contains_interior(inner) for outer, inner in zip(box[inside], image, strict=True)):
         return None
-    return Equilibrium(np.array(image, object), matrix(over_box))
+    points[inside] = image
+    return points, field(points)[1]

@@ -1,0 +1,246 @@
+"""What is proved of a rule's step, held against measurement."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradients, mean_cost, network, relative
+
+import direp
+from direp.alignment import cosine
+from direp.certificates.structure import balance, gains
+
+LAYER = "one hidden layer"
+PAIRS = [(neuron, outflow) for neuron in NEURONS for outflow in OUTFLOWS]
+
+
+def step(certificate, name):
+    return next(s for s in certificate.steps if s.criterion == name)
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
+def test_the_enclosed_cosine_holds_the_measured_one(neuron, outflow):
+    for seed, nudge in enumerate((direp.OneSided(0.3), direp.Centred(0.1))):
+        net = network(neuron, outflow, seed=seed)
+        x, y = data(net.graph, seed=seed)
+        for cost in (direp.SquaredError(), direp.CrossEntropy(1.5)):
+            said = direp.certify_learning(net, x, y, direp.Local(nudge), cost=cost, stop=TIGHT)
+            if said.cosine is None:
+                assert "corner" in said.reason
+                continue
+            local, exact = gradients(net, x, y, (direp.Local(nudge), direp.Adjoint()), cost=cost, stop=TIGHT)
+            seen = float(cosine(net, local, exact))
+            assert said.cosine[1] - said.cosine[0] < 1e-9
+            assert said.cosine[0] - 1e-8 < seen < said.cosine[1] + 1e-8
+            assert said.verdict == ("proved" if seen > 0 else "refuted")
+            assert np.cos(np.radians(said.angle)) <= seen + 1e-8
+
+
+def test_a_refuted_rule_raises_the_cost_and_is_told_where():
+    graph = direp.Graph.layered([4, 3, 1])
+    rng = np.random.default_rng(1)
+    refuted = 0
+    for _ in range(12):
+        matrix = rng.normal(0, 0.5, (graph.units, graph.free)) * graph.adjacency()
+        matrix[7, :3] = -matrix[4:7, 3]
+        net = direp.Network(graph, direp.Rate(direp.activation.tanh), matrix, leak=0.3, bias=0.1 * rng.normal(size=4))
+        net = direp.LeakController(0.3).start(net)
+        x, y = 3 * rng.random((1, 4)), rng.random((1, 1))
+        said = direp.certify_learning(net, x, y, direp.Local(0.01), stop=TIGHT)
+        local = estimate(net, x, y, direp.Local(0.01), stop=TIGHT).gradient
+        before, after = mean_cost(net, x, y), mean_cost(net.replace(_moved(net, local, 1e-4)), x, y)
+        assert (said.verdict == "refuted") == (after > before)
+        if said.verdict == "refuted":
+            refuted += 1
+            assert said.blame[0].startswith("h")
+            assert said.angle > 90
+            assert "AsymEP" in said.reason
+            assert step(said, "T3 output errors").refuted
+            assert step(said, "T1 every direction").refuted
+    assert refuted > 2
+
+
+def _moved(net, gradient, size):
+    import jax
+
+    parameters = jax.tree.map(lambda p, g: p - size * g, net.parameters, gradient)
+    return parameters._replace(leak=net.leak)
+
+
+@pytest.mark.parametrize("outflow", ["none", "signed"])
+@pytest.mark.parametrize(
+    ("hidden", "name"), [(1, "one hidden layer"), (3, "one hidden layer"), (2, "two hidden units")]
+)
+def test_closed_forms_are_the_inner_product_up_to_a_factor(outflow, hidden, name):
+    lateral = name == "two hidden units"
+    graph = direp.Graph.complete(2, 2, 1) if lateral else direp.Graph.layered([2, hidden, 1], skip=True)
+    signs, ratios = set(), []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        matrix = rng.normal(0, 0.3, (graph.units, graph.free)) * graph.adjacency()
+        net = direp.Network(graph, direp.Projected(outflow), matrix, leak=1 + rng.random(graph.free))
+        middle = np.full((1, graph.free), 0.5)
+        x = rng.random((1, 2))
+        drive = np.asarray(net.synapses.drive(net.weight, jnp.asarray(middle)))[0] + (x @ matrix[:2])[0]
+        net = net.replace(net.parameters._replace(bias=jnp.asarray(0.5 * np.asarray(net.total_leak()) - drive)))
+        if float(net.total_leak().min()) < 0.1:
+            continue
+        said = direp.certify_learning(net, x, np.array([[0.6]]), direp.Local(direp.Centred(1e-4)), stop=TIGHT)
+        local, exact = gradients(
+            net, x, np.array([[0.6]]), (direp.Local(direp.Centred(1e-4)), direp.Adjoint()), stop=TIGHT
+        )
+        closed, full = step(said, name), step(said, "T3 output errors")
+        assert closed.verdict == full.verdict == said.verdict
+        signs.add(closed.verdict)
+        inner = flat(local._replace(leak=0 * net.leak)) @ flat(exact._replace(leak=0 * net.leak))
+        p_o = float(exact.bias[-1]) * float(local.bias[-1])
+        scale = 1.0
+        if lateral:
+            w = matrix[2:]
+            total = np.asarray(net.total_leak())
+            scale = (total[0] * total[1] - w[0, 1] * w[1, 0]) ** 2
+        ratios.append(closed.value / scale * p_o / inner)
+    assert np.abs(np.array(ratios) - 1).max() < 1e-6
+    assert "proved" in signs
+
+
+def test_detailed_balance_gives_every_unit_its_own_gain():
+    graph = direp.Graph.layered([3, 4, 1])
+    rng = np.random.default_rng(0)
+    for neuron in NEURONS.values():
+        matrix = rng.normal(0, 0.4, (graph.units, graph.free)) * graph.adjacency()
+        matrix[7, :4] = matrix[3:7, 4] * rng.uniform(0.2, 3, 4)
+        net = direp.Network(graph, neuron("none"), matrix, leak=2.0, bias=0.5)
+        x, y = rng.random((5, 3)), rng.random((5, 1))
+        said = direp.certify_learning(net, x, y, direp.Local(direp.Centred(1e-4)), stop=TIGHT)
+        assert step(said, "T6 detailed balance").proved
+        local, exact = gradients(net, x, y, (direp.Local(direp.Centred(1e-4)), direp.Adjoint()), stop=TIGHT)
+        told, true = (np.asarray(net.synapses.matrix(g.weight)) for g in (local, exact))
+        gain = matrix[7, :4] / matrix[3:7, 4]
+        for h in range(4):
+            assert np.abs(told[:, h] - gain[h] * true[:, h]).max() < 1e-6 * np.abs(true).max()
+        assert np.abs(told[:, 4] - true[:, 4]).max() < 1e-6 * np.abs(true).max()
+        matrix[7, 0] *= -1
+        other = direp.Network(graph, neuron("none"), matrix, leak=2.0, bias=0.5)
+        assert not step(direp.certify_learning(other, x, y, direp.Local()), "T6 detailed balance").proved
+
+
+def test_balance_and_gains_of_small_matrices():
+    assert balance(np.array([[0, 1.0], [2.0, 0]])).tolist() == [1, 1]
+    assert balance(np.array([[0, -1.0], [-2.0, 0]])).tolist() == [-1, 1]
+    assert balance(np.array([[0, -1.0], [2.0, 0]])) is None
+    cycle = np.array([[0, 1.0, 0], [0, 0, 1.0], [-1.0, 0, 0]])
+    assert balance(cycle) is None
+    assert balance(abs(cycle)) is not None
+    assert gains(cycle) is None
+    loop = np.array([[0, 1.0, 3.0], [2.0, 0, 1.0], [2.0, 1.0, 0]])
+    assert gains(loop) is None  # around the loop the gains do not close
+    loop[2, 0] = 6.0
+    assert [float(g) for g in gains(loop)] == [0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("neuron", ["projected", "rate-tanh", "hopfield-sigmoid"])
+def test_structural_balance_moves_no_synapse_the_wrong_way_at_any_nudge(neuron):
+    graph, moved = direp.Graph.complete(3, 5, 1), 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        sign = rng.choice([-1, 1], 6)
+        matrix = rng.normal(0, 0.4, (graph.units, graph.free)) * graph.adjacency()
+        matrix[3:] = np.abs(matrix[3:]) * sign[:, None] * sign
+        net = direp.Network(graph, NEURONS[neuron]("none"), matrix, leak=0.1, bias=rng.normal(0.5, 0.5, 6))
+        net = direp.LeakController(0.3).start(net)
+        x, y = rng.random((1, 3)), rng.random((1, 1))
+        assert step(direp.certify_learning(net, x, y, direp.Local(0.5)), "T5 structural balance").proved
+        for beta in (0.01, 1.0, 10.0):
+            local, exact = gradients(net, x, y, (direp.Local(beta), direp.Adjoint()), stop=TIGHT)
+            product = flat(local._replace(leak=0 * net.leak)) * flat(exact._replace(leak=0 * net.leak))
+            assert product.min() >= -1e-12 * np.abs(product).max()
+            moved += bool(product.max() > 0)
+    assert moved > 9
+
+
+def test_pairs_are_the_inequalities_of_each_hidden_unit():
+    graph = direp.Graph.layered([2, 2, 1])
+    matrix = np.zeros((5, 3))
+    matrix[:2, :2] = 0.3
+    matrix[2:4, 2] = 0.5, -0.3
+    matrix[4, :2] = 0.9, -0.4
+
+    def verdict(matrix, leak=1.0):
+        net = direp.Network(graph, direp.Projected("signed"), matrix, leak=leak)
+        said = direp.certify_learning(net, np.ones((1, 2)), np.ones((1, 1)), direp.Local())
+        return step(said, "pairs of one hidden layer")
+
+    assert verdict(matrix).proved
+    assert verdict(matrix, leak=0.3).blame == (0, 1)  # b > leak + f, and a total leak of zero
+    matrix[4, 1] = 0.4
+    assert verdict(matrix).blame == (1,)
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
+def test_small_asymmetry_is_proved_by_the_closed_form_and_symmetry_by_all(neuron, outflow):
+    net = network(neuron, outflow, scale=0.05)
+    x, y = data(net.graph)
+    said = direp.certify_learning(net, x, y, direp.Local(0.1))
+    assert said.verdict == "proved"
+    four = step(said, "T4 closed form")
+    assert four.proved or "Rate" in four.note
+    assert step(said, "T1 every direction").proved
+    assert step(said, "T3 output errors").proved
+    net = network(neuron, outflow, symmetric=True)
+    said = direp.certify_learning(net, x, y, direp.Local(direp.Centred(1e-3)))
+    assert said.angle < 1
+    assert step(said, "T2 angle").value < 1e-6
+    assert step(said, "T6 detailed balance").proved == (outflow == "none")
+
+
+@pytest.mark.parametrize("rule", [direp.Adjoint(), direp.Dyadic(), direp.BPTT(10)])
+def test_exact_rules_are_proved_if_there_is_a_gradient(rule):
+    net = network("rate-tanh", "signed")
+    x, y = data(net.graph)
+    assert direp.certify_learning(net, x, y, rule).verdict == "proved"
+    settled = direp.settle(net, x, stop=TIGHT)
+    held = direp.Network(
+        direp.Graph.layered([1, 1, 1]), direp.Projected(), np.array([[1.0, 0], [0, 5.0], [0.1, 0]]), leak=1.0
+    )
+    said = direp.certify_learning(held, np.ones((1, 1)), np.zeros((1, 1)), rule)
+    assert said.verdict == "undecided"
+    assert "rest at a face" in said.reason
+    assert settled.converged.all()
+
+
+def test_what_did_not_settle_has_no_part_and_is_named():
+    graph = direp.Graph.layered([1, 2, 1])
+    growing = direp.Network(
+        graph, direp.Rate(direp.activation.relu), np.full((4, 3), 3.0) * graph.adjacency(), leak=1.0
+    )
+    x, y = np.array([[-1.0], [1.0]]), np.ones((2, 1))
+    said = direp.certify_learning(growing, x, y, direp.Local(0.1))
+    assert said.left_out == (1,)
+    assert "1 of 2 samples did not settle" in said.reason
+    none = direp.certify_learning(growing, x[1:], y[1:], direp.Local(0.1))
+    assert none.verdict == "undecided"
+    assert "No sample settled" in none.reason
+
+
+def test_rules_without_a_certificate_say_so_and_changing_ones_are_refused():
+    net = network("projected", "signed")
+    x, y = data(net.graph)
+    said = direp.certify_learning(net, x, y, direp.Trajectory(1.0))
+    assert said.verdict == "undecided"
+    assert "Trajectory has no certificate" in said.reason
+    for rule in (direp.Local(direp.RandomSign(0.1)), direp.Safeguard(direp.Local())):
+        with pytest.raises(ValueError, match="changes from update to update"):
+            direp.certify_learning(net, x, y, rule)
+
+
+def test_a_certificate_is_plain_data():
+    import json
+
+    net = network("projected", "signed")
+    x, y = data(net.graph)
+    said = direp.certify_learning(net, x, y, direp.Local(0.3))
+    assert said
+    assert json.loads(json.dumps(said.to_dict()))["verdict"] == "proved"
+    assert str(said).startswith("proved: a small step of Local lowers the mean cost of this batch, at most")
+    assert len(said.samples) == 3
+    assert relative(np.array([s.cosine[0] for s in said.samples]), np.array([s.cosine[1] for s in said.samples])) < 1e-9
