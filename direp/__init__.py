@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .control import LeakController as LeakController
     from .control import WeightProjection as WeightProjection
     from .graph import Graph as Graph
+    from .guarantee import Balanced as Balanced
+    from .guarantee import Pairs as Pairs
+    from .guarantee import SignSymmetric as SignSymmetric
     from .initialise import FanIn as FanIn
     from .initialise import Normal as Normal
     from .network import Network as Network
@@ -105,6 +108,7 @@ _HOME = {
         "LMI",
         "contraction_margin",
     ),
+    "guarantee": ("SignSymmetric", "Balanced", "Pairs"),
     "control": ("LeakController", "WeightProjection"),
     "update": ("shrink", "prune", "trainable"),
     "train": ("fit", "Run"),

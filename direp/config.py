@@ -44,6 +44,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "method": ("preconditioned", "euler"),
     "control": ("leak", "weights"),
+    "guarantee": ("none", "sign-symmetric", "balanced", "pairs"),
     "norm": ("local", "rows", "perron"),
     "keep": ("best", "last"),
     "scale": ("standard", "global", "range", "none"),
@@ -154,6 +155,8 @@ class Settings:
     """What the control sets: leak (every unit's leak follows its weights) or weights (scaled back, leaks stay)."""
     norm: str = "local"
     """Where the control certifies: local (outgoing synapses), rows (incoming ones) or perron (sharpest weights)."""
+    guarantee: str = "none"
+    """Keep weights where the local rule is proved to descend: sign-symmetric, balanced or pairs; none does not."""
     through_leak: bool = True
     """Let synapses learn through the leak that the controller sets."""
     learn_leak: bool = False
@@ -340,6 +343,7 @@ class Settings:
             "optimiser": optax.chain(*chain),
             "cost": direp.SquaredError() if self.cost == "squared" else direp.CrossEntropy(self.sharpness),
             "control": self._control(),
+            "guarantee": self._guarantee(),
             "learn_leak": self.learn_leak,
             "method": direp.Preconditioned() if self.method == "preconditioned" else direp.Euler(self.euler_step),
             "stop": direp.Steps(self.fixed_steps)
@@ -371,6 +375,14 @@ class Settings:
             "bptt": lambda: direp.BPTT(),
         }[self.rule]()
         return direp.Homeostasis(rule, self.homeostasis) if self.homeostasis else rule
+
+    def _guarantee(self) -> Any:
+        import direp
+
+        if self.guarantee == "none":
+            return None
+        kinds = {"sign-symmetric": direp.SignSymmetric, "balanced": direp.Balanced, "pairs": direp.Pairs}
+        return kinds[self.guarantee](margin=0.1 if self.margin is None else self.margin)
 
     def _control(self) -> Any:
         import direp

@@ -84,6 +84,10 @@ class AbstractSynapses(eqx.Module):
         r"""$f(w_{ij})v_i$ on every synapse between free units, 0 on those from inputs."""
 
     @abstractmethod
+    def reverse(self, weight: Weight) -> Weight:
+        r"""$w_{ji}$ in the place of $w_{ij}$, for synapses between free units; zero where there is none."""
+
+    @abstractmethod
     def matrix(self, weight: Weight) -> Float[Array, "unit free"]:
         """The weights as one dense matrix. For small networks, figures and tests."""
 
@@ -154,6 +158,9 @@ class Dense(AbstractSynapses):
 
     def per_source(self, weight, value, fn):
         return self.mask(Weight(jnp.zeros_like(weight.input), fn(weight.recurrent) * value[:, None]))
+
+    def reverse(self, weight):
+        return self.mask(Weight(jnp.zeros_like(weight.input), weight.recurrent.T))
 
     def matrix(self, weight):
         return jnp.concatenate([weight.input, weight.recurrent])
@@ -273,6 +280,11 @@ class Layered(AbstractSynapses):
         recurrent = tuple(fn(block) * value[at[p], None] for (p, _), block in self._zip(weight))
         return self.mask(Weight(jax.tree.map(jnp.zeros_like, weight.input), recurrent))
 
+    def reverse(self, weight):
+        blocks = {block: w.T for block, w in self._zip(weight)}
+        swapped = tuple(blocks.get((q, p), jnp.zeros_like(w)) for (p, q), w in self._zip(weight))
+        return Weight(jax.tree.map(jnp.zeros_like, weight.input), swapped)
+
     def matrix(self, weight):
         graph, at = self.graph, self._slices
         full = jnp.zeros((graph.units, graph.free), weight.input[0].dtype)
@@ -340,6 +352,14 @@ class Sparse(AbstractSynapses):
 
     def per_source(self, weight, value, fn):
         return Weight(jnp.zeros_like(weight.input), fn(weight.recurrent) * value[self._recurrent.source])
+
+    def reverse(self, weight):
+        edges, free = self._recurrent, self.graph.free
+        own = np.asarray(edges.source, np.int64) * free + np.asarray(edges.target)
+        partner = np.asarray(edges.target, np.int64) * free + np.asarray(edges.source)
+        place = np.minimum(np.searchsorted(own, partner), len(own) - 1)
+        found = jnp.where(own[place] == partner, weight.recurrent[place], 0) if len(own) else weight.recurrent
+        return Weight(jnp.zeros_like(weight.input), found)
 
     def matrix(self, weight):
         graph = self.graph

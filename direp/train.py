@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Bool, Int
 
 from .control import AbstractControl, LeakController
+from .guarantee import AbstractGuarantee
 from .network import Network, Parameters
 from .nudge import AbstractCost, CrossEntropy, SquaredError
 from .rules import AbstractRule
@@ -113,6 +114,7 @@ def fit(
     batch_size: int | None = None,
     cost: AbstractCost | None = None,
     control: AbstractControl | None = None,
+    guarantee: AbstractGuarantee | None = None,
     learn_leak: bool = False,
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
@@ -131,6 +133,7 @@ def fit(
       bias unit, leaks only with `learn_leak`.
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
       the last.
+    - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
     - `batch_size`: by default all samples at once.
     - `cost`: by default `SquaredError()`. `method`, `stop`: as in `settle`.
     - `start`: free units begin a settling uniformly in this range; by default at rest.
@@ -154,12 +157,15 @@ def fit(
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
         )
+    if guarantee is not None:
+        networks = [guarantee.start(network) for network in networks]
     if control is not None:
         networks = [control.start(network) for network in networks]
     template = networks[0]
     # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
     mask = trainable(template, leak=learn_leak)
     masked = optax.chain(mask, optimiser, mask)
+    masked = masked if guarantee is None else guarantee.wrap(template, masked)
     control = None if control is None else _traced(control, template.dtype)
     samples = len(task.train.x)
     size = min(batch_size or samples, samples)

@@ -1,0 +1,129 @@
+"""Training inside the guaranteed region: it stays there, certified, and the batch loss never rises."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from cases import TIGHT
+
+import direp
+from direp.activation import sigmoid, tanh
+
+SMALL = direp.Local(direp.Centred(1e-3))
+NEURONS = {
+    "rate-sigmoid": direp.Rate(sigmoid),
+    "rate-tanh": direp.Rate(tanh),
+    "hopfield-sigmoid": direp.Hopfield(sigmoid),
+}
+
+
+def step(certificate, name):
+    return next(s for s in certificate.steps if s.criterion == name)
+
+
+def networks(graph, neuron, count, leak=1.0, spread=0.6):
+    return [
+        direp.Network(graph, neuron, direp.Normal(spread, 1.0, 0.5, 0.0, 0.5), leak=leak, key=jax.random.key(k))
+        for k in range(count)
+    ]
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("gate", ["xor", "identity"])
+@pytest.mark.parametrize("optimiser", [lambda: optax.sgd(0.05), lambda: optax.rmsprop(1e-3)])
+def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimiser):
+    task = direp.tasks.gate(gate)
+    graph = direp.Graph.layered([task.inputs, 4, 1])
+    run = direp.fit(
+        networks(graph, NEURONS[neuron], 4), task, rule=SMALL, optimiser=optimiser(), epochs=400, stop=TIGHT,
+        guarantee=direp.SignSymmetric(), keep="last",
+    )  # fmt: skip
+    loss = run.history["loss"]
+    assert (np.diff(loss, axis=0) <= 1e-14).all()
+    assert (loss[-1] < loss[0]).all()
+    assert run.history["certified"].all()
+    for net in run.networks:
+        weight = np.asarray(net.matrix)[graph.inputs :]
+        assert (weight[:4, 4] * weight[4, :4] > 0).all()
+        said = direp.certify_learning(net, task.train.x, task.train.y, SMALL)
+        assert step(said, "T6 detailed balance").proved
+        assert said.verdict == "proved"
+        assert direp.certify(net)
+
+
+@pytest.mark.usefixtures("_optax")
+def test_outside_the_region_the_batch_loss_does_rise():
+    task, rises = direp.tasks.xor(), 0
+    graph = direp.Graph.layered([2, 4, 1])
+    nets = [direp.SignSymmetric().start(net) for net in networks(graph, NEURONS["rate-tanh"], 6)]
+    for k, net in enumerate(nets):
+        weight = np.array(net.matrix)
+        weight[:2] *= 3
+        weight[6, :4] *= -1  # feedback of the wrong sign
+        nets[k] = direp.Network(graph, net.neuron, weight, leak=1.0, bias=net.bias)
+    run = direp.fit(nets, task, rule=SMALL, optimiser=optax.sgd(0.05), epochs=200, stop=TIGHT, keep="last")
+    rises = (np.diff(run.history["loss"], axis=0) > 1e-12).sum()
+    assert rises > 0
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize(
+    ("guarantee", "neuron", "graph", "criterion"),
+    [
+        (direp.Balanced(), direp.Projected(), direp.Graph.complete(2, 4, 1), "T5 structural balance"),
+        (direp.Balanced(), direp.Rate(tanh), direp.Graph.random(2, 6, 1, density=0.6, seed=2), "T5 structural balance"),
+        (direp.Pairs(), direp.Projected("signed"), direp.Graph.layered([2, 4, 1]), "pairs of one hidden layer"),
+        (direp.SignSymmetric(), direp.Projected(), direp.Graph.layered([2, 4, 1], skip=True), "T6 detailed balance"),
+    ],
+)
+def test_every_epoch_stays_inside_the_region(guarantee, neuron, graph, criterion):
+    task = direp.tasks.xor()
+    before = networks(graph, neuron, 2)
+    nets = [guarantee.start(net) for net in before]
+    for epochs in (1, 10, 60):
+        run = direp.fit(
+            nets, task, rule=direp.Local(2.0), optimiser=optax.adam(0.05), epochs=epochs, guarantee=guarantee,
+            keep="last",
+        )  # fmt: skip
+        for net in run.networks:
+            said = direp.certify_learning(net, task.train.x[:1], task.train.y[:1], SMALL)
+            assert step(said, criterion).proved, step(said, criterion).note
+        assert run.history["unsettled"].max() == 0
+        assert run.history["certified"].all()
+
+
+def test_starting_keeps_the_sizes_that_fit():
+    graph = direp.Graph.layered([2, 3, 1])
+    net = networks(graph, direp.Rate(tanh), 1, leak=4.0)[0]
+    moved = direp.SignSymmetric(margin=0.5).start(net)
+    old, new = np.asarray(net.matrix), np.asarray(moved.matrix)
+    assert (old[:2] == new[:2]).all()
+    assert np.abs(np.abs(old) - np.abs(new)).max() < 1e-12
+    tight = direp.SignSymmetric(margin=3.9).start(net)
+    assert float(direp.contraction_margin(tight).min()) >= 3.9 - 1e-9
+
+
+LAYERS = direp.Graph.layered([2, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("guarantee", "graph", "neuron", "leak", "message"),
+    [
+        (direp.SignSymmetric(), direp.Graph.complete(2, 3, 1), direp.Projected(), 1.0, "without loops"),
+        (direp.SignSymmetric(), LAYERS, direp.Projected("signed"), 1.0, "no outflow"),
+        (direp.Balanced(), direp.Graph.complete(2, 3, 2), direp.Projected(), 1.0, "one output"),
+        (direp.Pairs(), LAYERS, direp.Projected(), 1.0, "signed outflow"),
+        (direp.SignSymmetric(), LAYERS, direp.Projected(), 0.05, "no room"),
+    ],
+)
+def test_networks_without_a_guarantee_are_refused_with_the_way_out(guarantee, graph, neuron, leak, message):
+    with pytest.raises(ValueError, match=message):
+        guarantee.start(networks(graph, neuron, 1, leak=leak)[0])
+
+
+def test_wrong_values_are_refused_in_words():
+    with pytest.raises(ValueError, match=r"floor=0\.0"):
+        direp.SignSymmetric(floor=0.0)
+    with pytest.raises(ValueError, match=r"margin=-1\.0"):
+        direp.Balanced(margin=-1.0)
