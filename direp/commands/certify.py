@@ -1,4 +1,5 @@
-"""`direp certify`: prove that a network settles, refute it with a counter-example, or say what is missing."""
+"""`direp certify`: prove that a network settles, refute it with a counter-example, or say what is missing; and whether
+the rule of a run descends."""
 
 import dataclasses
 import json
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import CHOICES, Unreadable, WrongUse, nearest
 from . import OK, REFUTED, UNDECIDED, Output, Stop, parse
+from ._learning import certify_rule, learning_rows
 
 if TYPE_CHECKING:
     from ..certificates import Certificate, Counterexample
@@ -38,6 +40,8 @@ class Certify:
     """How many starts at each input the search for a counter-example takes; 0 does not search."""
     seed: int = 0
     """Seed of that search."""
+    samples: int = 8
+    """How many training samples, the first ones, the certificate of learning covers."""
     neuron: str = "projected"
     """For a matrix: projected, hopfield or rate."""
     activation: str = "hard-sigmoid"
@@ -58,6 +62,8 @@ class Certify:
                 raise WrongUse(nearest(f"--{name}", getattr(self, name), values))
         if self.starts < 0:
             raise WrongUse(f"--starts {self.starts} is out of range: give 0 (no search) or more")
+        if self.samples < 1:
+            raise WrongUse(f"--samples {self.samples} is out of range: give 1 or more")
 
 
 @dataclasses.dataclass
@@ -70,6 +76,8 @@ class _Subject:
     nudge: Any = None
     cost: Any = None
     x: Any = None
+    y: Any = None
+    rule: Any = None
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
 
@@ -96,15 +104,13 @@ def certify(arguments: list[str]) -> int:
     order = {"refuted": 0, "undecided": 1, "proved": 2}
     worst = min(range(len(certificates)), key=lambda k: (order[certificates[k].verdict], certificates[k].rate))
     chosen, network = certificates[worst], subject.networks[worst]
+    x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
+    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rule, subject.cost, output.quiet)
     folder = _folder(output.out, subject.folder)
     document = {
         "run": str(path),
         "convergence": chosen.to_dict(),
-        "learning": {
-            "verdict": "undecided",
-            "criterion": None,
-            "reason": "certificates of learning are not part of this version",
-        },
+        "learning": learning,
         "worst": subject.labels[worst],
         "per_seed": [
             {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
@@ -116,11 +122,11 @@ def certify(arguments: list[str]) -> int:
     if asked.figures:
         from ..plot_certificate import save_figures
 
-        save_figures(folder, network, chosen, subject.x, subject.history)
+        save_figures(folder, network, chosen, None if subject.x is None else subject.x[:8], subject.history)
     if output.json:
         print((folder / "certificate.json").read_text(), end="")
     else:
-        _show(subject, certificates, worst, folder, example)
+        _show(subject, certificates, learning, worst, folder, example)
     return {"proved": OK, "undecided": UNDECIDED, "refuted": REFUTED}[chosen.verdict]
 
 
@@ -156,7 +162,9 @@ def _load(path: Path, asked: Certify) -> _Subject:
         path / "certificate",
         getattr(built["rule"], "nudge", None),
         built["cost"],
-        np.asarray(task.train.x[:8]),
+        np.asarray(task.train.x),
+        np.asarray(task.train.y),
+        built["rule"],
         [json.loads(line) for line in lines] or None,
     )
 
@@ -173,11 +181,12 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
         "compartmental": direp.Compartmental, "symmetric": direp.Symmetric,
     }  # fmt: skip
     criteria = CASCADE if asked.criterion == "all" else (chosen[asked.criterion](),)
+    x = None if subject.x is None else subject.x[:8]
     quiet = asked.output.quiet or len(subject.networks) == 1
     console = Console(file=sys.stderr)
     return [
         direp.certify(
-            network, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=subject.x, starts=asked.starts,
+            network, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x, starts=asked.starts,
             seed=asked.seed,
         )
         for network in track(subject.networks, "certify", console=console, disable=quiet)
@@ -214,7 +223,9 @@ def _write(folder: Path, document: dict, certificate: "Certificate", network: "N
     return path
 
 
-def _show(subject: _Subject, certificates: list, worst: int, folder: Path, example: Path | None) -> None:
+def _show(
+    subject: _Subject, certificates: list, learning: dict, worst: int, folder: Path, example: Path | None
+) -> None:
     """A few lines for people, on standard output."""
     certificate, network = certificates[worst], subject.networks[worst]
     graph, neuron = network.graph, network.neuron
@@ -260,7 +271,7 @@ def _show(subject: _Subject, certificates: list, worst: int, folder: Path, examp
         rows.append(("tried" if k == 0 else "", f"{attempt.criterion}: {told}"))
     if example is not None:
         rows.append(("file", f"{example}; direp certify {example} proves it again"))
-    rows.append(("folder", str(folder)))
+    rows += [*learning_rows(learning), ("folder", str(folder))]
     for name, text in rows:
         print(f"{name:<11}  {text}")
 
