@@ -160,6 +160,8 @@ class Settings:
     through_leak: bool = True
     """Let synapses learn through the leak that the controller sets."""
     learn_leak: bool = False
+    outputs_only: bool = False
+    """Let only the synapses into outputs learn: a control that shows what hidden units contribute."""
     shrink: float = 0.0
     """L1: pull on every weight at each update."""
     prune: bool = False
@@ -345,6 +347,7 @@ class Settings:
             "control": self._control(),
             "guarantee": self._guarantee(),
             "learn_leak": self.learn_leak,
+            "outputs_only": self.outputs_only,
             "method": direp.Preconditioned() if self.method == "preconditioned" else direp.Euler(self.euler_step),
             "stop": direp.Steps(self.fixed_steps)
             if self.fixed_steps

@@ -116,6 +116,7 @@ def fit(
     control: AbstractControl | None = None,
     guarantee: AbstractGuarantee | None = None,
     learn_leak: bool = False,
+    outputs_only: bool = False,
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
     start: tuple[float, float] = (0.0, 0.0),
@@ -130,7 +131,7 @@ def fit(
     **Arguments:**
 
     - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
-      bias unit, leaks only with `learn_leak`.
+      bias unit, leaks only with `learn_leak`. With `outputs_only` hidden units stay as they are, as a control.
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
       the last.
     - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
@@ -163,7 +164,7 @@ def fit(
         networks = [control.start(network) for network in networks]
     template = networks[0]
     # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
-    mask = trainable(template, leak=learn_leak)
+    mask = trainable(template, leak=learn_leak, outputs_only=outputs_only)
     masked = optax.chain(mask, optimiser, mask)
     masked = masked if guarantee is None else guarantee.wrap(template, masked)
     control = None if control is None else _traced(control, template.dtype)

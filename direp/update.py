@@ -28,14 +28,26 @@ def _given(who: str, params: Parameters | None) -> Parameters:
     return params
 
 
-def trainable(network: Network, *, bias: bool = True, leak: bool = False) -> optax.GradientTransformation:
-    """Zero every update of what is no synapse, and of biases or leaks that are not to be learned."""
+def trainable(
+    network: Network, *, bias: bool = True, leak: bool = False, outputs_only: bool = False
+) -> optax.GradientTransformation:
+    """Zero every update of what is no synapse, and of biases or leaks that are not to be learned.
+
+    With `outputs_only` nothing but the outputs learn, by the synapses into them: a control that shows what the hidden
+    units contribute.
+    """
+    graph = network.graph
+    learns = np.arange(graph.free) >= (graph.hidden if outputs_only else 0)
 
     def update(updates: Any, state: Any, params: Any = None):
         del params
-        weight = network.synapses.mask(updates.weight)
-        learned_bias = updates.bias if bias and network.graph.bias else jnp.zeros_like(updates.bias)
-        learned_leak = updates.leak if leak else jnp.zeros_like(updates.leak)
+        weight, own = network.synapses.mask(updates.weight), jnp.asarray(learns, updates.bias.dtype)
+        if outputs_only:
+            one = jnp.ones((1, graph.inputs), own.dtype)
+            into = network.synapses.outer(one, jnp.ones_like(own)[None], own[None])
+            weight = jax.tree.map(jnp.multiply, weight, into)
+        learned_bias = updates.bias * own if bias and graph.bias else jnp.zeros_like(updates.bias)
+        learned_leak = updates.leak * own if leak else jnp.zeros_like(updates.leak)
         return Parameters(weight, learned_bias, learned_leak), state
 
     return _stateless(update)
