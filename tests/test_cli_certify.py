@@ -38,7 +38,12 @@ def test_a_run_is_certified_for_the_phases_it_was_trained_with(run, capsys):
     assert document["convergence"]["verdict"] == "proved"
     assert set(document["convergence"]["phases"]) == {"free", "beta=+6"}
     assert document["convergence"]["norm"]["name"] == "l1"
-    assert document["learning"]["verdict"] == "undecided"
+    learning = document["learning"]
+    assert learning["verdict"] in ("proved", "refuted", "undecided")
+    assert learning["criterion"] == "as run (Local, beta=+6)"
+    assert learning["count"] == 4
+    assert sum(learning["counts"].values()) == 2
+    assert {"T3 output errors", "T6 detailed balance"} <= {step["criterion"] for step in learning["steps"]}
     assert len(document["per_seed"]) == 2
     for name in ("discs", "decay", "margin"):
         assert (run / "certificate" / f"{name}.png").stat().st_size > 5000
@@ -93,6 +98,7 @@ def test_network_files_are_certified(capsys, tmp_path):
     assert code == 0
     assert "beta=-0.1" in out
     assert "Hopfield (sigmoid), absolute outflow" in out
+    assert "learning     undecided: a rule descends on data: certify the folder of a run" in out
 
 
 def test_deep_2020_is_not_proved_and_the_reason_is_its_singular_jacobian(capsys, tmp_path):

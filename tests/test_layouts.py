@@ -46,6 +46,7 @@ def test_every_method_against_a_loop(name, seed):
     everyone = np.concatenate([x_, rate_], 1)
     loop = {name: np.zeros((3, graph.free)) for name in ("input", "drive", "back")}
     outer, spread = np.zeros_like(matrix), np.zeros_like(matrix)
+    turned = np.where(graph.adjacency()[inputs:], matrix[inputs:].T, 0)
     for i, j in zip(graph.source, graph.target - inputs, strict=True):
         w = matrix[i, j]
         outer[i, j] = (everyone[:, i] * post_[:, j]).sum()
@@ -65,6 +66,7 @@ def test_every_method_against_a_loop(name, seed):
         np.testing.assert_allclose(layout.incoming(weight, jnp.abs), np.abs(matrix[inputs:]).sum(0), atol=1e-13)
         np.testing.assert_allclose(layout.matrix(layout.outer(x, rate, post)), outer, atol=1e-13)
         np.testing.assert_allclose(layout.matrix(layout.per_source(weight, value, jnp.abs)), spread, atol=1e-13)
+        np.testing.assert_allclose(layout.matrix(layout.reverse(weight)), np.concatenate([0 * matrix[:inputs], turned]))
 
 
 @pytest.mark.parametrize("outflow", OUTFLOWS)

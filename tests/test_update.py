@@ -24,6 +24,16 @@ def test_trainable_zeroes_what_is_no_synapse_and_what_is_not_learned():
     assert (np.asarray(updates.leak) == 1).all()
 
 
+@pytest.mark.parametrize("graph", ["complete", "layered"])
+def test_only_the_synapses_into_outputs_learn_if_asked(graph):
+    net = network("projected", "signed", graph)
+    ones = jax.tree.map(jnp.ones_like, net.parameters)
+    updates, _ = direp.trainable(net, outputs_only=True).update(ones, optax.EmptyState())
+    into = np.arange(net.graph.free) >= net.graph.hidden
+    assert (np.asarray(net.synapses.matrix(updates.weight)) == net.graph.adjacency() * into).all()
+    assert (np.asarray(updates.bias) == into).all()
+
+
 def test_shrink_pulls_by_the_sign():
     net = network("projected", "signed")
     updates, _ = direp.shrink(0.25).update(zeros(net), optax.EmptyState(), net.parameters)
