@@ -1,0 +1,426 @@
+"""Are the certificates of learning ever wrong? Small random networks against an oracle in plain NumPy.
+
+Every verdict is tried out: on the rule as run by settling its phases again and by a small step that must lower (or
+raise) the cost; every condition by what it is proved for, with other targets, other inputs and other nudges where it
+says so. T1 and the closed forms are equivalences and are held against the oracle's own eigenvalues both ways.
+
+    python tests/campaigns/learning.py --networks 100000 --seed 0 --workers 2
+"""
+
+import argparse
+import collections
+import itertools
+import json
+import multiprocessing
+import pathlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from learning_oracle import Net, Unsettled
+
+import direp
+from direp.activation import hard_sigmoid, sigmoid, tanh
+
+CHUNK = 400  # networks of one kind, for which direp compiles one program
+NEURONS = [*[("projected", "identity")] * 4, ("hopfield", "sigmoid"), ("hopfield", "hard-sigmoid"),
+           ("hopfield", "tanh"), ("rate", "sigmoid"), ("rate", "tanh"), ("rate", "hard-sigmoid")]  # fmt: skip
+OUTFLOWS = ("none", "none", "signed", "absolute")
+STOP = direp.Tolerance(1e-11, 1e-12, max_steps=3000)
+
+
+@eqx.filter_jit
+def estimate(network: direp.Network, x: np.ndarray, y: np.ndarray, rule: direp.Local) -> direp.rules.Estimate:
+    return direp.estimate(network, x, y, rule, stop=STOP)
+
+
+LIBRARY = {"hard-sigmoid": hard_sigmoid, "sigmoid": sigmoid, "tanh": tanh}
+GRAPHS = {
+    "one hidden": lambda: direp.Graph.layered([2, 1, 1], skip=True),
+    "one layer": lambda: direp.Graph.layered([2, 3, 1]),
+    "one layer, skips": lambda: direp.Graph.layered([2, 4, 1], skip=True),
+    "two outputs": lambda: direp.Graph.layered([3, 3, 2]),
+    "two layers": lambda: direp.Graph.layered([2, 3, 2, 1]),
+    "two hidden": lambda: direp.Graph.complete(2, 2, 1),
+    "complete 4+1": lambda: direp.Graph.complete(1, 4, 1),
+    "complete 5+3": lambda: direp.Graph.complete(2, 5, 3),
+    "complete, no bias": lambda: direp.Graph.complete(3, 3, 1, bias=False),
+    "random 7+1": lambda: direp.Graph.random(2, 7, 1, density=0.5, seed=1),
+    "random 4+2": lambda: direp.Graph.random(3, 4, 2, density=0.6, seed=2),
+    "no hidden": lambda: direp.Graph.complete(2, 0, 2),
+}
+SHAPES = ("plain", "plain", "symmetric", "nearly symmetric", "sign-symmetric", "balanced", "excitatory", "opposed",
+          "opposed", "detailed balance")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a chunk of networks has in common."""
+
+    graph: str
+    neuron: str
+    activation: str
+    outflow: str
+    batch: int
+    centred: bool
+
+
+def kinds(rng: np.random.Generator, count: int) -> list[Kind]:
+    graphs = itertools.cycle(rng.permutation(list(GRAPHS)).tolist())
+    return [
+        Kind(next(graphs), *NEURONS[rng.integers(len(NEURONS))], OUTFLOWS[rng.integers(4)],
+             int(rng.choice([1, 2, 4])), bool(rng.random() < 0.4))
+        for _ in range(count)
+    ]  # fmt: skip
+
+
+def draw(kind: Kind, graph: direp.Graph, rng: np.random.Generator) -> tuple[Net, np.ndarray, np.ndarray, float]:
+    """One network, its inputs and targets, and the strength of the nudge."""
+    exists, size = np.asarray(graph.adjacency()), graph.free
+    scale = float(10 ** rng.uniform(-1.3, 0.5))
+    weight = rng.normal(0, scale, exists.shape)
+    inner, shape = weight[graph.inputs :], SHAPES[rng.integers(len(SHAPES))]
+    if shape == "symmetric":
+        inner[:] = np.triu(inner, 1) + np.triu(inner, 1).T
+    elif shape == "nearly symmetric":
+        inner[:] = np.triu(inner, 1) + np.triu(inner, 1).T + inner * 10 ** rng.uniform(-4, -0.5)
+    elif shape in ("sign-symmetric", "opposed"):
+        sign = np.sign(np.triu(inner, 1) + np.triu(inner, 1).T)
+        inner[:] = np.abs(inner) * (sign if shape[0] == "s" else np.triu(sign, 1) - np.tril(sign, -1))
+    elif shape == "balanced":
+        sign = rng.choice([-1, 1], size)
+        inner[:] = np.abs(inner) * sign[:, None] * sign
+    elif shape == "excitatory":
+        inner[:] = np.abs(inner)
+    elif shape == "detailed balance":
+        gain = 2.0 ** rng.integers(-2, 3, size)
+        gain[graph.hidden :] = 1
+        inner[:] = (np.triu(inner, 1) + np.triu(inner, 1).T) * gain  # t_i w_ji = t_j w_ij with t = 1 / gain
+    weight[~exists] = 0
+    steepest = 0.25 if kind.activation == "sigmoid" else 1.0
+    needed = steepest * np.abs(inner).sum(1)
+    lost = {"none": 0 * inner, "signed": inner, "absolute": np.abs(inner)}[kind.outflow].sum(1)
+    leak = np.maximum(needed * rng.uniform(0.3, 1.5) + 10 ** rng.uniform(-1.5, 0.5) - lost, 0.02)
+    if rng.random() < 0.3:
+        leak = np.maximum(leak * rng.uniform(0.5, 2, size), 0.02)
+    x = rng.uniform(0, 1, (kind.batch, graph.inputs))
+    x = x if rng.random() < 0.7 else rng.normal(size=x.shape)
+    x = x if rng.random() < 0.6 else x * 10 ** rng.uniform(0, 0.8)  # loud inputs, for which hidden synapses count most
+    bias = np.zeros(size)
+    if graph.bias:
+        total = leak + lost
+        # Most units in the middle of their range, some beyond it.
+        goal = rng.uniform(-0.1, 1.1, size) if kind.neuron == "projected" else rng.normal(0.4, 0.5, size)
+        centre = np.clip(goal, 0, 1)
+        bias = goal * (total if kind.neuron != "rate" else 1) - centre @ inner - x.mean(0) @ weight[: graph.inputs]
+    net = Net(
+        kind.neuron, kind.activation, kind.outflow, graph.inputs, graph.outputs, weight, exists, bias, leak, graph.bias
+    )
+    y = rng.uniform(0, 1, (kind.batch, graph.outputs))
+    return net, x, y, float(10 ** rng.uniform(-3, 0.5)) * (0.3 if kind.centred else 1.0)
+
+
+def library(net: Net, graph: direp.Graph) -> direp.Network:
+    neuron: Any = {
+        "projected": lambda: direp.Projected(net.outflow),
+        "hopfield": lambda: direp.Hopfield(LIBRARY[net.activation], net.outflow),
+        "rate": lambda: direp.Rate(LIBRARY[net.activation], net.outflow),
+    }[net.neuron]()
+    bias = net.bias if graph.bias else None
+    return direp.Network(graph, neuron, net.weight, leak=net.leak, bias=bias, layout=direp.Dense(graph))
+
+
+class Judge:
+    """Tries out what one certificate claims. `wrong` lists what did not hold."""
+
+    def __init__(self, net: Net, x: np.ndarray, y: np.ndarray, betas: tuple, begin: list, rng: Any):
+        self.net, self.x, self.y, self.betas, self.rng = net, x, y, betas, rng
+        self.free, self.begin = net.settle(x, y, start=begin[0]), begin[1:]
+        self.wrong: list[str] = []
+        self.seen: collections.Counter = collections.Counter()
+
+    def expect(self, holds: Any, what: str) -> None:
+        if not holds:
+            self.wrong.append(what)
+
+    def everything(self, said: direp.LearningCertificate) -> None:
+        self.as_run(said)
+        for step in said.steps:
+            self.seen[f"{step.criterion}: {step.verdict}"] += 1
+            check = {
+                "T1 every direction": self.every, "T2 angle": self.angle, "T3 output errors": self.outputs,
+                "T4 closed form": self.closed, "T5 structural balance": self.structural,
+                "T6 detailed balance": self.detailed, "pairs of one hidden layer": self.pairs,
+                "one hidden layer": self.form, "two hidden units": self.form,
+            }[step.criterion]  # fmt: skip
+            if step.verdict != "undecided":
+                check(step)
+
+    def as_run(self, said: direp.LearningCertificate) -> None:
+        self.seen[f"as run: {said.verdict}"] += 1
+        if said.verdict == "undecided":
+            return
+        told = self.net.rule(self.x, self.y, self.free, self.betas, self.begin).sum(0)
+        exact = self.net.gradient(self.x, self.y, self.free).sum(0)
+        size = np.linalg.norm(told) * np.linalg.norm(exact)
+        cosine = told @ exact / size
+        blur = 1e-9 + 1e-11 / min(abs(b) for b in self.betas) * (1 + 1 / np.linalg.norm(told))
+        low, high = said.cosine or (-1, 1)
+        self.expect(low - blur < cosine < high + blur, f"cosine {cosine} outside [{low}, {high}]")
+        if abs(cosine) < 2 * blur:
+            return
+        self.expect((cosine > 0) == (said.verdict == "proved"), f"{said.verdict}, but the cosine is {cosine}")
+        if abs(cosine) > 1e-3:
+            self.seen["steps taken"] += 1
+            self.expect(self.step(told, exact) == (said.verdict == "proved"), f"{said.verdict}, not by a step")
+
+    def step(self, told: np.ndarray, exact: np.ndarray) -> bool:
+        """Whether a small step lowers the cost: taken ever smaller until the change is that of the gradient."""
+        before = self.net.loss(self.x, self.y, self.free)
+        slope = told @ exact / len(self.x)
+        for size in 10.0 ** -np.arange(3, 9) / np.linalg.norm(told):
+            change = self.net.moved(told, size).loss(self.x, self.y, self.free) - before
+            if abs(change + size * slope) < 0.5 * abs(size * slope):
+                break
+        return change < 0
+
+    def _columns(self, units: np.ndarray, samples: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """What the synapses make of unit errors: exact and told, [sample, unit, synapse]."""
+        x, y, s = self.x[samples], self.y[samples], self.free[samples]
+        current = np.zeros((len(x), self.net.size, len(units)))
+        current[:, units, range(len(units))] = 1
+        found = []
+        if not len(units):
+            none = np.zeros((len(x), 0, int(self.net.exists.sum()) + self.net.size * self.net.biased))
+            return none, none
+        for post, back in (self.net.adjoint(x, y, s, current), self.net.limit(x, y, s, current)):
+            found.append(np.stack([self.net.vector(x, s, post[..., k], back[..., k]) for k in range(len(units))], 1))
+        return found[0], found[1]
+
+    def _lowest(self, exact: np.ndarray, told: np.ndarray) -> tuple[float, float]:
+        """Lowest eigenvalue of the symmetric part, and the size of rounding."""
+        form = exact @ told.T
+        return float(np.linalg.eigvalsh((form + form.T) / 2)[0]), 1e-11 * float(np.abs(form).max())
+
+    def _answering(self, n: int) -> np.ndarray:
+        net, s = self.net, self.free[n : n + 1]
+        u = net.drive(s, self.x[n : n + 1], self.y[n : n + 1], 0.0)
+        before, after = net.slopes(s, u)
+        return np.flatnonzero((before * after > 0)[0] & ~net.held(s, net.flow(s, u))[0])
+
+    def every(self, step: Any) -> None:
+        lowest = []
+        for n in range(len(self.x)):
+            units = self._answering(n)
+            if len(units):
+                exact, told = self._columns(units, slice(n, n + 1))
+                value, blur = self._lowest(exact[0], told[0])
+                lowest.append((value / max(blur, 1e-300), value))
+                self._first_form(n, units, value, blur)
+        worst = min(lowest)[0]
+        if abs(worst) > 1:
+            self.seen["T1 equivalence"] += 1
+            self.expect((worst > 0) == step.proved, f"T1 {step.verdict}, lowest eigenvalue {min(lowest)}")
+
+    def _first_form(self, n: int, units: np.ndarray, value: float, blur: float) -> None:
+        r"""T1 as it is written: the norm of J_A J_S^-1 after scaling by K^(-1/2)."""
+        net, s = self.net, self.free[n : n + 1]
+        if net.neuron == "rate" and net.outflow != "none":
+            return
+        before, after = net.slopes(s, net.drive(s, self.x[n : n + 1], self.y[n : n + 1], 0.0))
+        reduced = (net.inner.T - np.diag(net.total / np.where(before * after > 0, before * after, 1)[0]))[
+            np.ix_(units, units)
+        ]
+        unit = np.zeros((1, net.size, len(units)))
+        unit[0, units, range(len(units))] = 1
+        rows = np.stack([net.vector(self.x[n : n + 1], s, unit[..., k], unit[..., k])[0] for k in range(len(units))])
+        values, vectors = np.linalg.eigh(rows @ rows.T)
+        if values[0] < 1e-6 * values[-1]:
+            return
+        root = vectors / np.sqrt(values) @ vectors.T
+        scaled = root @ reduced @ root
+        even, skew = (scaled + scaled.T) / 2, (scaled - scaled.T) / 2
+        if np.linalg.cond(even) > 1e8:
+            return
+        norm = float(np.linalg.norm(skew @ np.linalg.inv(even), 2))
+        if abs(norm - 1) > 1e-6 and abs(value) > blur:
+            self.seen["T1 as a norm"] += 1
+            self.expect((norm < 1) == (value > 0), f"T1 as a norm is {norm}, the lowest eigenvalue {value}")
+
+    def outputs(self, step: Any) -> None:
+        outputs = np.arange(self.net.hidden, self.net.size)
+        parts = [
+            self._columns(np.intersect1d(outputs, self._answering(n)), slice(n, n + 1)) for n in range(len(self.x))
+        ]
+        exact, told = (np.concatenate([part[k][0] for part in parts]) for k in (0, 1))
+        value, blur = self._lowest(exact, told)
+        if abs(value) > blur:
+            self.expect((value > 0) == step.proved, f"T3 {step.verdict}, lowest eigenvalue {value}")
+        if step.proved:
+            for _ in range(3):
+                error = self.rng.normal(size=len(exact))
+                self.expect(error @ exact @ (told.T @ error) > -blur, "T3 proved, but other targets ascend")
+
+    def closed(self, step: Any) -> None:
+        for n in range(len(self.x)):
+            units = self._answering(n)
+            if len(units):
+                exact, told = self._columns(units, slice(n, n + 1))
+                value, blur = self._lowest(exact[0], told[0])
+                self.expect(value > -blur, f"T4 proved, but T1 fails with {value}")
+
+    def angle(self, step: Any) -> None:
+        net = self.net
+        for n in range(len(self.x)):
+            units, s = self._answering(n), self.free[n : n + 1]
+            if not len(units):
+                continue
+            before, after = net.slopes(s, net.drive(s, self.x[n : n + 1], self.y[n : n + 1], 0.0))
+            reduced = net.inner.T - np.diag(net.total / np.where(before * after > 0, before * after, 1)[0])
+            reduced = reduced[np.ix_(units, units)]
+            metric = -(reduced + reduced.T) / 2
+            for _ in range(4):
+                c = self.rng.normal(size=len(units))
+                p, q = np.linalg.solve(reduced.T, c), np.linalg.solve(reduced, c)
+                cosine = p @ metric @ q / np.sqrt((p @ metric @ p) * (q @ metric @ q))
+                self.expect(np.degrees(np.arccos(np.clip(cosine, -1, 1))) < step.value + 1e-5, "T2: a larger angle")
+
+    def _elsewhere(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x = self.rng.normal(0.4, 1, (count, self.net.inputs))
+        y = self.rng.normal(0.5, 0.5, (count, self.net.outputs))
+        return x, y, self.net.settle(x, y)
+
+    def structural(self, step: Any) -> None:
+        x, y, s = self._elsewhere(4)
+        exact = self.net.gradient(x, y, s)
+        for beta in (1e-2, 1.0, 10.0):
+            product = self.net.rule(x, y, s, (beta,)) * exact
+            self.expect((product > -1e-9 * np.abs(product).max(1, keepdims=True) - 1e-13).all(), f"T5 at beta {beta}")
+
+    def detailed(self, step: Any) -> None:
+        x, y, s = self._elsewhere(5)
+        told, exact = self.net.limit_rule(x, y, s).sum(0), self.net.gradient(x, y, s).sum(0)
+        self.expect(told @ exact >= -1e-12 * (exact @ exact + told @ told), "T6 proved, but another batch ascends")
+        target = np.nonzero(self.net.exists)[1]
+        for j in range(self.net.size):
+            a, b = told[: len(target)][target == j], exact[: len(target)][target == j]
+            if np.abs(b).max(initial=0) > 1e-9:
+                gain = a @ b / (b @ b)
+                self.expect(np.abs(a - gain * b).max() < 1e-7 * np.abs(a).max() + 1e-12, "T6: no common gain")
+                self.expect(1 / step.value - 1e-6 < gain < step.value + 1e-6, f"T6: gain {gain} above {step.value}")
+
+    def pairs(self, step: Any) -> None:
+        if not step.proved:
+            return
+        x, y, s = self._elsewhere(5)
+        product = (self.net.limit_rule(x, y, s) * self.net.gradient(x, y, s)).sum(1)
+        self.expect((product > -1e-10).all(), f"pairs proved, but a sample has {product.min()}")
+
+    def form(self, step: Any) -> None:
+        lowest = []
+        for n in range(len(self.x)):
+            exact, told = self._columns(np.array([self.net.hidden]), slice(n, n + 1))
+            lowest.append(float(exact[0, 0] @ told[0, 0]))
+        if abs(min(lowest)) > 1e-12 * max(np.abs(lowest)):
+            self.expect((min(lowest) > 0) == step.proved, f"{step.criterion} {step.verdict}, T3 says {min(lowest)}")
+
+
+def finite_differences(judge: Judge) -> None:
+    """The oracle against itself: its gradient and that of its settled loss."""
+    net, x, y, s = judge.net, judge.x, judge.y, judge.free
+    exact = net.gradient(x, y, judge.free).sum(0) / len(x)
+    way = judge.rng.normal(size=len(exact))
+    way /= np.linalg.norm(way)
+    slope = (net.moved(way, 1e-5).loss(x, y, s) - net.moved(way, -1e-5).loss(x, y, s)) / 2e-5
+    judge.expect(abs(slope + exact @ way) < 1e-4 * (np.linalg.norm(exact) + 1e-3), f"oracle: {slope} {exact @ way}")
+
+
+def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[dict]]:
+    """One kind of networks; returns counts and everything that was wrong."""
+    seed, number, kind, count = task
+    jax.config.update("jax_enable_x64", True)
+    graph = GRAPHS[kind.graph]()
+    counts: collections.Counter = collections.Counter()
+    wrong = []
+    for k in range(count):
+        rng = np.random.default_rng((seed, number, k))
+        net, x, y, beta = draw(kind, graph, rng)
+        counts["networks"] += 1
+        betas = (beta, -beta) if kind.centred else (beta,)
+        nudge = direp.Centred(beta) if kind.centred else direp.OneSided(beta)
+        network = library(net, graph)
+        said = direp.certify_learning(network, x, y, direp.Local(nudge), stop=STOP)
+        # Of several equilibria, the oracle judges the one that direp speaks of.
+        phases = estimate(network, x, y, direp.Local(jax.tree.map(np.asarray, nudge)))
+        begin = [np.asarray(phase.state) for phase in (phases.free, *phases.nudged)]
+        kept = np.setdiff1d(np.arange(len(x)), said.left_out)
+        counts["samples left out"] += len(said.left_out)
+        if not len(kept):
+            counts["no sample settled"] += 1
+            continue
+        try:
+            judge = Judge(net, x[kept], y[kept], betas, [states[kept] for states in begin], rng)
+            judge.everything(said)
+            if k % 20 == 0:
+                finite_differences(judge)
+        except (Unsettled, np.linalg.LinAlgError):
+            counts["not settled by the oracle"] += 1
+            continue
+        counts.update(judge.seen)
+        wrong += [{"seed": [seed, number, k], "kind": kind.__dict__, "what": what} for what in judge.wrong]
+    jax.clear_caches()
+    return counts, wrong
+
+
+def campaign(networks: int, seed: int, workers: int, quiet: bool = False) -> tuple[collections.Counter, list[dict]]:
+    size = min(CHUNK, networks)
+    tasks = [(seed, n, kind, size) for n, kind in enumerate(kinds(np.random.default_rng(seed), -(-networks // size)))]
+    counts: collections.Counter = collections.Counter()
+    wrong: list[dict] = []
+    begun = time.time()
+    if workers == 1:
+        results = map(chunk, tasks)
+    else:
+        pool = multiprocessing.get_context("spawn").Pool(workers)
+        results = pool.imap_unordered(chunk, tasks)
+    for done, (part, bad) in enumerate(results, 1):
+        counts.update(part)
+        wrong += bad
+        if not quiet:
+            left = (time.time() - begun) / done * (len(tasks) - done)
+            print(f"\r{counts['networks']:,} networks, {len(wrong)} wrong, {left:.0f} s left   ", end="", flush=True)
+    return counts, wrong
+
+
+def table(counts: collections.Counter) -> str:
+    names = sorted({name.rpartition(": ")[0] for name in counts if ": " in name})
+    lines = ["| verdict on | proved | refuted | undecided |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {name} | " + " | ".join(f"{counts[f'{name}: {v}']:,}" for v in ("proved", "refuted", "undecided")) + " |"
+        for name in names
+    ]
+    rest = [f"{name}: {count:,}" for name, count in counts.items() if ": " not in name]
+    return "\n".join([*lines, "", "; ".join(rest)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--failures", type=pathlib.Path, default=pathlib.Path("learning_failures.json"))
+    asked = parser.parse_args()
+    begun = time.time()
+    counts, wrong = campaign(asked.networks, asked.seed, asked.workers)
+    print(f"\n\n{table(counts)}\n\nviolations: {len(wrong)}; {time.time() - begun:.0f} s")
+    if wrong:
+        asked.failures.write_text(json.dumps(wrong, indent=1))
+        print(f"written to {asked.failures}")
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
