@@ -8,7 +8,7 @@ from .config import Unreadable, WrongUse, nearest
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "certify")
+COMMANDS = ("train", "certify", "gradient")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,6 +63,8 @@ commands:
   certify PATH    does it settle? proof, counter-example or what is missing, for a run folder, a network file or a
                   matrix with leaks                                    (direp certify --help: all options)
 
+  gradient RUN    what synapses say against the exact gradient, rule by rule   (direp gradient --help: all options)
+
 tasks: and, or, xor, not, identity, digits, iris, wine, breast-cancer, or a file.npz with arrays x and y
 
 examples:
@@ -72,6 +74,7 @@ examples:
   direp train --config runs/NAME/config.json    the same run again
   direp certify runs/NAME
   direp certify matrix.npz --neuron rate --activation tanh
+  direp gradient runs/NAME
 
 exit codes: 0 done, 1 internal error, 2 wrong use, 3 unreadable file, 4 diverged or never settled, 5 not certified,
 6 refuted with a counter-example, 130/143 interrupted"""

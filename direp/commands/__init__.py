@@ -13,8 +13,8 @@ import tyro
 from ..config import WrongUse
 
 __all__ = [
-    "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop", "option",
-    "parse",
+    "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop", "fresh_folder",
+    "option", "parse",
 ]  # fmt: skip
 
 OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED, UNDECIDED, REFUTED = range(7)
@@ -30,6 +30,24 @@ class Output:
     """No progress and no messages but errors."""
     debug: bool = False
     """Show tracebacks."""
+
+
+def fresh_folder(out: Path | None, default: Path) -> Path:
+    """A new or empty folder; nothing is overwritten."""
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise WrongUse(f"--out {out} already holds something: name a new folder, nothing is overwritten")
+        folder = out
+    else:
+        choices = [default, *(default.with_name(f"{default.name}-{k}") for k in range(2, 1000))]
+        folder = next(choice for choice in choices if not choice.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongUse(
+            f"{folder} cannot be made ({error.strerror}): name a folder you may write to, with --out"
+        ) from None
+    return folder
 
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import CHOICES, Unreadable, WrongUse, nearest
-from . import OK, REFUTED, UNDECIDED, Output, Stop, parse
+from . import OK, REFUTED, UNDECIDED, Output, Stop, fresh_folder, parse
 from ._learning import certify_rule, learning_rows
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def certify(arguments: list[str]) -> int:
     chosen, network = certificates[worst], subject.networks[worst]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
     learning = certify_rule(subject.networks, subject.labels, x, y, subject.rule, subject.cost, output.quiet)
-    folder = _folder(output.out, subject.folder)
+    folder = fresh_folder(output.out, subject.folder)
     document = {
         "run": str(path),
         "convergence": chosen.to_dict(),
@@ -191,24 +191,6 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
         )
         for network in track(subject.networks, "certify", console=console, disable=quiet)
     ]  # fmt: skip
-
-
-def _folder(out: Path | None, default: Path) -> Path:
-    """A new or empty folder; nothing is overwritten."""
-    if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise WrongUse(f"--out {out} already holds something: name a new folder, nothing is overwritten")
-        folder = out
-    else:
-        choices = [default, *(default.with_name(f"{default.name}-{k}") for k in range(2, 1000))]
-        folder = next(choice for choice in choices if not choice.exists())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WrongUse(
-            f"{folder} cannot be made ({error.strerror}): name a folder you may write to, with --out"
-        ) from None
-    return folder
 
 
 def _write(folder: Path, document: dict, certificate: "Certificate", network: "Network") -> Path | None:
