@@ -8,7 +8,7 @@ from .config import Unreadable, WrongUse, nearest
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "certify", "gradient")
+COMMANDS = ("train", "certify", "gradient", "compare")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,6 +64,7 @@ commands:
                   matrix with leaks                                    (direp certify --help: all options)
 
   gradient RUN    what synapses say against the exact gradient, rule by rule   (direp gradient --help: all options)
+  compare TASK    rules trained side by side on the same seeds, with intervals  (direp compare --help: all settings)
 
 tasks: and, or, xor, not, identity, digits, iris, wine, breast-cancer, or a file.npz with arrays x and y
 
@@ -75,6 +76,7 @@ examples:
   direp certify runs/NAME
   direp certify matrix.npz --neuron rate --activation tanh
   direp gradient runs/NAME
+  direp compare xor --preset small --rules local local:beta=0.1 adjoint --seeds 0..99
 
 exit codes: 0 done, 1 internal error, 2 wrong use, 3 unreadable file, 4 diverged or never settled, 5 not certified,
 6 refuted with a counter-example, 130/143 interrupted"""

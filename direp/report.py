@@ -22,17 +22,17 @@ __all__ = ["Progress", "certificates_of", "print_summary", "save_figures", "summ
 class Progress:
     """A bar on standard error: epoch, time left, loss, accuracy, settling steps, unsettled share, margin."""
 
-    def __init__(self, settings: Settings, task: Task, show: bool):
+    def __init__(self, settings: Settings, task: Task, show: bool, label: str | None = None):
         self.bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=18), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("eta"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
             console=Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160), disable=not show,
         )  # fmt: skip
-        self.task, self.total = task, settings.epochs
+        self.task, self.total, self.label = task, settings.epochs, label or task.name
 
     def __enter__(self) -> "Progress":
         self.bar.start()
-        self.row = self.bar.add_task(f"{self.task.name}", total=self.total, figures="compiling")
+        self.row = self.bar.add_task(self.label, total=self.total, figures="compiling")
         return self
 
     def __exit__(self, *error: object) -> None:

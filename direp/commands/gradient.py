@@ -188,9 +188,8 @@ def _show(document: dict[str, Any]) -> None:
     seeds = len(document["per_seed"])
     networks = f"means over {seeds} networks, their worst certificates" if seeds > 1 else "one network"
     print(f"{document['task']}: {document['samples']} training samples; {networks}")
-    print(
-        f"{'rule':<18} {'cosine':>8} {'angle':>7} {'error':>9} {'norm':>8}  {'descends':<9} certificate (up to 8 samples)"
-    )
+    head = f"{'rule':<18} {'cosine':>8} {'angle':>7} {'error':>9} {'norm':>8}  {'descends':<9}"
+    print(f"{head} certificate (up to 8 samples)")
     for name, entry in document["rules"].items():
         if entry["cosine"] is None:
             lost = entry["left_out"] == document["samples"]

@@ -5,12 +5,16 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..config import TASK_NAMES, Settings, Unreadable, WrongUse, unknown_task
 from ..presets import preset
 from . import DIVERGED, OK, Output, Stop, option, parse
 
-__all__ = ["parse_train", "train"]
+if TYPE_CHECKING:
+    from ..train import Run
+
+__all__ = ["Outcome", "parse_train", "record", "train"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,44 +63,63 @@ def _read_config(path: Path) -> Settings:
         raise Unreadable(f"--config {path} is not the config.json of a run ({error})") from None
 
 
-def train(arguments: list[str]) -> int:
-    settings, output = parse_train(arguments)
-    settings.check()
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A run that has been trained and recorded."""
+
+    run: "Run"
+    summary: dict[str, Any]
+    folder: Path
+
+
+def record(settings: Settings, out: Path | None, *, show: bool, label: str | None = None) -> Outcome:
+    """Train by some settings and write the run folder; `show` the progress."""
     task = settings.load_task()
 
     import jax
 
     jax.config.update("jax_enable_x64", settings.precision == "float64")
     from ..record import RunFolder
-    from ..report import Progress, certificates_of, print_summary, save_figures, summary_of, worst_of
+    from ..report import Progress, certificates_of, save_figures, summary_of, worst_of
     from ..train import fit
 
-    Stop.install()
     begun = time.perf_counter()
     arguments_of_fit = settings.build(task)
-    with RunFolder(output.out, settings) as folder:
-        with Progress(settings, task, show=not output.quiet) as progress:
+    with RunFolder(out, settings) as folder:
+        with Progress(settings, task, show=show, label=label) as progress:
             run = fit(task=task, callbacks=[folder.epoch, progress.epoch], **arguments_of_fit)
         seconds = time.perf_counter() - begun
-        Stop.ignore()  # what is left takes seconds, and half of it would be of no use
+        if run.status == "interrupted":
+            Stop.ignore()  # what is left takes seconds, and half of it would be of no use
         folder.weights(run.networks, run.seeds)
         certificates = certificates_of(run)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
         folder.finish(summary, worst_of(certificates).to_dict())
     if run.history:
         save_figures(run, folder.path)
+    return Outcome(run, summary, folder.path)
+
+
+def train(arguments: list[str]) -> int:
+    settings, output = parse_train(arguments)
+    settings.check()
+    Stop.install()
+    outcome = record(settings, output.out, show=not output.quiet)
+    run, folder = outcome.run, outcome.folder
     if output.json:
-        print((folder.path / "summary.json").read_text(), end="")
+        print((folder / "summary.json").read_text(), end="")
     else:
-        print_summary(summary, folder.path)
+        from ..report import print_summary
+
+        print_summary(outcome.summary, folder)
     if run.status == "interrupted":
-        print(f"direp: interrupted; the best networks so far are in {folder.path}", file=sys.stderr)
+        print(f"direp: interrupted; the best networks so far are in {folder}", file=sys.stderr)
         return 128 + Stop.received
     if run.status == "failed":
         why = "no sample settled" if (run.history["left_out"][-1] == 1).all() else "training diverged"
         advice = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
         print(
-            f"direp: {why} for every seed; {advice}. The last good networks are in {folder.path}",
+            f"direp: {why} for every seed; {advice}. The last good networks are in {folder}",
             file=sys.stderr,
         )
         return DIVERGED

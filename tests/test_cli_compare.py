@@ -1,0 +1,113 @@
+"""`direp compare`: rules on the same seeds, with intervals, as a command and as numbers."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_cli import call
+
+from direp.commands.compare import variant
+from direp.config import WrongUse
+from direp.presets import preset
+from direp.statistics import bootstrap_mean, wilson
+
+pytestmark = pytest.mark.usefixtures("_optax")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("runs") / "compare"
+    command = [sys.executable, "-m", "direp", "compare", "identity", "--preset", "small", "--epochs", "20"]
+    command += ["--seeds", "0..4", "--probe", "2", "--rules", "local", "local:beta=6.0", "adjoint", "--json", "--quiet"]
+    done = subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True, text=True)
+    return folder, json.loads(done.stdout)
+
+
+def test_the_same_rule_twice_differs_by_nothing_and_another_one_does(compared):
+    _, document = compared
+    assert list(document["rules"]) == ["local", "local:beta=6.0", "adjoint"]
+    same, other = document["paired"]["local:beta=6.0"], document["paired"]["adjoint"]
+    assert same["loss"] == {"mean": 0.0, "interval": [0.0, 0.0]}
+    assert same["solved_only_here"] == same["solved_only_there"] == 0
+    assert other["loss"]["mean"] != 0
+    assert other["loss"]["interval"][0] <= other["loss"]["mean"] <= other["loss"]["interval"][1]
+    assert abs(document["rules"]["adjoint"]["cosine"] - 1) < 1e-3
+    for entry in document["rules"].values():
+        assert entry["epochs"] == 20
+        assert len(entry["per_seed"]["test_loss"]) == 5
+        assert entry["solved_interval"] == list(wilson(entry["solved"], 5))
+
+
+def test_the_folder_holds_every_run_the_table_and_the_figure(compared):
+    folder, document = compared
+    assert json.loads((folder / "compare.json").read_text()) == document
+    assert len((folder / "table.md").read_text().splitlines()) == 5
+    assert (folder / "compare.png").stat().st_size > 5000
+    for k, name in enumerate(("local", "local_beta=6.0", "adjoint"), 1):
+        config = json.loads((folder / f"{k}-{name}" / "config.json").read_text())["settings"]
+        assert config["seeds"] == "0..4"
+        assert config["rule"] == name.split("_")[0]
+
+
+def test_a_variant_takes_settings_and_presets():
+    base = preset("xor", "small")
+    assert variant("local", base) == base
+    made = variant("asym-ep:beta=0.5:margin=None:hidden=3,2:graph=layered:outputs-only=true", base)
+    assert (made.rule, made.beta, made.margin, made.hidden, made.outputs_only) == ("asym-ep", 0.5, None, (3, 2), True)
+    assert variant("preset=deep-2020", base).rule == "trajectory"
+    assert variant("preset=guaranteed:hidden=5", base).hidden == (5,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lokal", "did you mean 'local'"),
+        ("local:beta", "is no setting=value"),
+        ("local:betta=1", "did you mean 'beta'"),
+        ("local:beta=big", "beta='big' does not fit; needed is float"),
+        ("local:beta=0", "--beta 0 is no nudge"),
+        ("local:seeds=0..3", "setting 'seeds' is unknown"),
+        ("preset=deep", "did you mean 'deep-2020'"),
+    ],
+)
+def test_a_wrong_variant_is_refused_in_words(text, message):
+    with pytest.raises(WrongUse) as caught:
+        variant(text, preset("xor", "small"))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "compare needs a task"),
+        (("xorr",), "did you mean 'xor'"),
+        (("xor", "--rules", "lokal"), "did you mean 'local'"),
+        (("xor", "--seeds", "4..1"), "count upwards"),
+        (("xor", "--preset", "smal"), "did you mean 'small'"),
+    ],
+)
+def test_wrong_use_gets_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, "compare", *arguments)
+    assert code == 2
+    assert message in err
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_intervals():
+    for hits, count in ((0, 10), (3, 20), (1000, 1000)):
+        expected = stats.binomtest(hits, count).proportion_ci(method="wilson")
+        assert wilson(hits, count) == (expected.low, expected.high)
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        low, high = bootstrap_mean(rng.normal(size=30), resamples=1000)
+        covered += low < 0 < high
+    assert 0.88 < covered / 200 < 0.99
+    assert bootstrap_mean(np.ones(1)) == (float("-inf"), float("inf"))

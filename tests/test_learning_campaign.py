@@ -1,0 +1,79 @@
+"""A short campaign of the certificates of learning; and that the campaign notices a library that is wrong."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "campaigns"))
+import learning
+from learning import Kind, chunk
+
+import direp
+from direp.certificates import descent, directions, structure
+
+KINDS = [
+    Kind("one layer", "projected", "identity", "signed", 2, centred=False),
+    Kind("two hidden", "projected", "identity", "none", 2, centred=True),
+    Kind("random 4+2", "rate", "tanh", "absolute", 4, centred=False),
+    Kind("complete 4+1", "hopfield", "sigmoid", "none", 1, centred=False),
+    Kind("one layer, skips", "rate", "sigmoid", "none", 4, centred=True),
+]
+
+
+@pytest.mark.parametrize("number", range(len(KINDS)))
+def test_no_verdict_is_wrong(number):
+    counts, wrong = chunk((11, number, KINDS[number], 80))
+    assert wrong == []
+    assert counts["not settled by the oracle"] + counts["no sample settled"] < 8
+    assert counts["as run: proved"] > 40
+    assert counts["T1 equivalence"] > 40
+    assert counts["steps taken"] > 35
+
+
+def test_all_verdicts_occur():
+    counts, wrong = chunk((3, 0, Kind("complete 4+1", "projected", "identity", "none", 2, centred=False), 120))
+    assert wrong == []
+    for name in ("as run: proved", "as run: refuted", "T1 every direction: proved", "T1 every direction: refuted",
+                 "T3 output errors: proved", "T3 output errors: refuted", "T4 closed form: proved",
+                 "T5 structural balance: proved", "T6 detailed balance: proved"):  # fmt: skip
+        assert counts[name] > 0, name
+
+
+def _flipped(original):
+    """A sign that is wrong."""
+    swap = {"proved": "refuted", "refuted": "proved", "undecided": "undecided"}
+    return lambda ball: swap[original(ball)]
+
+
+BROKEN = {
+    "a wrong sign": (descent, "_sign", _flipped),
+    "everything is definite": (directions, "_definite", lambda original: lambda form: True),
+    "no cross terms of the outflow": (
+        direp.certificates.linear.Sample, "back", lambda original: lambda self, rate, drive: 0 * rate,
+    ),
+    "balance without signs": (structure, "balance", lambda original: lambda weight: np.ones(len(weight))),
+    "gains without loops": (structure, "gains", lambda original: lambda weight: np.array([1] * len(weight), object)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_library_is_caught(name, monkeypatch):
+    module, attribute, broken = BROKEN[name]
+    monkeypatch.setattr(module, attribute, broken(getattr(module, attribute)))
+    outflow = "signed" if "outflow" in name else "none"
+    kind = Kind("complete 4+1", "projected", "identity", outflow, 2, centred=False)
+    _, wrong = chunk((3, 0, kind, 60))
+    assert wrong
+
+
+def test_the_oracle_agrees_with_finite_differences():
+    rng = np.random.default_rng(0)
+    for number, kind in enumerate(KINDS):
+        graph = learning.GRAPHS[kind.graph]()
+        net, x, y, beta = learning.draw(kind, graph, np.random.default_rng((1, number)))
+        start = net.settle(x, y)
+        judge = learning.Judge(net, x, y, (beta,), [start, start], rng)
+        learning.finite_differences(judge)
+        assert judge.wrong == []
