@@ -200,10 +200,10 @@ class Pairs(AbstractGuarantee):
 
     def check(self, network):
         pairs, hidden = _free_pairs(network), network.graph.hidden
-        layered = network.graph.outputs == 1 and hidden > 0 and not pairs[:hidden, :hidden].any()
+        layered = network.graph.outputs == 1 and network.graph.bias and hidden > 0 and not pairs[:hidden, :hidden].any()
         if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow == "signed"):
             raise ValueError(
-                "Pairs guarantees Projected networks with signed outflow, one hidden layer and one output: use "
+                "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
                 "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"
             )
 

@@ -244,3 +244,36 @@ def test_a_certificate_is_plain_data():
     assert str(said).startswith("proved: a small step of Local lowers the mean cost of this batch, at most")
     assert len(said.samples) == 3
     assert relative(np.array([s.cosine[0] for s in said.samples]), np.array([s.cosine[1] for s in said.samples])) < 1e-9
+
+
+@pytest.mark.parametrize("outflow", ["signed", "absolute"])
+def test_a_saturated_rate_unit_still_has_errors_by_what_it_sends(outflow):
+    graph, disagree = direp.Graph.complete(1, 1, 2), 0
+    for seed in range(250):
+        rng = np.random.default_rng(seed)
+        matrix = rng.normal(0, 1.0, (graph.units, graph.free)) * graph.adjacency()
+        net = direp.Network(
+            graph, direp.Rate(direp.activation.hard_sigmoid, outflow), matrix, leak=0.8, bias=rng.normal(0.5, 1.5, 3)
+        )
+        x, y = rng.random((1, 1)), rng.choice([0.0, 1.0], (1, 2))
+        said = direp.certify_learning(net, x, y, direp.Local(direp.Centred(1e-3)), stop=TIGHT)
+        if said.verdict == "refuted":
+            assert not step(said, "T3 output errors").proved
+            assert not step(said, "T1 every direction").proved
+            disagree += 1
+    assert disagree > 0
+
+
+def test_a_unit_at_a_corner_leaves_the_conditions_undecided():
+    graph = direp.Graph.complete(1, 1, 2)
+    matrix = np.zeros((4, 3))
+    matrix[0] = 0.5, 0.5, 1.0
+    matrix[1:, 0] = 0.0, 0.125, 0.0
+    matrix[1, 1:] = 0.125, 0.0
+    net = direp.Network(graph, direp.Hopfield(direp.activation.hard_sigmoid), matrix, leak=1.0)
+    x = np.ones((1, 1))  # the second output rests exactly at 1, where the slope jumps
+    assert float(direp.settle(net, x, stop=TIGHT).state[0, 2]) == 1.0
+    said = direp.certify_learning(net, x, np.array([[0.2, 0.3]]), direp.Local(0.1), stop=TIGHT)
+    for name in ("T1 every direction", "T2 angle", "T3 output errors", "T4 closed form"):
+        assert step(said, name).verdict == "undecided"
+        assert "corner" in step(said, name).note

@@ -19,6 +19,7 @@ from .structure import one_layer
 
 __all__ = ["Directions", "conditions"]
 
+_CORNER = "a unit rests so near a corner of its activation that its slope is not certain"
 _EACH = "these inputs, any target, sample by sample, in the limit of a small nudge"
 
 
@@ -47,21 +48,24 @@ def _unit_columns(size: int, units: np.ndarray) -> np.ndarray:
 
 
 class Directions:
-    """The error directions of some samples, with what the synapses make of each."""
+    """Unit errors at some units of some samples, with what the synapses make of each.
+
+    A unit whose error no synapse ever feels, neither in truth nor by the rule, is left out. One with a slope of zero
+    can still count: with outflow, a saturated `Rate` unit has a gradient by what it sends.
+    """
 
     def __init__(self, samples: Sequence[Sample], units: Sequence[np.ndarray]):
-        exactly, told = [], []
+        exactly, told, self.units = [], [], []
         for sample, chosen in zip(samples, units, strict=True):
             currents = _unit_columns(len(sample.rates), chosen)
-            exactly.append(sample.synapses(sample.adjoint(currents)))
-            told.append(sample.synapses(sample.response(currents)))
-        self.exact = _stack(exactly)
-        self.told = _stack(told)
+            rows = [sample.synapses(part).tolist() for part in (sample.adjoint(currents), sample.response(currents))]
+            for unit, one, other in zip(chosen, *rows, strict=True):
+                if any(entry != 0 for entry in (*one, *other)):
+                    exactly.append(one)
+                    told.append(other)
+                    self.units.append(int(unit))
+        self.exact, self.told = (flint.arb_mat(part) if part else flint.arb_mat(0, 0) for part in (exactly, told))
         self.form = symmetric(self.exact * self.told.transpose())
-
-
-def _stack(parts: Sequence[flint.arb_mat]) -> flint.arb_mat:
-    return flint.arb_mat([row for part in parts for row in part.tolist()])
 
 
 def conditions(samples: Sequence[Sample]) -> list[Step]:
@@ -81,37 +85,38 @@ def _outputs(samples: Sequence[Sample], outputs: np.ndarray) -> Step:
     r"""**T3.** Errors live on outputs only, the same weights serve all samples: $Q$ over all pairs of sample and
     output, cross terms included."""
     name, scope = "T3 output errors", "these inputs, any targets, in the limit of a small nudge"
-    answering = [outputs[sample.responsive[outputs]] for sample in samples]
-    if not any(len(units) for units in answering):
+    if not all(sample.settled for sample in samples):
+        return Step(name, scope, note=_CORNER)
+    found = Directions(samples, [outputs[sample.inside[outputs]] for sample in samples])
+    if not found.units:
         return Step(name, scope, note="no output unit answers")
-    form = Directions(samples, answering).form
-    if _definite(form):
+    if _definite(found.form):
         return Step(name, scope, proved=True)
-    if _negative_direction(form) is not None:
+    if _negative_direction(found.form) is not None:
         return Step(name, scope, refuted=True, note="there are targets for which it ascends")
     return Step(name, scope, note="not decided")
 
 
 def _every(samples: Sequence[Sample]) -> Step:
-    r"""**T1.** Every error direction on every unit that answers, sample by sample: necessary and sufficient,
-    $\lVert\tilde J_A\tilde J_S^{-1}\rVert_2<1$ with $\tilde J=K^{-1/2}NK^{-1/2}$, which is $\mathrm{Sym}(N^{-1}KN^{-1})
-    \succ0$."""
+    r"""**T1.** Every error direction on every unit, sample by sample: necessary and sufficient. Where all of them
+    answer, $\lVert\tilde J_A\tilde J_S^{-1}\rVert_2<1$ with $\tilde J=K^{-1/2}NK^{-1/2}$, which is
+    $\mathrm{Sym}(N^{-1}KN^{-1})\succ0$."""
     name = "T1 every direction"
     scope = "these inputs, errors at any unit, sample by sample, in the limit of a small nudge"
-    worst, decided = None, all(sample.settled for sample in samples)
+    if not all(sample.settled for sample in samples):
+        return Step(name, scope, note=_CORNER)
+    decided, some = True, False
     for sample in samples:
-        units = np.flatnonzero(sample.responsive)
-        if not len(units):
+        found = Directions([sample], [np.flatnonzero(sample.inside)])
+        some = some or bool(found.units)
+        if not found.units or _definite(found.form):
             continue
-        form = Directions([sample], [units]).form
-        if _definite(form):
-            continue
-        direction = _negative_direction(form)
+        direction = _negative_direction(found.form)
         if direction is not None:
-            worst = tuple(int(units[k]) for k in np.argsort(-abs(direction))[:3])
+            worst = tuple(found.units[k] for k in np.argsort(-abs(direction))[:3])
             return Step(name, scope, refuted=True, note="there are errors for which it ascends", blame=worst)
         decided = False
-    if not decided or not any(sample.responsive.any() for sample in samples):
+    if not decided or not some:
         return Step(name, scope, note="not decided" if not decided else "no unit answers")
     return Step(name, scope, proved=True)
 
@@ -141,6 +146,8 @@ def _angle(samples: Sequence[Sample]) -> Step:
     angle of at most $2\arctan\omega$ in the metric $M$, whatever the error. Says nothing of the metric in which
     synapses add up, unless $K$ is proportional to $M$."""
     name, scope = "T2 angle", "these inputs, adjoint against response in the metric -Sym(N), sample by sample"
+    if not all(sample.settled for sample in samples):
+        return Step(name, scope, note=_CORNER)
     largest = 0.0
     for sample in samples:
         if not sample.responsive.any():
@@ -166,6 +173,8 @@ def _closed(samples: Sequence[Sample]) -> Step:
     network = samples[0].network
     if isinstance(network.neuron, Rate) and network.neuron.outflow != "none":
         return Step(name, scope, note="for Rate it needs a neuron without outflow")
+    if not all(sample.settled for sample in samples):
+        return Step(name, scope, note=_CORNER)
     for sample in samples:
         units = np.flatnonzero(sample.responsive)
         if not len(units):

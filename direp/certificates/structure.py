@@ -66,7 +66,8 @@ def structural(network: Network) -> Step:
     target and the strength of the nudge, and no synapse moves the wrong way.
 
     $-J$ is an M-matrix up to the signs $\sigma$, for every state, so the inverse of $J$ and of its transpose, and of
-    every mean of Jacobians between two phases, has the signs of $-\sigma\sigma^\top$.
+    every mean of Jacobians between two phases, has the signs of $-\sigma\sigma^\top$. A phase with a negative nudge
+    starts where its current points one way, and the flow, monotone up to $\sigma$, then moves every unit one way.
     """
     name, scope = "T5 structural balance", "any input and target, sample by sample"
     if network.neuron.outflow != "none" or network.graph.outputs != 1:
@@ -103,10 +104,11 @@ def detailed_balance(network: Network) -> Step:
 def pairs(network: Network) -> Step:
     r"""**Pairs.** `Projected`, signed outflow, one hidden layer without lateral synapses, one output: $f_hb_h\ge0$ and
     $b_h\le\lambda_h+f_h$ with $\lambda_h\ge0$, $\Lambda_h>0$ for every hidden unit. Then each term of the closed form
-    is non-negative: the rule descends on every sample by itself."""
+    is non-negative, and that of the output's bias is positive: the rule descends on every sample by itself."""
     name, scope = "pairs of one hidden layer", "any input and target, sample by sample, in the limit of a small nudge"
-    if not one_layer(network) or network.neuron.outflow != "signed":
-        return Step(name, scope, note="it needs Projected units with signed outflow, one hidden layer and one output")
+    if not one_layer(network) or network.neuron.outflow != "signed" or not network.graph.bias:
+        note = "it needs Projected units with signed outflow and biases, one hidden layer and one output"
+        return Step(name, scope, note=note)
     weight = _recurrent(network)
     h = network.graph.hidden
     forth = [Fraction(float(w)) for w in weight[:h, h]]

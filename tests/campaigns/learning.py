@@ -208,6 +208,15 @@ class Judge:
         form = exact @ told.T
         return float(np.linalg.eigvalsh((form + form.T) / 2)[0]), 1e-11 * float(np.abs(form).max())
 
+    def _felt(self, n: int, units: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which errors some synapse feels, of those at units that no face holds, and what the synapses make of them."""
+        net, s = self.net, self.free[n : n + 1]
+        held = net.held(s, net.flow(s, net.drive(s, self.x[n : n + 1], self.y[n : n + 1], 0.0)))[0]
+        units = units[~held[units]]
+        exact, told = (part[0] for part in self._columns(units, slice(n, n + 1)))
+        kept = (np.abs(exact).max(1, initial=0) > 0) | (np.abs(told).max(1, initial=0) > 0)
+        return units[kept], exact[kept], told[kept]
+
     def _answering(self, n: int) -> np.ndarray:
         net, s = self.net, self.free[n : n + 1]
         u = net.drive(s, self.x[n : n + 1], self.y[n : n + 1], 0.0)
@@ -217,12 +226,12 @@ class Judge:
     def every(self, step: Any) -> None:
         lowest = []
         for n in range(len(self.x)):
-            units = self._answering(n)
+            units, exact, told = self._felt(n, np.arange(self.net.size))
             if len(units):
-                exact, told = self._columns(units, slice(n, n + 1))
-                value, blur = self._lowest(exact[0], told[0])
+                value, blur = self._lowest(exact, told)
                 lowest.append((value / max(blur, 1e-300), value))
-                self._first_form(n, units, value, blur)
+                if np.array_equal(units, self._answering(n)):
+                    self._first_form(n, units, value, blur)
         worst = min(lowest)[0]
         if abs(worst) > 1:
             self.seen["T1 equivalence"] += 1
@@ -255,10 +264,8 @@ class Judge:
 
     def outputs(self, step: Any) -> None:
         outputs = np.arange(self.net.hidden, self.net.size)
-        parts = [
-            self._columns(np.intersect1d(outputs, self._answering(n)), slice(n, n + 1)) for n in range(len(self.x))
-        ]
-        exact, told = (np.concatenate([part[k][0] for part in parts]) for k in (0, 1))
+        parts = [self._felt(n, outputs) for n in range(len(self.x))]
+        exact, told = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
         value, blur = self._lowest(exact, told)
         if abs(value) > blur:
             self.expect((value > 0) == step.proved, f"T3 {step.verdict}, lowest eigenvalue {value}")
