@@ -6,7 +6,7 @@ open. The largest open boxes come first, so that the effort goes where the volum
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..network import Network
 from .certificate import Verdict
 from .region_box import Box, vector
 from .region_point import inner_product
-from .region_search import Search
+from .region_search import Search, Tree
 
 __all__ = ["Box", "Region", "RegionPoint", "certify_region"]
 
@@ -52,7 +52,8 @@ class Region:
       `counterexample`; `"undecided"`.
     - `shares` of the volume: `proved` (the rule descends), `refuted` (it ascends), `flat` (no gradient), `edge`
       (descends or has no gradient) and `undecided`. They add up to one.
-    - `boxes`: for each of these, arrays `low` and `high` (boxes x coordinates), in the order of `coordinates`.
+    - `boxes`: for each of these, arrays `low` and `high` (boxes x coordinates), in the order of `coordinates`. `tree`:
+      how they were cut.
     - `effort`: how many boxes were bounded. `reason`: why it is not `"proved"`. `assumptions`: what must hold.
     """
 
@@ -60,7 +61,8 @@ class Region:
     verdict: Verdict
     box: Box
     shares: dict[str, float]
-    boxes: dict[str, tuple[np.ndarray, np.ndarray]]
+    boxes: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False)
+    tree: Tree = field(repr=False)
     effort: int
     reason: str
     counterexample: RegionPoint | None
@@ -87,12 +89,8 @@ class Region:
         """The names of the shares that points, given by their coordinates, lie in."""
         values = np.asarray(values, np.float64)
         points = values.reshape(math.prod(values.shape[:-1]), len(self.coordinates))
-        found = np.full(len(points), "outside", dtype="<U9")
-        for name in ("undecided", "edge", "flat", "refuted", "proved"):
-            low, high = self.boxes[name]
-            for start in range(0, len(points), 256):
-                part = points[start : start + 256, None]
-                found[start : start + 256][((low <= part) & (part <= high)).all(-1).any(-1)] = name
+        least, most = self.box.least[self.box.varying], self.box.most[self.box.varying]
+        found = np.where(((least <= points) & (points <= most)).all(1), self.tree.leaf(points), "outside")
         return found.reshape(values.shape[:-1])
 
     def proves(self, network: Network, x: Num[ArrayLike, " input"]) -> bool:
@@ -135,7 +133,7 @@ class Region:
 def certify_region(
     box: Box,
     *,
-    effort: int = 200_000,
+    effort: int = 500_000,
     tolerance: float = 1e-3,
     progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Region:
@@ -174,7 +172,7 @@ def certify_region(
         verdict, reason = "undecided", search.reason()
     elif not shares["proved"] + shares["edge"]:
         verdict, reason = "undecided", "The output has no gradient anywhere in the box."
-    return Region(_CLAIM, verdict, box, shares, search.boxes(), search.used, reason, point)
+    return Region(_CLAIM, verdict, box, shares, search.boxes(), search.tree(), search.used, reason, point)
 
 
 def _refutation(box: Box, candidates: np.ndarray) -> RegionPoint | None:

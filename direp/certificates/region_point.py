@@ -3,8 +3,9 @@
 import numpy as np
 
 from ..network import Network
-from ..settling import Tolerance, settle
+from ..neuron import Hopfield, Rate
 from .ball import exact, precise
+from .interval import Interval, shape_of
 from .linear import Sample
 
 __all__ = ["inner_product"]
@@ -16,12 +17,10 @@ def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[fl
     Shares no bound with those over boxes: the network is settled in floats, python-flint encloses the equilibrium and
     solves for adjoint and response.
     """
-    settled = settle(network, np.asarray(x)[None], stop=Tolerance(max_steps=20_000))
-    state = np.asarray(settled.state[0], np.float64)
+    state = _settled(network, np.asarray(x, np.float64))
     with precise():
-        converged = bool(settled.converged[0])
-        sample = Sample.at(network, x, np.zeros(network.graph.outputs), state) if converged else None
-        if sample is None or not sample.settled:
+        sample = None if state is None else Sample.at(network, x, np.zeros(network.graph.outputs), state)
+        if state is None or sample is None or not sample.settled:
             return None
         error = np.zeros((network.graph.free, 1))
         error[network.graph.hidden :] = 1.0
@@ -33,3 +32,26 @@ def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[fl
         middle, radius = float(ball.mid()), float(ball.rad())
     wide = radius * (1 + 1e-9) + abs(middle) * 1e-15 + 1e-300
     return state, (middle - wide, middle + wide)
+
+
+def _settled(network: Network, x: np.ndarray, steps: int = 20_000) -> np.ndarray | None:
+    """Where Euler's method comes to rest, from rest; `None` if it does not. NumPy, for nothing is to be compiled."""
+    neuron, graph = network.neuron, network.graph
+    weight, shape = np.asarray(network.matrix, np.float64), shape_of(neuron.activation)
+    inner, fixed = weight[graph.inputs :], x @ weight[: graph.inputs] + np.asarray(network.bias, np.float64)
+    total = np.asarray(network.leak, np.float64)
+    if neuron.outflow != "none":
+        total = total + (np.abs(inner) if neuron.outflow == "absolute" else inner).sum(1)
+    passed = lambda values: shape.value(Interval.of(values)).low  # noqa: E731
+    step = 0.7 / (np.abs(inner).sum(0).max() + np.abs(total).max() + 1e-300)
+    state = np.zeros(graph.free)
+    for _ in range(steps):
+        drive = (passed(state) if isinstance(neuron, Hopfield) else state) @ inner + fixed
+        new = state + step * ((passed(drive) if isinstance(neuron, Rate) else drive) - total * state)
+        new = np.clip(new, neuron.low, neuron.high) if neuron.bounded else new
+        if not np.isfinite(new).all():
+            return None
+        if np.abs(new - state).max() <= 1e-14 * (1 + np.abs(new).max()):
+            return new
+        state = new
+    return None
