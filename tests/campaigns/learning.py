@@ -163,22 +163,36 @@ class Judge:
         self.seen[f"as run: {said.verdict}"] += 1
         if said.verdict == "undecided":
             return
-        told = self.net.rule(self.x, self.y, self.free, self.betas, self.begin).sum(0)
-        exact = self.net.gradient(self.x, self.y, self.free).sum(0)
+        each = self.net.rule(self.x, self.y, self.free, self.betas, self.begin)
+        slopes = self.net.gradient(self.x, self.y, self.free)
+        told, exact = each.sum(0), slopes.sum(0)
         size = np.linalg.norm(told) * np.linalg.norm(exact)
         cosine = told @ exact / size
         # How far the oracle's own states can be off, over the nudge and the size of what they say.
         stiff = float(np.abs(np.linalg.inv(self.net.jacobian(self.free, self.x, self.y, 0.0))).sum(-1).max())
         off = 1e-13 * (1 + np.abs(self.net.drive(self.free, self.x, self.y, 0.0)).max()) * (1 + stiff)
         blur = 1e-9 + 10 * off / min(abs(b) for b in self.betas) * (1 + 1 / np.linalg.norm(told))
+        self.samples(said, each, slopes, blur * (1 + np.linalg.norm(told)))
         low, high = said.cosine or (-1, 1)
         self.expect(low - blur < cosine < high + blur, f"cosine {cosine} outside [{low}, {high}]")
         if abs(cosine) < 2 * blur:
             return
         self.expect((cosine > 0) == (said.verdict == "proved"), f"{said.verdict}, but the cosine is {cosine}")
+        self.expect(np.cos(np.radians(said.angle)) < cosine + blur, f"the angle is above {said.angle}")
         if abs(cosine) > 1e-3:
             self.seen["steps taken"] += 1
             self.expect(self.step(told, exact) == (said.verdict == "proved"), f"{said.verdict}, not by a step")
+
+    def samples(self, said: direp.LearningCertificate, told: np.ndarray, exact: np.ndarray, blur: float) -> None:
+        """Every sample by itself, where the oracle is sharp enough to tell."""
+        for one, a, b in zip(said.samples, told, exact, strict=True):
+            size = float(np.linalg.norm(a) * np.linalg.norm(b))
+            off = blur * (1 + 1 / max(float(np.linalg.norm(a)), 1e-300))
+            if size == 0 or abs(a @ b) < 2 * off * size:
+                continue
+            self.seen["samples by themselves"] += 1
+            self.expect(one.verdict == ("proved" if a @ b > 0 else "refuted"), f"a sample: {a @ b / size}, {one}")
+            self.expect(one.cosine[0] - off < a @ b / size < one.cosine[1] + off, f"a sample: {a @ b / size}, {one}")
 
     def step(self, told: np.ndarray, exact: np.ndarray) -> bool:
         """Whether a small step lowers the cost: taken ever smaller until the change is that of the gradient."""
@@ -292,8 +306,10 @@ class Judge:
             reduced = net.inner.T - np.diag(net.total / np.where(before * after > 0, before * after, 1)[0])
             reduced = reduced[np.ix_(units, units)]
             metric = -(reduced + reduced.T) / 2
-            for _ in range(4):
-                c = self.rng.normal(size=len(units))
+            # The largest angle is that of an eigenvector, whose plane reaches the bound.
+            root = np.linalg.inv(np.linalg.cholesky(metric))
+            vector = np.linalg.eigh(1j * root @ (reduced - reduced.T) @ root.T)[1][:, -1]
+            for c in [np.linalg.solve(root, vector.real), *self.rng.normal(size=(3, len(units)))]:
                 p, q = np.linalg.solve(reduced.T, c), np.linalg.solve(reduced, c)
                 cosine = p @ metric @ q / np.sqrt((p @ metric @ p) * (q @ metric @ q))
                 self.expect(np.degrees(np.arccos(np.clip(cosine, -1, 1))) < step.value + 1e-5, "T2: a larger angle")
@@ -306,9 +322,14 @@ class Judge:
     def structural(self, step: Any) -> None:
         x, y, s = self._elsewhere(4)
         exact = self.net.gradient(x, y, s)
-        for beta in (1e-2, 1.0, 10.0):
-            product = self.net.rule(x, y, s, (beta,)) * exact
-            self.expect((product > -1e-9 * np.abs(product).max(1, keepdims=True) - 1e-13).all(), f"T5 at beta {beta}")
+        for betas in ((1e-2,), (1.0,), (10.0,), (-0.05,), (0.1, -0.1)):
+            try:
+                product = self.net.rule(x, y, s, betas) * exact
+            except Unsettled:  # a negative nudge may leave nothing to settle at
+                self.seen["nudges for T5 that did not settle"] += 1
+                continue
+            fine = (product > -1e-9 * np.abs(product).max(1, keepdims=True) - 1e-13).all()
+            self.expect(fine, f"T5 with nudges {betas}")
 
     def detailed(self, step: Any) -> None:
         x, y, s = self._elsewhere(5)
