@@ -1,8 +1,7 @@
 """`direp gradient`: what synapses say against the exact gradient, as a library and as a command."""
 
 import json
-import subprocess
-import sys
+import math
 
 import numpy as np
 import pytest
@@ -10,42 +9,63 @@ from cases import data, network
 from test_cli import call
 
 import direp
-from direp.measure import compare_gradients, groups, order_in_beta, state_of
+from direp.config import Settings
+from direp.measure import compare_gradients, groups, is_flat, order_in_beta, state_of
+from direp.record import RunFolder
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
 
+def folder_of(path, networks, **settings):
+    """A run folder as training leaves it, without the training."""
+    settings = Settings(seeds=f"3..{2 + len(networks)}", **settings)
+    with RunFolder(path, settings) as folder:
+        folder.weights(networks, tuple(range(3, 3 + len(networks))))
+    return path
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "xor"
-    command = [sys.executable, "-m", "direp", "train", "xor", "--preset", "guaranteed", "--hidden", "4"]
-    command += ["--seeds", "0..1", "--epochs", "30", "--quiet", "--out", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
+    made = {"graph": "layered", "hidden": (4,), "neuron": "rate", "activation": "sigmoid", "outflow": "none"}
+    made |= {"guarantee": "sign-symmetric", "weight_scale": 0.5, "beta": 2.0}
+    built = Settings(seeds="3..4", **made).build(direp.tasks.xor())
+    networks = [built["guarantee"].start(network) for network in built["network"]]
+    return folder_of(tmp_path_factory.mktemp("runs") / "xor", networks, task="xor", **made)
 
 
 def test_exact_rules_have_cosine_one_and_groups_recombine_to_the_whole():
-    net = network("rate-tanh", "signed", "layered")
+    net = network("rate-tanh", "signed", direp.Graph.layered([2, 3, 2, 2]))
     x, y = data(net.graph)
     rules = {"local": direp.Local(0.5), "dyadic": direp.Dyadic(), "asym-ep": direp.AsymEP(direp.Centred(1e-4))}
     found, left_out = compare_gradients(net, x, y, rules)
-    assert set(left_out.values()) == {()}
+    assert left_out == ()
     for name in ("dyadic", "asym-ep"):
         assert found[name].cosine > 1 - 1e-8
         assert found[name].relative_error < 1e-6
         assert abs(found[name].norm_ratio - 1) < 1e-6
+        assert found[name].worst_sample[1] > 1 - 1e-8
     assert found["local"].cosine < 0.9999
     masks = groups(net.graph)
     assert sum(masks.values()).tolist() == [1] * net.graph.synapses
     assert set(masks) >= {"inputs to hidden 1", "hidden 1 to hidden 2", "hidden 2 to hidden 1", "hidden 2 to outputs"}
-    assert set(found["local"].groups) == {*masks, "biases"}
+    index, worst = found["local"].worst_sample
+    alone = [compare_gradients(net, x[k : k + 1], y[k : k + 1], rules)[0]["local"].cosine for k in range(len(x))]
+    assert index == int(np.argmin(alone))
+    assert abs(worst - min(alone)) < 1e-9
+    parts, whole = found["local"].groups, found["local"]
+    assert set(parts) == {*masks, "biases"}
+    assert abs(sum(part.inner for part in parts.values()) - whole.inner) < 1e-12 * abs(whole.inner)
     exact = direp.estimate(net, x, y, direp.Adjoint(), stop=direp.Tolerance(1e-13, 1e-13)).gradient
     flat = np.asarray(net.synapses.matrix(exact.weight))[net.graph.source, net.graph.target - net.graph.inputs]
     sizes = {name: np.linalg.norm(flat[mask]) for name, mask in masks.items()}
     sizes["biases"] = np.linalg.norm(np.asarray(exact.bias))
-    parts = found["local"].groups
-    whole = np.sqrt(sum((parts[name].relative_error * size) ** 2 for name, size in sizes.items()))
-    assert abs(whole / np.sqrt(sum(s**2 for s in sizes.values())) - found["local"].relative_error) < 1e-9
+    true = math.hypot(*sizes.values())
+    assert (
+        abs(math.hypot(*(parts[n].relative_error * s for n, s in sizes.items())) / true - whole.relative_error) < 1e-9
+    )
+    assert (
+        abs(sum(parts[n].cosine * parts[n].norm_ratio * s**2 for n, s in sizes.items()) - whole.inner) < 1e-9 * true**2
+    )
 
 
 def test_symmetric_weights_align_the_local_rule_and_the_order_in_beta_is_that_of_the_nudge():
@@ -53,24 +73,52 @@ def test_symmetric_weights_align_the_local_rule_and_the_order_in_beta_is_that_of
     x, y = data(net.graph)
     found, _ = compare_gradients(net, x, y, {"local": direp.Local(direp.Centred(1e-4))})
     assert found["local"].angle < 1e-3
-    for rule, against in ((direp.Local(), "own limit"), (direp.AsymEP(), "exact")):
+    for rule in (direp.Local(), direp.AsymEP()):
         order = order_in_beta(net, x, y, rule)
-        assert order["against"] == against
-        assert abs(order["one-sided"]["order"] - 1) < 0.1
-        assert abs(order["centred"]["order"] - 2) < 0.1
+        assert set(order) == {"betas", "limit"} | ({"exact"} if isinstance(rule, direp.AsymEP) else set())
+        for against in set(order) - {"betas"}:
+            assert abs(order[against]["one-sided"]["order"] - 1) < 0.1
+            assert abs(order[against]["centred"]["order"] - 2) < 0.1
     assert order_in_beta(net, x, y, direp.Dyadic()) is None
+    assert order_in_beta(net, x, y, direp.Trajectory(1.0)) is None
 
 
-def test_samples_that_do_not_settle_are_left_out_of_rule_and_gradient():
+def test_a_bound_that_is_met_on_the_way_does_not_bend_the_order():
+    graph = direp.Graph.layered([1, 1, 1])
+    net = direp.Network(graph, direp.Projected(), np.array([[1.0, 0.0], [0.0, 0.5], [0.9, 0.0]]), leak=1.0)
+    # The hidden unit is 0.04 below its upper face and meets it at a nudge between 0.01 and 0.02.
+    x, y = np.array([[(1 - 0.04) * (1 - 0.45)]]), np.array([[2.0]])
+    order = order_in_beta(net, x, y, direp.Local())["limit"]["one-sided"]
+    slopes = np.diff(np.log(order["errors"])) / np.diff(np.log([0.02, 0.01, 0.005, 0.0025]))
+    assert abs(slopes[0] - 1) > 0.25
+    assert abs(order["order"] - 1) < 0.1
+
+
+def growing():
+    """A network that grows without bound for x=1 and rests at x=-1."""
     graph = direp.Graph.layered([1, 2, 1])
-    growing = direp.Network(
+    return direp.Network(
         graph, direp.Rate(direp.activation.relu), np.full((4, 3), 3.0) * graph.adjacency(), leak=1.0, bias=0.1
     )
-    x, y = np.array([[-1.0], [1.0]]), np.ones((2, 1))
-    found, left_out = compare_gradients(growing, x, y, {"local": direp.Local(0.1), "dyadic": direp.Dyadic()})
-    alone, _ = compare_gradients(growing, x[:1], y[:1], {"local": direp.Local(0.1), "dyadic": direp.Dyadic()})
-    assert left_out == {"local": (1,), "dyadic": (1,)}
+
+
+def test_samples_that_do_not_settle_in_one_rule_are_left_out_of_all():
+    net, x, y = growing(), np.array([[-1.0], [1.0]]), np.ones((2, 1))
+    rules = {"local": direp.Local(0.1), "dyadic": direp.Dyadic()}
+    found, left_out = compare_gradients(net, x, y, rules)
+    alone, _ = compare_gradients(net, x[:1], y[:1], rules)
+    assert left_out == (1,)
+    assert found["local"].unsettled == found["dyadic"].unsettled == (1,)
     assert abs(found["local"].cosine - alone["local"].cosine) < 1e-9
+    # A nudge that lets no sample settle spoils its own rule only.
+    linear = direp.Network(
+        net.graph, direp.Rate(direp.activation.relu), 0.2 * net.graph.adjacency(), leak=1.0, bias=0.1
+    )
+    spoilt = {"local": direp.Local(direp.OneSided(-60.0)), "dyadic": direp.Dyadic()}
+    found, left_out = compare_gradients(linear, x, -y, spoilt)
+    assert (left_out, found["local"].unsettled) == ((), (0, 1))
+    assert math.isnan(found["local"].cosine)
+    assert found["dyadic"].cosine > 1 - 1e-8
 
 
 def test_units_without_gradient_are_counted():
@@ -79,10 +127,17 @@ def test_units_without_gradient_are_counted():
     matrix[0, :2] = 5.0, -5.0  # both hidden units at a face
     matrix[1:3, 2] = 0.4
     net = direp.Network(graph, direp.Projected(), matrix, leak=1.0)
-    state = state_of(net, np.ones((2, 1)), np.ones((2, 1)), direp.Local(0.1))
-    assert state["without_gradient_hidden"] == 1
-    assert state["without_gradient_outputs"] == 0
+    x, y = np.ones((2, 1)), np.ones((2, 1))
+    state = state_of(net, x, y, direp.Local(0.1), tolerance=1e-3)
+    assert state["without_gradient_hidden"] == state["below_tolerance_hidden"] == 1
+    assert state["without_gradient_outputs"] == state["below_tolerance_outputs"] == 0
     assert abs(state["rms_weight"]["hidden 1 to outputs"] - 0.4) < 1e-12
+    assert not is_flat(net, x, y)
+    assert is_flat(net, x, np.full((2, 1), 0.4))
+    found, _ = compare_gradients(net, x, np.full((2, 1), 0.4), {"local": direp.Local(0.1)})
+    assert math.isnan(found["local"].cosine)
+    assert found["local"].worst_sample is None
+    assert order_in_beta(net, x, np.full((2, 1), 0.4), direp.Local()) is None
 
 
 def test_the_command_measures_every_rule_and_promises_its_keys(run, capsys):
@@ -90,19 +145,60 @@ def test_the_command_measures_every_rule_and_promises_its_keys(run, capsys):
     assert (code, err) == (0, "")
     document = json.loads(out)
     for name in ("local", "local (limit)", "trajectory", "vector-field", "symmetric-ep", "asym-ep", "dyadic", "bptt"):
-        assert {"cosine", "relative_error", "norm_ratio", "groups"} <= set(document["rules"][name])
+        assert {"cosine", "relative_error", "norm_ratio", "angle", "groups"} <= set(document["rules"][name])
     assert document["rules"]["dyadic"]["cosine"] > 1 - 1e-9
     assert document["rules"]["asym-ep (limit)"]["cosine"] > 1 - 1e-8
-    assert document["rules"]["local (limit)"]["certificate"]["verdict"] == "proved"
-    assert document["rules"]["local"]["descends"] == "2 of 2"
-    assert len(document["per_seed"]) == 2
+    limit = document["rules"]["local (limit)"]
+    assert limit["certificate"]["verdict"] == "proved"
+    assert limit["angle"] <= limit["certificate"]["angle"]
+    assert (limit["descends"], limit["networks"]) == (2, 2)
+    low, high = limit["cosine_interval"]
+    assert low <= limit["cosine"] <= high
+    assert (document["at"], document["left_out"], document["settled"]) == ("trained", 0, 8)
+    assert [entry["network"] for entry in document["per_seed"]] == ["seed 3", "seed 4"]
     assert json.loads((run / "gradient" / "gradient.json").read_text()) == document
     assert (run / "gradient" / "gradient.png").stat().st_size > 5000
-    code, out, _ = call(capsys, "gradient", run, "--rules", "local", "--quiet", "--samples", "2", "--no-figures")
+    code, out, _ = call(
+        capsys, "gradient", run, "--rules", "local", "--quiet", "--samples", "2", "--no-figures", "--seed-index", "1",
+        "--at", "start",
+    )  # fmt: skip
     assert code == 0
     assert "local (limit)" in out
-    assert "2 training samples" in out
+    assert "2 training samples, one untrained network (seed 4)" in out
     assert "gradient-2" in out
+
+
+def test_where_training_has_left_no_gradient_the_beginning_is_measured_and_said_so(capsys, tmp_path):
+    graph = direp.Graph.complete(2, 1, 1)
+    weight = np.zeros((4, 2), np.float32)
+    weight[:2, 1] = 5.0  # either input saturates the output: or, without an error
+    solved = direp.Network(graph, direp.Projected(), weight, leak=1.0)
+    made = {"task": "or", "hidden": (1,), "outflow": "none", "margin": None}
+    folder = folder_of(tmp_path / "run", [solved], **made)
+    arguments = ("gradient", folder, "--rules", "dyadic", "--no-figures")
+    code, out, err = call(capsys, *arguments, "--json", "--out", tmp_path / "auto")
+    assert code == 0
+    assert "measured where training began" in err
+    document = json.loads(out)
+    assert document["at"] == "start"
+    assert document["rules"]["dyadic"]["cosine"] > 1 - 1e-9
+    code, out, err = call(capsys, *arguments, "--at", "trained", "--quiet")
+    assert (code, err) == (0, "")
+    assert "the exact gradient is zero" in out
+
+
+def test_a_run_that_never_settles_leaves_with_4(capsys, tmp_path):
+    made = {"task": "and", "hidden": (2,), "neuron": "rate", "activation": "relu", "outflow": "none", "margin": None}
+    weight = 50.0 * direp.Graph.complete(2, 2, 1).adjacency()
+    wild = direp.Network(
+        direp.Graph.complete(2, 2, 1), direp.Rate(direp.activation.relu), weight, leak=1.0, bias=5.0, dtype=np.float32
+    )
+    folder = folder_of(tmp_path / "run", [wild], **made)
+    code, out, err = call(capsys, "gradient", folder, "--rules", "local", "dyadic", "--no-figures", "--quiet")
+    assert code == 4
+    assert "4 of 4 left out" in out
+    assert "nothing settled" in out
+    assert "no sample settled" in err
 
 
 @pytest.mark.parametrize(
@@ -114,6 +210,8 @@ def test_the_command_measures_every_rule_and_promises_its_keys(run, capsys):
         (("RUN", "--samples", "0"), 2, "--samples 0"),
         (("RUN", "--beta", "0"), 2, "is no nudge"),
         (("RUN", "--beta", "big"), 2, "beta"),
+        (("RUN", "--at", "trainde"), 2, "did you mean 'trained'"),
+        (("RUN", "--seed-index", "2"), 2, "run of 2 networks: give 0 to 1"),
         (("RUN", "--out", "RUN"), 2, "already holds something"),
     ],
 )

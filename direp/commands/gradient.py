@@ -3,23 +3,29 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config import CHOICES, WrongUse, nearest
-from . import DIVERGED, OK, Output, fresh_folder, parse
+from ..config import CHOICES, Settings, WrongUse, nearest
+from . import DIVERGED, OK, Output, Stop, fresh_folder, parse
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 __all__ = ["gradient"]
 
 RULES = tuple(name for name in CHOICES["rule"] if name not in ("adjoint", "safeguard"))
+WHEN = ("auto", "trained", "start")
+FEW = 8  # samples of a certificate and of the order in beta
 
 
 @dataclasses.dataclass(frozen=True)
 class Gradient:
     """Hold rules against the exact gradient on the networks and training data of a run (a folder of direp train).
 
-    The run's own rule is measured as it was trained, and `local (limit)` with a nudge of 0.001; the others take the
-    strength and kind of nudge of the run unless --beta says otherwise.
+    Rules take strength and kind of nudge from the run unless --beta says otherwise; those marked `(limit)` have a
+    centred nudge of 0.001. Everything is settled tightly, in 64 bits.
     """
 
     output: Output
@@ -29,6 +35,10 @@ class Gradient:
     """How many training samples, the first ones."""
     beta: float | None = None
     """Nudge strength, instead of the run's."""
+    seed_index: int | None = None
+    """Only this network of the run, counted from 0."""
+    at: str = "auto"
+    """trained, start (as training began), or auto: trained, unless no trained network has a gradient left."""
     figures: bool = True
     """Draw the figure."""
 
@@ -38,6 +48,8 @@ class Gradient:
                 raise WrongUse(nearest("--rules", rule, RULES))
         if not self.rules:
             raise WrongUse(f"--rules is empty: name one or more of {', '.join(RULES)}")
+        if self.at not in WHEN:
+            raise WrongUse(nearest("--at", self.at, WHEN))
         if self.samples < 1:
             raise WrongUse(f"--samples {self.samples} is out of range: give 1 or more")
         if self.beta is not None and not (self.beta and abs(self.beta) < float("inf")):
@@ -58,164 +70,158 @@ def gradient(arguments: list[str]) -> int:
 
     jax.config.update("jax_enable_x64", True)
     import numpy as np
-    from rich.console import Console
-    from rich.progress import track
 
     from ..record import load_run, plain
+    from ._gradient import means, show
 
-    settings, networks = load_run(path)
+    Stop.install()
+    settings, trained = load_run(path)
+    chosen = _chosen(asked.seed_index, len(trained))
     task = settings.load_task()
     built = settings.build(task)
     x, y = (np.asarray(part[: asked.samples], np.float64) for part in (task.train.x, task.train.y))
-    rules = _rules(settings, asked, built["rule"])
-    console = Console(file=sys.stderr)
+    rules = _rules(settings, asked)
     folder = fresh_folder(asked.output.out, path / "gradient")
-    labels = [f"seed {seed}" for seed in built["seeds"][: len(networks)]]
-    quiet = asked.output.quiet
-    each = [
-        _measure(network, x, y, rules, built["cost"], order=k == 0)
-        for k, network in enumerate(track(networks, "gradient", console=console, disable=quiet))
-    ]
-    document = {
-        "run": str(path), "task": task.name, "samples": len(x),
-        "rules": _means(each), "state": each[0]["state"], "order": each[0]["order"],
-        "per_seed": [{"network": label, **entry} for label, entry in zip(labels, each, strict=True)],
-        "folder": str(folder),
-    }  # fmt: skip
-    (folder / "gradient.json").write_text(json.dumps(plain(document), indent=2) + "\n")
+    at, networks = _networks(asked.at, [trained[k] for k in chosen], lambda: _start(built, chosen), x, y, built["cost"])
+    labels = [f"seed {built['seeds'][k]}" for k in chosen]
+    each = _measure_all(networks, labels, x, y, rules, built["cost"], settings, asked.output.quiet)
+    document = plain(
+        {
+            "run": str(path), "task": task.name, "at": at, "samples": len(x), **means(each),
+            "order": each[0]["order"], "per_seed": each, "folder": str(folder),
+        }
+    )  # fmt: skip
+    (folder / "gradient.json").write_text(json.dumps(document, indent=2) + "\n")
     if asked.figures:
         from ..plot_gradient import gradient_figure
 
-        gradient_figure(plain(document)).savefig(folder / "gradient.png", dpi=130)
+        gradient_figure(document).savefig(folder / "gradient.png", dpi=130)
     if asked.output.json:
         print((folder / "gradient.json").read_text(), end="")
     else:
-        _show(document)
-    if all(entry["left_out"] == len(x) for entry in document["rules"].values()):
-        print("direp: no sample settled in the phases of any rule; try --beta below the run's", file=sys.stderr)
+        show(document)
+    if at == "start" and asked.at == "auto" and not asked.output.quiet:
+        print(
+            "direp: no trained network has a gradient left on these samples: measured where training began "
+            "(--at trained measures them all the same)",
+            file=sys.stderr,
+        )
+    if not document["settled"]:
+        print(
+            "direp: no sample settled in the phases of any rule; try a smaller nudge, --beta 0.1, or the networks that "
+            "training began with, --at start",
+            file=sys.stderr,
+        )
         return DIVERGED
     return OK
 
 
-def _rules(settings: Any, asked: Gradient, own: Any) -> dict[str, Any]:
-    """The rules to measure, by name; those that the network cannot have are refused by name."""
+def _chosen(index: int | None, count: int) -> list[int]:
+    if index is None:
+        return list(range(count))
+    if not 0 <= index < count:
+        allowed = "1 network: give 0, or" if count == 1 else f"{count} networks: give 0 to {count - 1}, or"
+        raise WrongUse(f"--seed-index {index} is not in this run of {allowed} leave it out for all")
+    return [index]
+
+
+def _rules(settings: Settings, asked: Gradient) -> dict[str, Any]:
+    """The rules to measure, by name."""
     import direp
 
     beta = settings.beta if asked.beta is None else asked.beta
-    kind = direp.Centred if settings.nudge == "centred" else direp.OneSided
-    nudge = kind(beta)
+    nudge = (direp.Centred if settings.nudge == "centred" else direp.OneSided)(beta)
+    small = direp.Centred(1e-3)
     makers = {
         "local": lambda: direp.Local(nudge), "trajectory": lambda: direp.Trajectory(direp.OneSided(beta)),
         "vector-field": lambda: direp.VectorField(nudge), "symmetric-ep": lambda: direp.SymmetricEP(nudge),
         "asym-ep": lambda: direp.AsymEP(nudge), "dyadic": direp.Dyadic, "bptt": direp.BPTT,
     }  # fmt: skip
-    found = {name: makers[name]() for name in asked.rules}
-    if "local" in found:
-        found = {"local": found.pop("local"), "local (limit)": direp.Local(direp.Centred(1e-3)), **found}
-    if "asym-ep" in found:
-        found["asym-ep (limit)"] = direp.AsymEP(direp.Centred(1e-3))
-    if asked.beta is None and isinstance(own, direp.Local) and "local" in found:
-        found["local"] = own if not isinstance(own.nudge, direp.Fading | direp.RandomSign) else found["local"]
+    limits = {"local": direp.Local, "asym-ep": direp.AsymEP}
+    found = {}
+    for name in asked.rules:
+        found[name] = makers[name]()
+        if name in limits:
+            found[f"{name} (limit)"] = limits[name](small)
     return found
 
 
-def _measure(network: Any, x: Any, y: Any, rules: dict[str, Any], cost: Any, order: bool) -> dict[str, Any]:
+def _start(built: dict[str, Any], chosen: list[int]) -> list["Network"]:
+    """The networks as training began: from their seeds, with what the guarantee and the control make of them."""
+    networks = [built["network"][k] for k in chosen]
+    for part in (built["guarantee"], built["control"]):
+        networks = networks if part is None else [part.start(network) for network in networks]
+    return networks
+
+
+def _networks(
+    when: str, trained: list["Network"], start: Callable[[], list["Network"]], x: Any, y: Any, cost: Any
+) -> tuple[str, list["Network"]]:
+    """Trained ones or those that training began with, in 64 bits."""
     import jax
     import jax.numpy as jnp
 
+    from ..measure import is_flat
+
+    def wide(networks: list["Network"]) -> list["Network"]:
+        return [n.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), n.parameters)) for n in networks]
+
+    trained = wide(trained)
+    if when == "start" or (when == "auto" and all(is_flat(network, x, y, cost) for network in trained)):
+        return "start", wide(start())
+    return "trained", trained
+
+
+def _measure_all(
+    networks: list["Network"], labels: list[str], x: Any, y: Any, rules: dict[str, Any], cost: Any,
+    settings: Settings, quiet: bool,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The figures of every network, with a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=18), TimeElapsedColumn(), TextColumn("eta"))
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120)
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bar:
+        row = bar.add_task("gradient", total=len(networks) * (2 + 2 * len(rules)))
+        each = []
+        for k, (network, label) in enumerate(zip(networks, labels, strict=True)):
+
+            def step(what: str, weight: int = 1, label: str = label) -> None:
+                bar.update(row, description=f"{label}, {what}", advance=weight)
+
+            each.append({"network": label, **_measure(network, x, y, rules, cost, settings, k == 0, step)})
+    return each
+
+
+def _measure(
+    network: "Network", x: Any, y: Any, rules: dict[str, Any], cost: Any, settings: Settings, order: bool,
+    step: Callable[..., None],
+) -> dict[str, Any]:  # fmt: skip
     import direp
     from direp.measure import compare_gradients, order_in_beta, state_of
 
-    network = network.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), network.parameters))
+    step("rules", 0)
     compared, left_out = compare_gradients(network, x, y, rules, cost=cost)
-    entry: dict[str, Any] = {"rules": {}, "order": {}}
-    few = slice(0, 8)
+    step("rules", 1 + len(rules))
+    entry: dict[str, Any] = {"rules": {}, "order": {}, "left_out": len(left_out), "used": len(x) - len(left_out)}
     for name, rule in rules.items():
-        entry["rules"][name] = {**compared[name].to_dict(), "left_out": len(left_out[name])}
+        entry["rules"][name] = compared[name].to_dict()
         if isinstance(rule, direp.Local | direp.Dyadic):
-            said = direp.certify_learning(network, x[few], y[few], rule, cost=cost)
+            step(f"certificate of {name}", 0)
+            said = direp.certify_learning(network, x[:FEW], y[:FEW], rule, cost=cost)
             entry["rules"][name]["certificate"] = {
                 "verdict": said.verdict, "criterion": said.criterion, "scope": said.scope, "angle": said.angle,
-                "samples": len(x[few]), "reason": said.reason,
+                "samples": min(FEW, len(x)), "reason": said.reason,
             }  # fmt: skip
-        found = order_in_beta(network, x[few], y[few], rule, cost=cost) if order and "limit" not in name else None
-        if found is not None:
-            entry["order"][name] = found
-    local = rules.get("local")
-    entry["state"] = state_of(network, x, y, local if local is not None else direp.Local(0.1), cost)
+        if order and not name.endswith("(limit)"):
+            step(f"order of {name}", 0)
+            found = order_in_beta(network, x[:FEW], y[:FEW], rule, cost=cost)
+            if found is not None:
+                entry["order"][name] = found
+        step(name)
+    tolerance = settings.tolerance or (1e-5 if settings.precision == "float32" else 1e-9)
+    nudged = rules.get("local", direp.Local(settings.beta))
+    entry["state"] = state_of(network, x, y, nudged, cost, tolerance)
+    step("state")
     return entry
-
-
-def _means(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds, with the lowest and the highest cosine."""
-    import numpy as np
-
-    found = {}
-    for name in each[0]["rules"]:
-        entries = [entry["rules"][name] for entry in each]
-        figures = ("cosine", "relative_error", "norm_ratio", "angle")
-        table = {figure: np.array([entry[figure] for entry in entries], float) for figure in figures}
-        known = {figure: values[np.isfinite(values)] for figure, values in table.items()}
-        found[name] = {figure: float(values.mean()) if len(values) else None for figure, values in known.items()}
-        cosines = known["cosine"]
-        found[name]["cosine_range"] = [float(cosines.min()), float(cosines.max())] if len(cosines) else None
-        found[name]["left_out"] = max(entry["left_out"] for entry in entries)
-        found[name]["descends"] = f"{int((cosines > 0).sum())} of {len(entries)}"
-        parts = [entry["groups"] for entry in entries]
-        found[name]["groups"] = {
-            group: {"cosine": _mean([part[group]["cosine"] for part in parts])} for group in parts[0]
-        }
-        if "certificate" in entries[0]:
-            found[name]["certificate"] = _worst([entry["certificate"] for entry in entries])
-    return found
-
-
-def _worst(certificates: list[dict[str, Any]]) -> dict[str, Any]:
-    order = {"refuted": 0, "undecided": 1, "proved": 2}
-    return min(certificates, key=lambda c: (order[c["verdict"]], -(180.0 if c["angle"] is None else c["angle"])))
-
-
-def _mean(values: list[float]) -> float | None:
-    import numpy as np
-
-    known = np.array(values, float)
-    known = known[np.isfinite(known)]
-    return float(known.mean()) if len(known) else None
-
-
-def _show(document: dict[str, Any]) -> None:
-    """A table for people, on standard output."""
-    seeds = len(document["per_seed"])
-    networks = f"means over {seeds} networks, their worst certificates" if seeds > 1 else "one network"
-    print(f"{document['task']}: {document['samples']} training samples; {networks}")
-    head = f"{'rule':<18} {'cosine':>8} {'angle':>7} {'error':>9} {'norm':>8}  {'descends':<9}"
-    print(f"{head} certificate (up to 8 samples)")
-    for name, entry in document["rules"].items():
-        if entry["cosine"] is None:
-            lost = entry["left_out"] == document["samples"]
-            print(f"{name:<18} {'no sample settled' if lost else 'the exact gradient is zero'}")
-            continue
-        proof = entry.get("certificate")
-        told = "" if proof is None else proof["verdict"] + (
-            f", at most {proof['angle']:.3g} degrees" if proof["verdict"] == "proved" else ""
-        )  # fmt: skip
-        print(
-            f"{name:<18} {entry['cosine']:>8.4f} {entry['angle']:>7.2f} {entry['relative_error']:>9.2e} "
-            f"{entry['norm_ratio']:>8.3g}  {entry['descends']:<9} {told}"
-            + (f"; {entry['left_out']} samples left out (unsettled)" if entry["left_out"] else "")
-        )
-    state = document["state"]
-    for name, order in document["order"].items():
-        slopes = ", ".join(
-            f"{kind} {order[kind]['order']:.2f}" if order[kind]["order"] == order[kind]["order"] else f"{kind} no error"
-            for kind in ("one-sided", "centred")
-        )
-        print(f"order in beta      {name}, against the {order['against']}: {slopes}")
-    sizes = ", ".join(f"{group} {size:.3g}" for group, size in state["rms_weight"].items())
-    print(f"weights (rms)      {sizes}")
-    print(
-        f"responses (mean)   hidden {state['mean_response_hidden']:.2g}, outputs {state['mean_response_outputs']:.2g}; "
-        f"units without gradient: hidden {state['without_gradient_hidden']:.1%}, outputs "
-        f"{state['without_gradient_outputs']:.1%}"
-    )
-    print(f"folder             {document['folder']}")
