@@ -1,5 +1,6 @@
 """A short campaign of the certificates of learning; and that the campaign notices a library that is wrong."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -47,24 +48,66 @@ def _flipped(original):
     return lambda ball: swap[original(ball)]
 
 
+def _answering_only(original):
+    """Errors at saturated units forgotten."""
+
+    def init(self, samples, units):
+        original(self, samples, [chosen[s.responsive[chosen]] for s, chosen in zip(samples, units, strict=True)])
+
+    return init
+
+
+def _half(original):
+    def angle(samples):
+        step = original(samples)
+        return dataclasses.replace(step, value=step.value / 2) if step.value else step
+
+    return angle
+
+
+def _last_first(original):
+    """Every sample gets the verdict of another."""
+
+    def each(self):
+        said = original(self)
+        return tuple(dataclasses.replace(b, index=a.index) for a, b in zip(said, said[::-1], strict=True))
+
+    return each
+
+
+def _always(original):
+    return lambda network: dataclasses.replace(original(network), proved=True)
+
+
+# what is broken -> where, the kind of network, how
+PLAIN = ("complete 4+1", "projected", "identity", "none")
 BROKEN = {
-    "a wrong sign": (descent, "_sign", _flipped),
-    "everything is definite": (directions, "_definite", lambda original: lambda form: True),
+    "a wrong sign": (descent, "_sign", PLAIN, _flipped),
+    "samples mixed up": (descent._Enclosed, "each", PLAIN, _last_first),
+    "everything is definite": (directions, "_definite", PLAIN, lambda original: lambda form: True),
+    "half the angle": (directions, "_angle", PLAIN, _half),
+    "balance without signs": (structure, "balance", PLAIN, lambda original: lambda weight: np.ones(len(weight))),
+    "gains without loops": (structure, "gains", PLAIN, lambda original: lambda weight: np.array([1] * len(weight))),
     "no cross terms of the outflow": (
-        direp.certificates.linear.Sample, "back", lambda original: lambda self, rate, drive: 0 * rate,
+        direp.certificates.linear.Sample, "back", ("complete 4+1", "projected", "identity", "signed"),
+        lambda original: lambda self, rate, drive: 0 * rate,
     ),
-    "balance without signs": (structure, "balance", lambda original: lambda weight: np.ones(len(weight))),
-    "gains without loops": (structure, "gains", lambda original: lambda weight: np.array([1] * len(weight), object)),
+    "errors of saturated units forgotten": (
+        directions.Directions, "__init__", ("one layer", "rate", "hard-sigmoid", "absolute"), _answering_only
+    ),
+    "pairs that need no inequality": (descent, "pairs", ("one layer", "projected", "identity", "signed"), _always),
+    "a closed form without bias": (
+        directions, "_squares", ("two hidden", "projected", "identity", "none"),
+        lambda original: lambda sample: (original(sample)[0] * 0, original(sample)[1]),
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_library_is_caught(name, monkeypatch):
-    module, attribute, broken = BROKEN[name]
-    monkeypatch.setattr(module, attribute, broken(getattr(module, attribute)))
-    outflow = "signed" if "outflow" in name else "none"
-    kind = Kind("complete 4+1", "projected", "identity", outflow, 2, centred=False)
-    _, wrong = chunk((3, 0, kind, 60))
+    place, attribute, kind, broken = BROKEN[name]
+    monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
+    _, wrong = chunk((3, 0, Kind(*kind, 2, centred=False), 60))
     assert wrong
 
 

@@ -351,10 +351,21 @@ class Judge:
         self.expect((product > -1e-10).all(), f"pairs proved, but a sample has {product.min()}")
 
     def form(self, step: Any) -> None:
-        lowest = []
+        """The number itself: the inner product for a unit error, over what reaches the output's own bias."""
+        net, lowest, values = self.net, [], []
+        output = np.array([net.hidden])
+        square = net.inner.T - np.diag(net.total)
+        scale = np.linalg.det(square[:2, :2]) ** 2 if step.criterion == "two hidden units" else 1.0
+        current = np.zeros((1, net.size, 1))
+        current[0, output] = 1
         for n in range(len(self.x)):
-            exact, told = self._columns(np.array([self.net.hidden]), slice(n, n + 1))
+            exact, told = self._columns(output, slice(n, n + 1))
             lowest.append(float(exact[0, 0] @ told[0, 0]))
+            at = (self.x[n : n + 1], self.y[n : n + 1], self.free[n : n + 1], current)
+            own = [post[0, net.hidden, 0] for post, _ in (net.adjoint(*at), net.limit(*at))]
+            values.append(scale * lowest[-1] / (own[0] * own[1]))
+        near = abs(min(values) - step.value) < 1e-7 * max(1e-3, np.abs(values).max())
+        self.expect(near, f"{step.criterion} is {step.value}, not {min(values)}")
         if abs(min(lowest)) > 1e-12 * max(np.abs(lowest)):
             self.expect((min(lowest) > 0) == step.proved, f"{step.criterion} {step.verdict}, T3 says {min(lowest)}")
 
