@@ -100,6 +100,10 @@ def draw(kind: Kind, graph: direp.Graph, rng: np.random.Generator) -> tuple[Net,
         gain[graph.hidden :] = 1
         inner[:] = (np.triu(inner, 1) + np.triu(inner, 1).T) * gain  # t_i w_ji = t_j w_ij with t = 1 / gain
     weight[~exists] = 0
+    apart = rng.spawn(1)[0]
+    if kind.outflow == "absolute" and apart.random() < 0.1:
+        # A synapse at the kink of |w|: nothing may be proved of it.
+        inner[tuple(apart.choice(np.argwhere(exists[graph.inputs :])))] = 0
     steepest = 0.25 if kind.activation == "sigmoid" else 1.0
     needed = steepest * np.abs(inner).sum(1)
     lost = {"none": 0 * inner, "signed": inner, "absolute": np.abs(inner)}[kind.outflow].sum(1)
