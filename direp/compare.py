@@ -8,19 +8,30 @@ import numpy as np
 from .statistics import bootstrap_mean, wilson
 from .train import Run
 
-__all__ = ["figures_of", "paired", "table"]
+__all__ = ["figures_of", "paired", "solved_by", "table"]
+
+
+def solved_by(run: Run) -> np.ndarray:
+    """Whether a seed has counted as solved up to an epoch (epochs x seeds), for a task with such a notion."""
+    assert run.task.solved is not None
+    now = run.task.solved(run.history["validation_loss"], run.history["validation_accuracy"])
+    return np.logical_or.accumulate(now, 0)
 
 
 def epochs_to_solve(run: Run) -> np.ndarray | None:
     """For every seed the first epoch that counts as solved, infinite if none does; `None` without such a notion."""
     if run.task.solved is None or not run.history:
         return None
-    solved = run.task.solved(run.history["validation_loss"], run.history["validation_accuracy"])
+    solved = solved_by(run)
     return np.where(solved.any(0), solved.argmax(0) + 1.0, np.inf)
 
 
 def figures_of(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
-    """One rule's figures: shares with Wilson's interval, means with a bootstrap's, all at 95 per cent."""
+    """One rule's figures: shares with Wilson's interval, means with a bootstrap's, all at 95 per cent.
+
+    `steps` are those of a sample's free phase in the mean, `steps_total` those of all free phases of a training. Seeds
+    that failed count with their last good weights.
+    """
     accuracy, loss = np.asarray(run.test.accuracy, float), np.asarray(run.test.loss, float)
     history, solved, first = run.history, run.solved, epochs_to_solve(run)
     cosine = history.get("cosine", np.full((1, 1), np.nan))
@@ -38,6 +49,7 @@ def figures_of(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "cosine": float(np.nanmean(cosine)) if measured else None,
         "unsettled": float(history["unsettled"].mean()) if history else None,
         "steps": float(history["steps_mean"].mean()) if history else None,
+        "steps_total": float(history["steps_mean"].sum(0).mean()) * len(run.task.train.x) if history else None,
         "updates_fell_back": float(history["fell_back"].mean()) if history else None,
         "certificate": summary["certificate"]["verdict"],
         "epochs": summary["epochs"],
@@ -70,7 +82,7 @@ def _range(interval: tuple[float, float], percent: bool = True) -> str:
 
 
 def table(document: dict[str, Any]) -> str:
-    """A Markdown table, a row a rule."""
+    """A Markdown table, a row a rule; and a line if they did not have the same number of updates."""
     head = ["rule", "solved", "epochs to solve (median)", "test accuracy", "difference to the first", "unsettled",
             "steps a free phase", "cosine to the gradient", "certificate", "seconds"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -88,9 +100,9 @@ def table(document: dict[str, Any]) -> str:
             difference = f"{100 * pair['accuracy']['mean']:+.2f} points"
             if np.isfinite(pair["accuracy"]["interval"]).all():
                 difference += f" ({_range(pair['accuracy']['interval']).removesuffix(' %')})"
-        failed = f", {entry['failed']} failed" if entry["failed"] else ""
+        failed = f"{entry['failed']} failed" if entry["failed"] else ""
         cells = [
-            name, solved + failed,
+            name, ", ".join(filter(None, (solved, failed))),
             "" if first is None else f"{first:.0f}" if np.isfinite(first) else "most never do",
             accuracy, difference, "" if entry["unsettled"] is None else f"{entry['unsettled']:.2%}",
             "" if entry["steps"] is None else f"{entry['steps']:.1f}",
@@ -98,4 +110,7 @@ def table(document: dict[str, Any]) -> str:
             entry["certificate"], f"{entry['seconds']:.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    if len({entry["updates"] for entry in document["rules"].values()}) > 1:
+        told = ", ".join(f"{name} {entry['updates']}" for name, entry in document["rules"].items())
+        lines += ["", f"Budgets differ. Updates a seed: {told}."]
     return "\n".join(lines) + "\n"

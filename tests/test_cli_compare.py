@@ -8,6 +8,8 @@ from scipy import stats
 from test_cli import call
 
 from direp.commands.compare import variant
+from direp.commands.train import record
+from direp.compare import table
 from direp.config import WrongUse
 from direp.presets import preset
 from direp.statistics import bootstrap_mean, wilson
@@ -30,6 +32,7 @@ def compared(tmp_path_factory):
 def test_the_same_rule_twice_differs_by_nothing_and_another_one_does(compared):
     _, document = compared
     assert list(document["rules"]) == ["local", "local:beta=6.0", "adjoint"]
+    assert (document["seeds"], document["seed_range"]) == (5, "0..4")
     same, other = document["paired"]["local:beta=6.0"], document["paired"]["adjoint"]
     assert same["loss"] == {"mean": 0.0, "interval": [0.0, 0.0]}
     assert same["solved_only_here"] == same["solved_only_there"] == 0
@@ -37,7 +40,8 @@ def test_the_same_rule_twice_differs_by_nothing_and_another_one_does(compared):
     assert other["loss"]["interval"][0] <= other["loss"]["mean"] <= other["loss"]["interval"][1]
     assert abs(document["rules"]["adjoint"]["cosine"] - 1) < 1e-3
     for entry in document["rules"].values():
-        assert entry["epochs"] == 20
+        assert entry["epochs"] == entry["updates"] == 20
+        assert abs(entry["steps_total"] - 20 * 2 * entry["steps"]) < 1e-3 * entry["steps_total"]
         assert len(entry["per_seed"]["test_loss"]) == 5
         assert entry["solved_interval"] == list(wilson(entry["solved"], 5))
 
@@ -70,7 +74,12 @@ def test_a_variant_takes_settings_and_presets():
         ("local:betta=1", "did you mean 'beta'"),
         ("local:beta=big", "beta='big' does not fit; needed is float"),
         ("local:beta=0", "--beta 0 is no nudge"),
-        ("local:seeds=0..3", "setting 'seeds' is unknown"),
+        ("local:seeds=0..3", "seeds is the same for all rules"),
+        ("local:rule=adjoint", "rule is the same for all rules"),
+        ("local:split=3", "split is the same for all rules"),
+        ("local:beta=1:beta=2", "beta is given twice"),
+        ("local:hidden=3,a", "hidden='3,a' does not fit; needed is numbers with commas"),
+        ("local:prune=yes", "prune='yes' does not fit; needed is true or false"),
         ("preset=deep", "did you mean 'deep-2020'"),
     ],
 )
@@ -80,10 +89,44 @@ def test_a_wrong_variant_is_refused_in_words(text, message):
     assert message in str(caught.value)
 
 
+def test_presets_bring_their_own_budget_and_the_table_says_so():
+    budgets = {"local": preset("xor"), "preset=deep-2020": variant("preset=deep-2020", preset("xor"))}
+    row = {
+        "solved": 3, "seeds": 20, "solved_interval": wilson(3, 20), "failed": 2, "epochs_to_solve": float("inf"),
+        "test_accuracy": 0.75, "test_accuracy_interval": (0.7, 0.8), "unsettled": None, "steps": None, "cosine": None,
+        "certificate": "undecided", "seconds": 1.0,
+    }  # fmt: skip
+    rules = {name: {**row, "updates": settings.epochs} for name, settings in budgets.items()}
+    lines = table({"rules": rules, "paired": {}}).splitlines()
+    assert lines[-1] == "Budgets differ. Updates a seed: local 300, preset=deep-2020 200."
+    assert "| local | 3 of 20 (5.2 to 36.0 %), 2 failed | most never do | 75.00%" in lines[2]
+
+
+def test_an_interrupted_comparison_keeps_the_rules_that_are_done(capsys, tmp_path, monkeypatch):
+    def stops(settings, out, **shown):
+        if settings.rule == "adjoint":
+            raise KeyboardInterrupt
+        return record(settings, out, **shown)
+
+    monkeypatch.setattr("direp.commands.compare.record", stops)
+    monkeypatch.setattr("direp.commands.Stop.ignore", lambda: None)
+    folder = tmp_path / "compare"
+    code, out, err = call(
+        capsys, "compare", "identity", "--preset", "small", "--epochs", "2", "--rules", "local", "adjoint", "dyadic",
+        "--quiet", "--json", "--out", folder,
+    )  # fmt: skip
+    assert code == 130
+    assert "interrupted; 1 of 3 rules are in" in err
+    assert list(json.loads(out)["rules"]) == ["local"]
+    assert len((folder / "table.md").read_text().splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "compare needs a task"),
+        (("xor", "--rules"), "--rules is empty"),
+        (("xor", "--epochs", "many"), "many"),
         (("xorr",), "did you mean 'xor'"),
         (("xor", "--rules", "lokal"), "did you mean 'local'"),
         (("xor", "--seeds", "4..1"), "count upwards"),

@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..config import CHOICES, Settings, WrongUse, nearest
+from ..config import CHOICES, Settings, WrongUse, nearest, parse_seeds
 from ..presets import preset
 from . import DIVERGED, OK, Output, Stop, fresh_folder, option, parse
 from .train import Outcome, record
 
 __all__ = ["compare", "variant"]
+
+# What all rules share, so that a pair of seeds differs by its rule alone.
+SHARED = ("task", "seeds", "rule", "split", "scale", "probe")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,21 +38,27 @@ def variant(text: str, base: Settings) -> Settings:
     """The settings that a rule such as `local:beta=0.1` or `preset=deep-2020` asks for."""
     first, *rest = text.split(":")
     if first.startswith("preset="):
-        settings = dataclasses.replace(preset(base.task, first.removeprefix("preset=")), seeds=base.seeds)
+        own = preset(base.task, first.removeprefix("preset="))
+        settings = dataclasses.replace(own, seeds=base.seeds, split=base.split, probe=base.probe)
     else:
         if first not in CHOICES["rule"]:
             raise WrongUse(nearest("--rules", first, (*CHOICES["rule"], "preset=NAME")))
         settings = dataclasses.replace(base, rule=first)
-    kept = ("task", "seeds")
-    names = [field.name for field in dataclasses.fields(Settings) if field.name not in kept]
+    names = [field.name for field in dataclasses.fields(Settings) if field.name not in SHARED]
+    given: dict[str, Any] = {}
     for item in rest:
         name, equals, value = item.partition("=")
         name = name.replace("-", "_")
         if not equals:
             raise WrongUse(f"--rules {text}: {item!r} is no setting=value, such as beta=0.1")
+        if name in SHARED:
+            raise WrongUse(f"--rules {text}: {name} is the same for all rules; what differs goes after the rule's name")
         if name not in names:
             raise WrongUse(nearest(f"--rules {text}: setting", name, names))
-        settings = dataclasses.replace(settings, **{name: _value(text, name, value)})
+        if name in given:
+            raise WrongUse(f"--rules {text}: {name} is given twice: give it once, or name two rules")
+        given[name] = _value(text, name, value)
+    settings = dataclasses.replace(settings, **given)
     try:
         settings.check()
     except WrongUse as error:
@@ -69,7 +78,8 @@ def _value(text: str, name: str, value: str) -> Any:
             return {"true": True, "false": False}[value.lower()]
         return int(value) if "int" in kind else float(value) if "float" in kind else value
     except (ValueError, KeyError):
-        raise WrongUse(f"--rules {text}: {name}={value!r} does not fit; needed is {kind}") from None
+        needed = "numbers with commas, such as 64,32" if "tuple" in kind else kind.replace("bool", "true or false")
+        raise WrongUse(f"--rules {text}: {name}={value!r} does not fit; needed is {needed}") from None
 
 
 def compare(arguments: list[str]) -> int:
@@ -92,13 +102,14 @@ def compare(arguments: list[str]) -> int:
         try:
             outcomes[text] = record(chosen, folder / f"{k}-{name}", show=not output.quiet, label=label)
         except KeyboardInterrupt:
+            Stop.ignore()
             interrupted = True
             break
         if outcomes[text].run.status == "interrupted":
             del outcomes[text]
             interrupted = True
             break
-    document = _document(settings, outcomes, folder)
+    document = _document(variants, outcomes, folder)
     _write(document, outcomes, folder)
     if output.json:
         print((folder / "compare.json").read_text(), end="")
@@ -108,7 +119,10 @@ def compare(arguments: list[str]) -> int:
     if interrupted:
         print(f"direp: interrupted; {len(outcomes)} of {len(variants)} rules are in {folder}", file=sys.stderr)
         return 128 + Stop.received
-    return DIVERGED if any(outcome.run.status == "failed" for outcome in outcomes.values()) else OK
+    failed = [text for text, outcome in outcomes.items() if outcome.run.status == "failed"]
+    if failed:
+        print(f"direp: every seed of {', '.join(failed)} diverged or never settled; see the table", file=sys.stderr)
+    return DIVERGED if failed else OK
 
 
 def _parse(arguments: list[str]) -> Compare:
@@ -126,15 +140,19 @@ def _parse(arguments: list[str]) -> Compare:
     return asked
 
 
-def _document(settings: Settings, outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:
+def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:
     from ..compare import figures_of, paired
 
     rules = {text: figures_of(outcome.run, outcome.summary) for text, outcome in outcomes.items()}
     for text, outcome in outcomes.items():
+        size, samples = variants[text].batch_size, len(outcome.run.task.train.x)
+        rules[text]["updates"] = len(outcome.run.history.get("loss", ())) * -(-samples // min(size or samples, samples))
         rules[text]["run"] = str(outcome.folder)
     runs = {text: outcome.run for text, outcome in outcomes.items()}
+    settings = next(iter(variants.values()))
     return {
-        "task": settings.task, "seeds": settings.seeds, "rules": rules, "paired": paired(runs), "folder": str(folder),
+        "task": settings.task, "seeds": len(parse_seeds(settings.seeds)), "seed_range": settings.seeds, "rules": rules,
+        "paired": paired(runs), "folder": str(folder),
     }  # fmt: skip
 
 
