@@ -130,7 +130,7 @@ def nudge_figure(rows: dict[str, list[tuple[float, int, int]]], seeds: int) -> F
     right.set(xscale="log", xlabel="nudge beta", title="ends unsolved, exact gradient zero", ylim=(0, 103))
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, fontsize=7, loc="lower right")
+    right.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=7, loc="upper right")
     return figure
 
 

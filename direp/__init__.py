@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from . import tasks as tasks
     from .activation import Activation as Activation
     from .certificates import LMI as LMI
+    from .certificates import Box as Box
     from .certificates import Certificate as Certificate
     from .certificates import Compartmental as Compartmental
     from .certificates import Counterexample as Counterexample
     from .certificates import LearningCertificate as LearningCertificate
     from .certificates import LocalLeak as LocalLeak
     from .certificates import Perron as Perron
+    from .certificates import Region as Region
     from .certificates import Rows as Rows
     from .certificates import Symmetric as Symmetric
     from .certificates import certify as certify
     from .certificates import certify_learning as certify_learning
+    from .certificates import certify_region as certify_region
     from .certificates import contraction_margin as contraction_margin
     from .control import LeakController as LeakController
     from .control import WeightProjection as WeightProjection
@@ -97,6 +100,9 @@ _HOME = {
     "certificates": (
         "certify",
         "certify_learning",
+        "certify_region",
+        "Box",
+        "Region",
         "Certificate",
         "LearningCertificate",
         "Counterexample",

@@ -93,7 +93,7 @@ BROKEN = {
         lambda original: lambda self, rate, drive: 0 * rate,
     ),
     "errors of saturated units forgotten": (
-        directions.Directions, "__init__", ("one layer", "rate", "hard-sigmoid", "absolute"), _answering_only
+        directions.Directions, "__init__", ("random 7+1", "rate", "hard-sigmoid", "signed"), _answering_only
     ),
     "pairs that need no inequality": (descent, "pairs", ("one layer", "projected", "identity", "signed"), _always),
     "a closed form without bias": (

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ..network import Network
-from ..nudge import AbstractCost, Fading, RandomSign, SquaredError
-from ..rules import BPTT, AbstractRule, Adjoint, Dyadic, Estimate, Local, Safeguard, estimate
+from ..nudge import AbstractCost, CrossEntropy, Fading, RandomSign, SquaredError
+from ..rules import AbstractRule, Adjoint, Dyadic, Estimate, Local, Safeguard, estimate
 from ..settling import AbstractMethod, AbstractStop, Tolerance
 from .ball import precise
 from .certificate import Verdict
@@ -26,7 +26,7 @@ __all__ = ["certify_learning"]
 _CLAIM = "a small step of {rule} lowers the mean cost of this batch"
 _LARGEST = 200  # free units whose phases are enclosed
 _CHECK = "equilibria, adjoints and inner products enclosed in ball arithmetic, 128 bits"
-_EXACT = (Adjoint, Dyadic, BPTT)
+_EXACT = (Adjoint, Dyadic)
 
 
 @eqx.filter_jit
@@ -54,7 +54,7 @@ def certify_learning(
 
     **Arguments:**
 
-    - `rule`: `Local` is covered in full; `Adjoint`, `Dyadic` and `BPTT` are exact, so only the gradient is. Other rules
+    - `rule`: `Local` is covered in full; `Adjoint` and `Dyadic` are exact, so only the gradient is. Other rules
       are undecided; `direp gradient` measures them.
     - `cost`, `method`, `stop`: as in `estimate`. Samples that do not settle are left out and named.
 
@@ -63,7 +63,8 @@ def certify_learning(
     A [`LearningCertificate`][direp.LearningCertificate]. Raises `ValueError` for a rule that the network cannot have.
     """
     cost = SquaredError() if cost is None else cost
-    x, y = np.atleast_2d(np.asarray(x, np.float64)), np.atleast_2d(np.asarray(y, np.float64))
+    # As the network sees them, in its own precision.
+    x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
     rule.check(network)
     nudge = getattr(rule, "nudge", None)
     if isinstance(nudge, Fading | RandomSign) or isinstance(rule, Safeguard):
@@ -71,6 +72,8 @@ def certify_learning(
             f"certify_learning({type(rule).__name__}) changes from update to update: name the rule of one update, such "
             "as Local(Centred(0.1))"
         )
+    if isinstance(cost, CrossEntropy) and not np.allclose(y.sum(1), 1):
+        raise ValueError(f"certify_learning(y=...): CrossEntropy needs targets that sum to one; they sum to {y.sum(1)}")
     stop = stop or Tolerance(max_steps=50_000)
     # Numbers as arrays: another strength of the nudge needs no other program.
     traced = jax.tree.map(lambda leaf: jnp.asarray(leaf, network.dtype) if isinstance(leaf, float) else leaf, rule)
@@ -83,7 +86,7 @@ def certify_learning(
 
 def _certify(network, x, y, rule, cost, said: Estimate, used: np.ndarray, left_out) -> LearningCertificate:
     name = type(rule).__name__
-    beta = [float(b) for b in rule.nudge.strengths] if isinstance(rule, Local) else []
+    beta = _strengths(network, rule) if isinstance(rule, Local) else []
     as_run = f"as run ({name}" + (f", beta={', '.join(f'{b:+g}' for b in beta)})" if beta else ")")
     steps = [structural(network), detailed_balance(network), pairs(network)] if isinstance(rule, Local) else []
     enclosed: _Enclosed | None = None
@@ -93,7 +96,7 @@ def _certify(network, x, y, rule, cost, said: Estimate, used: np.ndarray, left_o
     elif network.graph.free > _LARGEST:
         reason = f"Phases are enclosed for up to {_LARGEST} free units; this network has {network.graph.free}."
     elif not isinstance(rule, (Local, *_EXACT)):
-        reason = f"{name} has no certificate: direp gradient measures it; Local, Adjoint, Dyadic and BPTT have one."
+        reason = f"{name} has no certificate: direp gradient measures it; Local, Adjoint and Dyadic have one."
     else:
         try:
             enclosed = _Enclosed.of(network, x, y, rule, cost, said, used)
@@ -144,6 +147,13 @@ class _Enclosed:
     @classmethod
     def of(cls, network, x, y, rule, cost, said: Estimate, used: np.ndarray) -> "_Enclosed":
         samples, exactly, told = [], [], []
+        graph = network.graph
+        weight = np.asarray(network.matrix)[graph.source, graph.target - graph.inputs][graph.source >= graph.inputs]
+        if network.neuron.outflow == "absolute" and (weight == 0).any():
+            raise _NotEnclosed(
+                "A synapse between free units has a weight of exactly 0, where absolute outflow has a kink and the "
+                "cost no gradient: move it, or take the synapse out of the graph."
+            )
         for n in used.tolist():
             sample = Sample.at(network, x[n], y[n], np.asarray(said.free.state[n], np.float64))
             if sample is None:
@@ -205,19 +215,24 @@ class _Enclosed:
 def _answer(sample: Sample, rule: Local, cost: AbstractCost, said: Estimate, n: int) -> Told:
     """`post` and `back` of `Local` at the enclosed equilibria of its phases."""
     free = (sample.rates, sample.field.drives(sample.rates)[0])
-    phases = []
-    for beta, phase in zip(rule.nudge.strengths, said.nudged, strict=True):
-        found = sample.nudged(np.asarray(phase.state[n], np.float64), float(beta), cost)
+    phases, strengths = [], _strengths(sample.network, rule)
+    for beta, phase in zip(strengths, said.nudged, strict=True):
+        found = sample.nudged(np.asarray(phase.state[n], np.float64), beta, cost)
         if found is None:
             raise _NotEnclosed(
-                f"The phase at beta={float(beta):+g} of sample {n} cannot be enclosed: it ends at a corner of the "
+                f"The phase at beta={beta:+g} of sample {n} cannot be enclosed: it ends at a corner of the "
                 "activation or at a face that does not hold it; another beta may do."
             )
         phases.append(found)
-    beta = flint.arb(float(rule.nudge.strengths[0]))
+    beta = flint.arb(strengths[0])
     other, scale = (free, beta) if len(phases) == 1 else (phases[1], 2 * beta)
     d_rate, d_drive = ((a - b)[:, None] / scale for a, b in zip(phases[0], other, strict=True))
     return d_rate, sample.back(d_rate, d_drive)
+
+
+def _strengths(network: Network, rule: Local) -> list[float]:
+    """The nudges as the network feels them, in its own precision."""
+    return [float(np.asarray(beta, network.dtype)) for beta in rule.nudge.strengths]
 
 
 def _inner(one: flint.arb_mat, other: flint.arb_mat) -> flint.arb:

@@ -50,8 +50,8 @@ def _unit_columns(size: int, units: np.ndarray) -> np.ndarray:
 class Directions:
     """Unit errors at some units of some samples, with what the synapses make of each.
 
-    A unit whose error no synapse ever feels, neither in truth nor by the rule, is left out. One with a slope of zero
-    can still count: with outflow, a saturated `Rate` unit has a gradient by what it sends.
+    A unit whose error certainly no synapse feels, neither in truth nor by the rule, is left out. One with a slope of
+    zero can still count: with outflow, a saturated `Rate` unit has a gradient by what it sends.
     """
 
     def __init__(self, samples: Sequence[Sample], units: Sequence[np.ndarray]):
@@ -60,7 +60,7 @@ class Directions:
             currents = _unit_columns(len(sample.rates), chosen)
             rows = [sample.synapses(part).tolist() for part in (sample.adjoint(currents), sample.response(currents))]
             for unit, one, other in zip(chosen, *rows, strict=True):
-                if any(entry != 0 for entry in (*one, *other)):
+                if not all(entry == 0 for entry in (*one, *other)):
                     exactly.append(one)
                     told.append(other)
                     self.units.append(int(unit))

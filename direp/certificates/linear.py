@@ -6,7 +6,7 @@ s$, `back` the same, or $\Delta u/\Lambda$ for `Rate`). A synapse multiplies: $r
 \mathrm{back}_i$.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import flint
@@ -43,8 +43,15 @@ class Sample:
 
     @classmethod
     def at(cls, network: Network, x: np.ndarray, y: np.ndarray, state: np.ndarray) -> "Sample | None":
-        free = enclose(network, x, state)
-        return None if free is None else cls(network, x, y, BallField(network, x), free)
+        free, field = enclose(network, x, state), BallField(network, x)
+        if free is None:
+            return None
+        if isinstance(network.neuron, Rate):
+            # What a unit's activation holds at zero is zero exactly, not only within its ball.
+            exactly = free.state.copy()
+            exactly[field.activated(field.drives(free.state)[0])[0] == 0] = flint.arb(0)
+            free = replace(free, state=exactly)
+        return cls(network, x, y, field, free)
 
     @cached_property
     def rates(self) -> np.ndarray:

@@ -50,6 +50,7 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("angle", f"{learning['angle']:.4g} degrees from the exact gradient, at most"))
     if learning["reason"]:
         rows.append(("", learning["reason"]))
+    rows.append(("assuming", "; ".join(learning["assumptions"])))
     if learning["blame"]:
         rows.append(("against it", ", ".join(learning["blame"][:10])))
     rows += [

@@ -78,6 +78,7 @@ class _Subject:
     x: Any = None
     y: Any = None
     rule: Any = None
+    moves_leaks: bool = False
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
 
@@ -106,6 +107,8 @@ def certify(arguments: list[str]) -> int:
     chosen, network = certificates[worst], subject.networks[worst]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
     learning = certify_rule(subject.networks, subject.labels, x, y, subject.rule, subject.cost, output.quiet)
+    if subject.moves_leaks and "assumptions" in learning:
+        learning["assumptions"].append("the run's control, which moves leaks after each update, has no part in it")
     folder = fresh_folder(output.out, subject.folder)
     document = {
         "run": str(path),
@@ -165,6 +168,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         np.asarray(task.train.x),
         np.asarray(task.train.y),
         built["rule"],
+        settings.margin is not None and settings.control == "leak",
         [json.loads(line) for line in lines] or None,
     )
 

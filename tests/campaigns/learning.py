@@ -190,9 +190,11 @@ class Judge:
     def samples(self, said: direp.LearningCertificate, told: np.ndarray, exact: np.ndarray, blur: float) -> None:
         """Every sample by itself, where the oracle is sharp enough to tell."""
         for one, a, b in zip(said.samples, told, exact, strict=True):
+            if one.verdict == "undecided" or min(np.linalg.norm(a), np.linalg.norm(b)) < 1e-13:
+                continue
             size = float(np.linalg.norm(a) * np.linalg.norm(b))
-            off = blur * (1 + 1 / max(float(np.linalg.norm(a)), 1e-300))
-            if one.verdict == "undecided" or np.linalg.norm(b) < 1e-13 or abs(a @ b) < 2 * off * size:
+            off = blur * (1 + 1 / float(np.linalg.norm(a)))
+            if abs(a @ b) < 2 * off * size:
                 continue
             self.seen["samples by themselves"] += 1
             self.expect(one.verdict == ("proved" if a @ b > 0 else "refuted"), f"a sample: {a @ b / size}, {one}")
