@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from direp import statistics
+
 GATES = [
     *((f"{gate}, 16 hidden", [gate, "--seeds", "0..999"]) for gate in ("xor", "and", "or", "not", "identity")),
     *(
@@ -54,11 +56,9 @@ def run(arguments: list[str]) -> dict:
         return json.loads(done.stdout)
 
 
-def wilson(hits: int, count: int, z: float = 1.96) -> str:
-    share, scale = hits / count, 1 + z**2 / count
-    centre = (share + z**2 / (2 * count)) / scale
-    half = z * sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
-    return f"{max(centre - half, 0):.1%} to {min(centre + half, 1):.1%}"
+def wilson(hits: int, count: int) -> str:
+    low, high = statistics.wilson(hits, count)
+    return f"{low:.1%} to {high:.1%}"
 
 
 def solving(cases: list[tuple[str, list[str]]]) -> None:

@@ -105,7 +105,7 @@ def _line(name: str, entry: dict[str, Any], count: int) -> str:
     proof = entry.get("certificate")
     told = "" if proof is None else proof["verdict"]
     if proof is not None and proof["verdict"] == "proved":
-        told += f", at most {proof['angle']:.3g} deg" if proof["angle"] >= 1e-3 else ", exact"
+        told += f", at most {proof['angle']:.3g} deg"
     return (
         f"{name:<16} {entry['cosine']:>7.4f} {interval:<15} {entry['angle']:>7.2f} {entry['relative_error']:>9.2e} "
         f"{entry['norm_ratio']:>9.3g} {worst:>13}  {entry['descends']} of {entry['networks']:<4} {told}{lost}"
