@@ -182,13 +182,14 @@ def angle_figure(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
         shown = {name: cosine for name, cosine in rules.items() if "16" not in name and "frozen" not in name}
         for (name, cosine), colour in zip(shown.items(), COLOURS, strict=False):
             angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-            epochs = np.arange(1, len(angle) + 1)
+            known = np.isfinite(angle).any(1)  # a gradient of zero has no angle
+            angle, epochs = angle[known], np.arange(1, len(angle) + 1)[known]
             axis.plot(epochs, np.nanmean(angle, 1), color=colour, lw=1.4, label=name)
             axis.fill_between(epochs, np.nanmin(angle, 1), np.nanmax(angle, 1), color=colour, alpha=0.15, lw=0)
         axis.axhline(90, color="grey", lw=0.8, ls=":")
         axis.set(title=task, xlabel="epoch", ylim=(0, 125))
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("angle to the exact gradient, degrees (mean, extremes)")
+    figure.axes[0].set_ylabel("degrees from the exact gradient")
     figure.axes[0].legend(frameon=False, fontsize=7)
     return figure
 

@@ -203,6 +203,15 @@ def test_rules_that_need_a_derivative_refuse_a_step(make):
     direp.estimate(net, np.ones((1, 2)), np.ones((1, 1)), direp.Local())
 
 
+def test_derivatives_are_found_inside_transformations():
+    graph = direp.Graph.complete(2, 3, 1)
+    rectified = direp.Activation("rectified", lambda s: jax.nn.relu(s), (0.0, np.inf), (0.0, 1.0))
+    net = direp.Network(graph, direp.Rate(rectified), 0.1 * graph.adjacency(), leak=1.0)
+    x, y = jnp.ones((2, 3, 2)), jnp.ones((2, 3, 1))
+    said = jax.jit(jax.vmap(lambda x, y: direp.estimate(net, x, y, direp.Adjoint()).gradient.bias))(x, y)
+    assert said.shape == (2, 4)
+
+
 def test_a_negative_nudge_beyond_the_margin_is_refused():
     net = network("rate-tanh", "none")
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 2)), np.arange(30) % 2, name="noise")
