@@ -15,7 +15,7 @@ from .initialise import AbstractInitialiser, Normal
 from .neuron import AbstractNeuron
 from .synapses import AbstractSynapses, Weight, lay_out
 
-__all__ = ["AbstractField", "Network", "NetworkField", "Parameters"]
+__all__ = ["AbstractField", "AbstractWrapper", "Network", "NetworkField", "Parameters"]
 
 
 class Parameters(NamedTuple):
@@ -193,6 +193,29 @@ class AbstractField(eqx.Module):
         r"""$\dot s$: the flow, except that a bound holds what would leave the box. Zero at equilibrium."""
         flow = self.flow(state, drive)
         return jnp.where(self.held(state, flow), 0, flow)
+
+
+class AbstractWrapper(AbstractField):
+    """A field that changes how another one moves its states, and leaves the rest to it."""
+
+    base: eqx.AbstractVar[AbstractField]
+
+    @property
+    def network(self) -> Network:
+        return self.base.network
+
+    @property
+    def total_leak(self) -> Array:
+        return self.base.total_leak
+
+    def clip(self, state):
+        return self.base.clip(state)
+
+    def held(self, state, flow):
+        return self.base.held(state, flow)
+
+    def rate(self, state):
+        return self.base.rate(state)
 
 
 class NetworkField(AbstractField):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .network import AbstractField
+from .network import AbstractField, AbstractWrapper
 
 __all__ = [
     "AbstractCost", "AbstractNudge", "Centred", "CrossEntropy", "Fading", "Nudged", "OneSided", "RandomSign",
@@ -102,21 +102,13 @@ class CrossEntropy(AbstractCost):
         return largest * (ratio + (0 if helps else 1))
 
 
-class Nudged(AbstractField):
+class Nudged(AbstractWrapper):
     r"""A field with the current $-\beta\,\partial C/\partial r_o$ into its outputs."""
 
     base: AbstractField
     cost: AbstractCost
     y: Float[Array, "batch output"]
     beta: Float[Array, ""]
-
-    @property
-    def network(self):
-        return self.base.network
-
-    @property
-    def total_leak(self):
-        return self.base.total_leak
 
     def drive(self, state):
         outputs = self.network.outputs(state)
@@ -129,15 +121,6 @@ class Nudged(AbstractField):
     def stiffness(self):
         pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
-
-    def clip(self, state):
-        return self.base.clip(state)
-
-    def held(self, state, flow):
-        return self.base.held(state, flow)
-
-    def rate(self, state):
-        return self.base.rate(state)
 
 
 class AbstractNudge(eqx.Module):

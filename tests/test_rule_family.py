@@ -193,8 +193,7 @@ def step(u):
         direp.Safeguard(direp.Local()),
     ],
 )
-def test_rules_that_need_a_derivative_refuse_a_step(make):
-    rule = make()
+def test_rules_that_need_a_derivative_refuse_a_step(rule):
     graph = direp.Graph.complete(2, 3, 1)
     jumpy = direp.Rate(direp.Activation("step", step, (0.0, 1.0), None))
     net = direp.Network(graph, jumpy, key=jax.random.key(0))

@@ -3,7 +3,7 @@ r"""Rules that are exact on directed weights, without a Jacobian: products with 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..network import AbstractField, NetworkField
+from ..network import AbstractField, AbstractWrapper, NetworkField
 from ..nudge import AbstractCost, AbstractNudge, Centred, OneSided
 from ..settling import Settled
 from .adjoint import AdjointField, state_gradient
@@ -43,7 +43,7 @@ class AsymEP(AbstractNudgedRule):
         return phases.mean(post=phases.network.neuron.transfer_slope(phases.free.drive) * a, back=a), phases.used
 
 
-class AsymField(AbstractField):
+class AsymField(AbstractWrapper):
     r"""$F(s)-\beta\,\partial_sC+(J^\top-J)(s_0)\,(s-s_0)$."""
 
     base: NetworkField
@@ -51,14 +51,6 @@ class AsymField(AbstractField):
     cost: AbstractCost
     y: Float[Array, "batch output"]
     beta: Float[Array, ""]
-
-    @property
-    def network(self):
-        return self.base.network
-
-    @property
-    def total_leak(self):
-        return self.base.total_leak
 
     def drive(self, state):
         return self.base.drive(state)
@@ -75,15 +67,6 @@ class AsymField(AbstractField):
     def stiffness(self):
         pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
-
-    def clip(self, state):
-        return self.base.clip(state)
-
-    def held(self, state, flow):
-        return self.base.held(state, flow)
-
-    def rate(self, state):
-        return self.base.rate(state)
 
 
 class Dyadic(AbstractRule):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..alignment import inner
-from ..network import AbstractField, NetworkField
+from ..network import AbstractField, AbstractWrapper, NetworkField
 from ..nudge import AbstractCost
 from ..settling import Settled
 from .adjoint import AdjointField, state_gradient
@@ -66,19 +66,11 @@ class Safeguard(AbstractRule):
         return ~_descends(phases.field, phases.cost, phases.y, phases.free)
 
 
-class Paused(AbstractField):
+class Paused(AbstractWrapper):
     """A field that stands still where it is not needed."""
 
     base: AbstractField
     on: Bool[Array, ""]
-
-    @property
-    def network(self):
-        return self.base.network
-
-    @property
-    def total_leak(self):
-        return self.base.total_leak
 
     def drive(self, state):
         return self.base.drive(state)
@@ -88,15 +80,6 @@ class Paused(AbstractField):
 
     def stiffness(self):
         return self.base.stiffness()
-
-    def clip(self, state):
-        return self.base.clip(state)
-
-    def held(self, state, flow):
-        return self.base.held(state, flow)
-
-    def rate(self, state):
-        return self.base.rate(state)
 
 
 def _descends(field: NetworkField, cost: AbstractCost, y: Array, free: Settled) -> Bool[Array, ""]:
