@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from . import tasks as tasks
     from .activation import Activation as Activation
     from .certificates import LMI as LMI
-    from .certificates import Box as Box
     from .certificates import Certificate as Certificate
     from .certificates import Compartmental as Compartmental
     from .certificates import Counterexample as Counterexample
     from .certificates import LearningCertificate as LearningCertificate
     from .certificates import LocalLeak as LocalLeak
     from .certificates import Perron as Perron
-    from .certificates import Region as Region
     from .certificates import Rows as Rows
     from .certificates import Symmetric as Symmetric
     from .certificates import certify as certify
     from .certificates import certify_learning as certify_learning
-    from .certificates import certify_region as certify_region
     from .certificates import contraction_margin as contraction_margin
+    from .certificates.region import Box as Box
+    from .certificates.region import Region as Region
+    from .certificates.region import certify_region as certify_region
     from .control import LeakController as LeakController
     from .control import WeightProjection as WeightProjection
     from .graph import Graph as Graph
@@ -100,9 +100,6 @@ _HOME = {
     "certificates": (
         "certify",
         "certify_learning",
-        "certify_region",
-        "Box",
-        "Region",
         "Certificate",
         "LearningCertificate",
         "Counterexample",
@@ -114,6 +111,7 @@ _HOME = {
         "LMI",
         "contraction_margin",
     ),
+    "certificates.region": ("certify_region", "Box", "Region"),
     "guarantee": ("SignSymmetric", "Balanced", "Pairs"),
     "control": ("LeakController", "WeightProjection"),
     "update": ("shrink", "prune", "trainable"),

@@ -9,10 +9,9 @@ from .diagonal import AbstractDiagonal, LocalLeak, Perron, Rows, contraction_mar
 from .euclidean import LMI, Symmetric
 from .learning_certificate import LearningCertificate
 from .refute import Counterexample
-from .region import Box, Region, certify_region
 
 __all__ = [
-    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Box", "Certificate", "Compartmental", "Counterexample",
-    "LearningCertificate", "LocalLeak", "Perron", "Region", "Remedy", "Rows", "Symmetric", "certify",
-    "certify_learning", "certify_region", "contraction_margin", "sharpest_margin",
+    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Certificate", "Compartmental", "Counterexample",
+    "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Symmetric", "certify",
+    "certify_learning", "contraction_margin", "sharpest_margin",
 ]  # fmt: skip
