@@ -148,7 +148,7 @@ def test_a_sparse_network_trains_like_a_dense_one(controlled):
         direp.fit(
             [direp.Network(graph, direp.Projected(), scale * matrix, layout=layout) for scale in (1.0, 0.5)],
             task,
-            rule=direp.Local(direp.Centred(0.1)),
+            rule=direp.Local(direp.Centred(0.05)),
             optimiser=optax.adam(1e-2),
             control=direp.LeakController() if controlled else None,
             epochs=5,
