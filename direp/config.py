@@ -156,7 +156,8 @@ class Settings:
     norm: str = "local"
     """Where the control certifies: local (outgoing synapses), rows (incoming ones) or perron (sharpest weights)."""
     guarantee: str = "none"
-    """Keep weights where the local rule is proved to descend: sign-symmetric, balanced or pairs; none does not."""
+    """Keep weights where the local rule is proved to descend, in place of a control: sign-symmetric, balanced or pairs;
+    none does not."""
     through_leak: bool = True
     """Let synapses learn through the leak that the controller sets."""
     learn_leak: bool = False
@@ -232,6 +233,8 @@ class Settings:
                 f"--control weights with --leak {self.leak} leaves no room for weights: give a leak above the margin "
                 f"{self.margin}"
             )
+        if self.guarantee != "none" and self.learn_leak:
+            raise WrongUse(f"--guarantee {self.guarantee} needs leaks that stay: leave out --learn-leak")
         if any(units < 0 for units in self.hidden):
             raise WrongUse(f"--hidden {' '.join(map(str, self.hidden))} has a negative number of units: give 0 or more")
         if self.graph == "layered" and any(units == 0 for units in self.hidden):
@@ -390,7 +393,7 @@ class Settings:
     def _control(self) -> Any:
         import direp
 
-        if self.margin is None:
+        if self.margin is None or self.guarantee != "none":
             return None
         criterion = {"local": direp.LocalLeak, "rows": direp.Rows, "perron": direp.Perron}[self.norm]()
         if self.control == "weights":

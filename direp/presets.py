@@ -26,7 +26,7 @@ _GATE: dict[str, Any] = {
     "momentum": 0.5,
     "epochs": 300,
 }
-# Inside the guaranteed region: one hidden layer, signs that stay, steps without momentum.
+# Inside the guaranteed region: one hidden layer, signs that stay, a weak nudge, steps without momentum.
 _GUARANTEED: dict[str, Any] = {
     **_GATE,
     "graph": "layered",
@@ -35,7 +35,8 @@ _GUARANTEED: dict[str, Any] = {
     "outflow": "none",
     "leak": 1.0,
     "weight_scale": 0.5,
-    "beta": 2.0,
+    "beta": 0.1,
+    "tolerance": 1e-6,
     "guarantee": "sign-symmetric",
     "momentum": 0.0,
     "epochs": 600,

@@ -89,7 +89,7 @@ def summary_of(
 
 def certificates_of(run: Run) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
-    nudge, control = getattr(run.trainer.rule, "nudge", None), run.trainer.control
+    nudge, control = run.trainer.rule.plain_nudge, run.trainer.control
     criteria = CASCADE if control is None else (control.criterion, *CASCADE)
     return [
         certify(network, nudge=nudge, cost=run.trainer.cost, criteria=criteria, starts=0) for network in run.networks

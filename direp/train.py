@@ -158,6 +158,11 @@ def fit(
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
         )
+    if guarantee is not None and (control is not None or learn_leak):
+        raise ValueError(
+            "fit(guarantee=...) keeps the network certified by itself, with the leaks it has: leave out control and "
+            "learn_leak"
+        )
     if guarantee is not None:
         networks = [guarantee.start(network) for network in networks]
     if control is not None:
@@ -263,7 +268,7 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
 
 def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
     """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
-    nudge, slope = getattr(rule, "nudge", None), network.neuron.activation.slope
+    nudge, slope = rule.plain_nudge, network.neuron.activation.slope
     if nudge is None or slope is None:
         return
     for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):

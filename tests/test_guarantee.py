@@ -122,6 +122,15 @@ def test_networks_without_a_guarantee_are_refused_with_the_way_out(guarantee, gr
         guarantee.start(networks(graph, neuron, 1, leak=leak)[0])
 
 
+def test_a_guarantee_keeps_the_leaks_it_has():
+    net = networks(LAYERS, direp.Projected(), 1)[0]
+    with pytest.raises(ValueError, match="leave out control and learn_leak"):
+        direp.fit(
+            net, direp.tasks.xor(), rule=SMALL, optimiser=optax.sgd(0.1), guarantee=direp.SignSymmetric(),
+            control=direp.LeakController(),
+        )  # fmt: skip
+
+
 def test_wrong_values_are_refused_in_words():
     with pytest.raises(ValueError, match=r"floor=0\.0"):
         direp.SignSymmetric(floor=0.0)

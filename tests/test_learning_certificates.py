@@ -128,6 +128,8 @@ def test_balance_and_gains_of_small_matrices():
     assert balance(np.array([[0, 1.0], [2.0, 0]])).tolist() == [1, 1]
     assert balance(np.array([[0, -1.0], [-2.0, 0]])).tolist() == [-1, 1]
     assert balance(np.array([[0, -1.0], [2.0, 0]])) is None
+    assert balance(np.array([[0, -1e-200], [2e-200, 0]])) is None  # though the product is zero in 64 bits
+    assert gains(np.array([[0, -1e-200], [2e-200, 0]])) is None
     cycle = np.array([[0, 1.0, 0], [0, 0, 1.0], [-1.0, 0, 0]])
     assert balance(cycle) is None
     assert balance(abs(cycle)) is not None

@@ -211,6 +211,23 @@ def test_derivatives_are_found_inside_transformations():
     assert said.shape == (2, 4)
 
 
+def test_a_certificate_covers_the_phases_that_are_run_and_no_others():
+    local = direp.Local(direp.Centred(0.05))
+    assert direp.Homeostasis(local).plain_nudge is local.nudge
+    assert direp.Safeguard(local).plain_nudge is local.nudge
+    for rule in (direp.AsymEP(local.nudge), direp.Dyadic(), direp.Adjoint()):  # their fields are not nudged networks
+        assert rule.plain_nudge is None
+
+
+@pytest.mark.usefixtures("_optax")
+def test_a_wrapped_nudge_beyond_the_margin_is_refused_too():
+    task = direp.tasks.xor()
+    net = direp.Network(direp.Graph.complete(2, 2, 1), direp.Projected(), key=jax.random.key(0))
+    rule = direp.Homeostasis(direp.Local(direp.Centred(0.5)))
+    with pytest.raises(ValueError, match="need not settle"):
+        direp.fit(net, task, rule=rule, optimiser=optax.sgd(0.1), epochs=1, control=direp.LeakController(0.1))
+
+
 def test_a_negative_nudge_beyond_the_margin_is_refused():
     net = network("rate-tanh", "none")
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 2)), np.arange(30) % 2, name="noise")
@@ -229,6 +246,7 @@ def test_a_negative_nudge_beyond_the_margin_is_refused():
         (lambda: direp.Homeostasis(direp.Local(), -1.0), "strength=-1.0"),
         (lambda: direp.Homeostasis(direp.Local(), 1.0, probes=0), "probes=0"),
         (lambda: direp.BPTT(0), "steps=0"),
+        (lambda: direp.Trajectory(direp.Fading(1.0, 0.1, 10, direp.Centred)), "one nudged phase"),
     ],
 )
 def test_wrong_values_are_refused_in_words(make, message):

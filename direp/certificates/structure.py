@@ -1,5 +1,7 @@
 r"""What the wiring alone proves of the local rule, whatever the data: structural balance, detailed balance, pairs."""
 
+import math
+import sys
 from collections import deque
 from fractions import Fraction
 
@@ -24,16 +26,16 @@ def balance(weight: np.ndarray) -> np.ndarray | None:
 
 
 def _one_sign(w: float, back: float) -> int | None:
-    if w * back < 0 or (w == back == 0):
-        return None
-    return int(np.sign(w if w else back))
+    # Signs are compared, not multiplied: a product of tiny weights is zero.
+    signs = {float(np.sign(w)), float(np.sign(back))} - {0.0}
+    return int(signs.pop()) if len(signs) == 1 else None
 
 
 def gains(weight: np.ndarray) -> np.ndarray | None:
     r"""$t>0$ with $t_iw_{ji}=t_jw_{ij}$ for every pair, as fractions, or `None` if there is none."""
 
     def ratio(w: float, back: float) -> Fraction | None:
-        return Fraction(back) / Fraction(w) if w * back > 0 or (w and back and (w > 0) == (back > 0)) else None
+        return Fraction(back) / Fraction(w) if w and back and (w > 0) == (back > 0) else None
 
     return _walk(weight, ratio, Fraction(1))
 
@@ -97,7 +99,8 @@ def detailed_balance(network: Network) -> Step:
         return Step(name, scope, note="some pair lacks one direction or has two signs, or gains around a loop disagree")
     if any(g != 1 for g in gain[network.graph.hidden :]):
         return Step(name, scope, note="outputs that are joined need equal gains")
-    largest = float(max(max(g, 1 / g) for g in gain))
+    ratio = max(max(g, 1 / g) for g in gain)
+    largest = float(ratio) if ratio < sys.float_info.max else math.inf
     return Step(name, scope, proved=True, value=largest, note=f"gains of at most a factor {largest:.3g}")
 
 

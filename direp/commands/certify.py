@@ -163,12 +163,12 @@ def _load(path: Path, asked: Certify) -> _Subject:
         networks,
         [f"seed {seed}" for seed in built["seeds"][: len(networks)]],
         path / "certificate",
-        getattr(built["rule"], "nudge", None),
+        built["rule"].plain_nudge,
         built["cost"],
         np.asarray(task.train.x),
         np.asarray(task.train.y),
         built["rule"],
-        settings.margin is not None and settings.control == "leak",
+        built["control"] is not None and settings.control == "leak",
         [json.loads(line) for line in lines] or None,
     )
 

@@ -22,6 +22,7 @@ class Phases(eqx.Module):
 
     - `field`: the network with clamped inputs `x`. `y`: the targets.
     - `free`: the free phase. `nudged`: the nudged phases, in the order of `AbstractRule.fields`.
+    - `fields`: those of the nudged phases.
     - `observed`: for each nudged phase, what `AbstractRule.observe` accumulated along it.
     - `used`: the samples that count. All others must get no say.
     """
@@ -31,6 +32,7 @@ class Phases(eqx.Module):
     cost: AbstractCost
     free: Settled
     nudged: tuple[Settled, ...]
+    fields: tuple[AbstractField, ...]
     observed: tuple[Any, ...]
     used: Bool[Array, " batch"]
 
@@ -68,6 +70,12 @@ class AbstractRule(eqx.Module):
     def check(self, network: Network) -> None:
         """Raise `ValueError`, with the way out, if this rule cannot work on a network."""
 
+    @property
+    def plain_nudge(self) -> AbstractNudge | None:
+        """The nudge, where the nudged phases are the network with a current into its outputs and nothing else: those
+        that a convergence certificate covers."""
+        return None
+
     def now(self, update: Array | int, key: PRNGKeyArray | None) -> "AbstractRule":
         """The rule at one update: its schedules read, its random choices made. Itself, if it has neither."""
         return self
@@ -104,6 +112,10 @@ class AbstractNudgedRule(AbstractRule):
     one-sided."""
 
     nudge: eqx.AbstractVar[AbstractNudge]
+
+    @property
+    def plain_nudge(self):
+        return self.nudge
 
     def now(self, update, key):
         return eqx.tree_at(lambda rule: rule.nudge, self, self.nudge.now(update, key))
@@ -184,7 +196,8 @@ def estimate(
     free, _ = run(field, start, method, stop, observer=None, observed=None)
 
     nudged, observed = [], []
-    for phase in rule.fields(field, cost, y, free):
+    fields = rule.fields(field, cost, y, free)
+    for phase in fields:
         seen = rule.begin(network, x)
         observer = None if seen is None else partial(_observe, rule, network, x, valid)
         settled, seen = run(phase, rule.start(free), method, stop, observer=observer, observed=seen)
@@ -194,7 +207,7 @@ def estimate(
     used = rule.counts(free, tuple(nudged))
     if valid is not None:
         used = used & valid
-    phases = Phases(field, y, cost, free, tuple(nudged), tuple(observed), used)
+    phases = Phases(field, y, cost, free, tuple(nudged), fields, tuple(observed), used)
     gradient, used = rule.estimate(phases)
     loss = cost.value(network.outputs(free.state), y)
     return Estimate(jax.lax.stop_gradient(gradient), loss, free, tuple(nudged), used, rule.fell_back(phases))

@@ -40,6 +40,10 @@ class Homeostasis(AbstractRule):
         if self.probes < 1:
             raise ValueError(f"Homeostasis(probes={self.probes}) must be 1 or more")
 
+    @property
+    def plain_nudge(self):
+        return self.rule.plain_nudge
+
     def check(self, network):
         self.rule.check(network)
 

@@ -33,6 +33,10 @@ class Safeguard(AbstractRule):
     rule: AbstractRule
     fallback: AbstractRule = AsymEP()
 
+    @property
+    def plain_nudge(self):
+        return self.rule.plain_nudge
+
     def check(self, network):
         self.rule.check(network)
         self.fallback.check(network)
@@ -56,14 +60,17 @@ class Safeguard(AbstractRule):
         first = len(self.rule.fields(phases.field, phases.cost, phases.y, phases.free))
 
         def part(which: slice) -> Phases:
-            return eqx.tree_at(lambda p: (p.nudged, p.observed), phases, (phases.nudged[which], phases.observed[which]))
+            parts = (phases.nudged[which], phases.fields[which], phases.observed[which])
+            return eqx.tree_at(lambda p: (p.nudged, p.fields, p.observed), phases, parts)
 
         one, one_used = self.rule.estimate(part(slice(0, first)))
         other, other_used = self.fallback.estimate(part(slice(first, None)))
         return jax.tree.map(lambda a, b: jnp.where(fine, a, b), one, other), jnp.where(fine, one_used, other_used)
 
     def fell_back(self, phases):
-        return ~_descends(phases.field, phases.cost, phases.y, phases.free)
+        last = phases.fields[-1]
+        assert isinstance(last, Paused)  # one of the fallback's
+        return last.on
 
 
 class Paused(AbstractWrapper):

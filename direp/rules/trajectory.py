@@ -32,7 +32,7 @@ class Trajectory(AbstractNudgedRule):
 
     def __init__(self, nudge: AbstractNudge | float = 10.0, *, hebbian: float = 0.0, differential: float = 1.0):
         self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
-        if isinstance(self.nudge, Centred):
+        if Centred in (type(self.nudge), getattr(self.nudge, "kind", None)):
             raise ValueError("Trajectory(nudge=...) must have one nudged phase: use OneSided(beta)")
         self.hebbian, self.differential = hebbian, differential
 
