@@ -30,8 +30,9 @@ def networks(graph, neuron, count, leak=1.0, spread=0.6):
 
 @pytest.mark.usefixtures("_optax")
 @pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("gate", ["xor", "identity"])
-@pytest.mark.parametrize("optimiser", [lambda: optax.sgd(0.05), lambda: optax.rmsprop(1e-3)])
+@pytest.mark.parametrize(
+    ("gate", "optimiser"), [("xor", lambda: optax.sgd(0.05)), ("identity", lambda: optax.rmsprop(1e-3))]
+)
 def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimiser):
     task = direp.tasks.gate(gate)
     graph = direp.Graph.layered([task.inputs, 4, 1])
@@ -81,7 +82,7 @@ def test_every_epoch_stays_inside_the_region(guarantee, neuron, graph, criterion
     task = direp.tasks.xor()
     before = networks(graph, neuron, 2)
     nets = [guarantee.start(net) for net in before]
-    for epochs in (1, 10, 60):
+    for epochs in (10, 60):
         run = direp.fit(
             nets, task, rule=direp.Local(2.0), optimiser=optax.adam(0.05), epochs=epochs, guarantee=guarantee,
             keep="last",

@@ -81,7 +81,7 @@ def test_vector_field_is_local_for_projected_units(outflow):
     assert relative(one, other) < 1e-12
 
 
-@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
 def test_symmetric_ep_is_the_gradient_projected_on_symmetric_weights(neuron, outflow):
     net = network(neuron, outflow, scale=0.15, symmetric=True)
     x, y = data(net.graph)
