@@ -3,21 +3,20 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradients, mean_cost, network, relative
+from cases import NEURONS, SOME, TIGHT, data, estimate, flat, gradients, mean_cost, network, relative
 
 import direp
 from direp.alignment import cosine
 from direp.certificates.structure import balance, gains
 
 LAYER = "one hidden layer"
-PAIRS = [(neuron, outflow) for neuron in NEURONS for outflow in OUTFLOWS]
 
 
 def step(certificate, name):
     return next(s for s in certificate.steps if s.criterion == name)
 
 
-@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
 def test_the_enclosed_cosine_holds_the_measured_one(neuron, outflow):
     pairs = ((direp.OneSided(0.3), direp.SquaredError()), (direp.Centred(0.1), direp.CrossEntropy(1.5)))
     for nudge, cost in pairs:
@@ -107,7 +106,7 @@ def test_closed_forms_are_the_inner_product_up_to_a_factor(outflow, hidden, name
 def test_detailed_balance_gives_every_unit_its_own_gain():
     graph = direp.Graph.layered([3, 4, 1])
     rng = np.random.default_rng(0)
-    for neuron in NEURONS.values():
+    for neuron in (NEURONS[name] for name in ("projected", "hopfield-sigmoid", "rate-softplus")):
         matrix = rng.normal(0, 0.4, (graph.units, graph.free)) * graph.adjacency()
         matrix[7, :4] = matrix[3:7, 4] * rng.uniform(0.2, 3, 4)
         net = direp.Network(graph, neuron("none"), matrix, leak=2.0, bias=0.5)
