@@ -10,9 +10,14 @@ __all__ = ["Net", "Unsettled"]
 ACTIVATIONS = {
     "identity": (lambda z: z, np.ones_like),
     "hard-sigmoid": (lambda z: np.clip(z, 0, 1), lambda z: ((z > 0) & (z < 1)).astype(float)),
-    "sigmoid": (lambda z: 0.5 + 0.5 * np.tanh(z / 2), lambda z: 0.25 - np.tanh(z / 2) ** 2 / 4),
-    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "sigmoid": (lambda z: 0.5 + 0.5 * np.tanh(z / 2), lambda z: _bell(z / 2) / 4),
+    "tanh": (np.tanh, lambda z: _bell(z)),
 }
+
+
+def _bell(z: np.ndarray) -> np.ndarray:
+    """The slope of tanh, which 1 - tanh^2 rounds to nothing where it is saturated."""
+    return 1 / np.cosh(np.clip(z, -300, 300)) ** 2
 
 
 class Unsettled(Exception):
@@ -104,6 +109,13 @@ class Net:
             if not np.isfinite(s).all():
                 break
         raise Unsettled
+
+    def stable(self, x: np.ndarray, y: np.ndarray, s: np.ndarray, beta: float) -> bool:
+        """Whether the dynamics would come to rest at these equilibria too: Newton's method finds others as well."""
+        free = ~self.held(s, self.flow(s, self.drive(s, x, y, beta)))
+        both = free[:, :, None] & free[:, None, :]
+        square = np.where(both, self.jacobian(s, x, y, beta), -np.eye(self.size))
+        return bool((np.linalg.eigvals(square).real < 0).all())
 
     def _newton(self, s: np.ndarray, x: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
         f = self.flow(s, self.drive(s, x, y, beta))
