@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import activation as activation
     from . import tasks as tasks
     from .activation import Activation as Activation
+    from .augment import Shift as Shift
     from .certificates import LMI as LMI
     from .certificates import Certificate as Certificate
     from .certificates import Compartmental as Compartmental
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from .guarantee import SignSymmetric as SignSymmetric
     from .initialise import FanIn as FanIn
     from .initialise import Normal as Normal
+    from .methods import Anderson as Anderson
+    from .methods import Coloured as Coloured
+    from .methods import Euler as Euler
+    from .methods import Newton as Newton
+    from .methods import Preconditioned as Preconditioned
+    from .methods import choose_method as choose_method
     from .network import Network as Network
     from .network import Parameters as Parameters
     from .neuron import Hopfield as Hopfield
@@ -58,8 +65,6 @@ if TYPE_CHECKING:
     from .rules import Trajectory as Trajectory
     from .rules import VectorField as VectorField
     from .rules import estimate as estimate
-    from .settling import Euler as Euler
-    from .settling import Preconditioned as Preconditioned
     from .settling import Settled as Settled
     from .settling import Steps as Steps
     from .settling import Tolerance as Tolerance
@@ -81,7 +86,8 @@ _HOME = {
     "synapses": ("Dense", "Layered", "Sparse"),
     "initialise": ("Normal", "FanIn"),
     "network": ("Network", "Parameters"),
-    "settling": ("settle", "Settled", "Euler", "Preconditioned", "Tolerance", "Steps"),
+    "methods": ("choose_method", "Euler", "Preconditioned", "Coloured", "Anderson", "Newton"),
+    "settling": ("settle", "Settled", "Tolerance", "Steps"),
     "ode": ("ODE", "trajectory"),
     "nudge": ("SquaredError", "CrossEntropy", "OneSided", "Centred", "RandomSign", "Fading", "Nudged"),
     "rules": (
@@ -114,6 +120,7 @@ _HOME = {
     "certificates.region": ("certify_region", "Box", "Region"),
     "guarantee": ("SignSymmetric", "Balanced", "Pairs"),
     "control": ("LeakController", "WeightProjection"),
+    "augment": ("Shift",),
     "update": ("shrink", "prune", "trainable"),
     "train": ("fit", "Run"),
 }

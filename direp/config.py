@@ -19,7 +19,8 @@ __all__ = ["TASK_NAMES", "Settings", "Unreadable", "WrongUse", "nearest", "parse
 
 GATE_NAMES = ("and", "or", "xor", "not", "identity")
 BUNDLED_NAMES = ("digits", "iris", "wine", "breast-cancer")
-TASK_NAMES = (*GATE_NAMES, *BUNDLED_NAMES)
+IMAGE_NAMES = ("mnist", "fashion-mnist")
+TASK_NAMES = (*GATE_NAMES, *BUNDLED_NAMES, *IMAGE_NAMES)
 
 CHOICES = {
     "graph": ("complete", "layered", "random"),
@@ -42,7 +43,7 @@ CHOICES = {
     "cost": ("squared", "cross-entropy"),
     "optimiser": ("adam", "sgd"),
     "schedule": ("constant", "cosine"),
-    "method": ("preconditioned", "euler"),
+    "method": ("auto", "preconditioned", "coloured", "anderson", "newton", "euler"),
     "control": ("leak", "weights"),
     "guarantee": ("none", "sign-symmetric", "balanced", "pairs"),
     "norm": ("local", "rows", "perron"),
@@ -89,7 +90,10 @@ class Settings:
     """All that determines a training run."""
 
     task: Annotated[str, tyro.conf.Suppress] = "xor"
-    """and, or, xor, not, identity, digits, iris, wine, breast-cancer, or an .npz file with arrays x and y."""
+    """and, or, xor, not, identity, digits, iris, wine, breast-cancer, mnist, fashion-mnist, or an .npz file with arrays
+    x and y."""
+    data_dir: str | None = None
+    """Directory with folders mnist and fashion-mnist; by default DIREP_DATA, else they are downloaded once."""
     seeds: str = "0"
     """One seed, or a range such as 0..4; seeds train side by side."""
     graph: str = "complete"
@@ -169,8 +173,9 @@ class Settings:
     """Stochastic pruning of weights up to 0.01, as in DEEP 2020."""
     sign_only: bool = False
     """Update by the sign of the gradient only."""
-    method: str = "preconditioned"
-    """preconditioned or euler."""
+    method: str = "auto"
+    """auto (by graph and size), preconditioned, coloured (layered graphs), anderson (large networks), newton (small
+    ones) or euler."""
     euler_step: float = 0.05
     fixed_steps: int | None = None
     """Settle for exactly so many steps, as DEEP 2020 does."""
@@ -182,6 +187,8 @@ class Settings:
     """Range from which free units start."""
     warm: bool = True
     """Start a free phase where the sample settled in the last epoch."""
+    shift: int = 0
+    """Move training images by up to so many pixels, anew at every sight (mnist, fashion-mnist)."""
     keep: str = "best"
     """best (by validation) or last epoch."""
     scale: str = "standard"
@@ -203,7 +210,7 @@ class Settings:
             ("decay", 0, False),
             ("sharpness", 0, True), ("euler_step", 0, True), ("shrink", 0, False), ("density", 0, True),
             ("bias", None, False), ("bias_scale", 0, False), ("homeostasis", 0, False), ("probe", 0, False),
-            ("beta_end", None, False),
+            ("beta_end", None, False), ("shift", 0, False),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is None:
@@ -245,6 +252,8 @@ class Settings:
             )
         if self.task == "xor" and sum(self.hidden) == 0:
             raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more")
+        if self.shift and self.task not in IMAGE_NAMES:
+            raise WrongUse(f"--shift {self.shift} moves images, and {self.task} has none: leave it out")
         if self.rule == "trajectory" and self.nudge == "centred":
             raise WrongUse("--rule trajectory watches one nudged phase: use --nudge one-sided")
         if not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf):
@@ -267,6 +276,11 @@ class Settings:
             return tasks.gate(self.task)
         if self.task in BUNDLED_NAMES:
             return tasks.bundled(self.task, scale=self.scale, split=self.split)
+        if self.task in IMAGE_NAMES:
+            try:
+                return tasks.images(self.task, data_dir=self.data_dir, scale=self.scale, split=self.split)
+            except (tasks.DataMissing, tasks.DataUnreadable) as error:
+                raise Unreadable(str(error)) from None
         if self.task.endswith(".npz"):
             return self._load_file(Path(self.task))
         raise WrongUse(unknown_task(self.task))
@@ -351,13 +365,14 @@ class Settings:
             "guarantee": self._guarantee(),
             "learn_leak": self.learn_leak,
             "outputs_only": self.outputs_only,
-            "method": direp.Preconditioned() if self.method == "preconditioned" else direp.Euler(self.euler_step),
+            "method": self._method(networks[0]),
             "stop": direp.Steps(self.fixed_steps)
             if self.fixed_steps
             else direp.Tolerance(self.tolerance, self.tolerance, max_steps=self.max_steps),
             "start": self.start,
             "warm": self.warm,
             "keep": self.keep,
+            "augment": direp.Shift(self.shift, fill=float(task.train.x.min())) if self.shift else None,
             "probe": self.probe,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
@@ -381,6 +396,19 @@ class Settings:
             "bptt": lambda: direp.BPTT(),
         }[self.rule]()
         return direp.Homeostasis(rule, self.homeostasis) if self.homeostasis else rule
+
+    def _method(self, network: Any) -> Any:
+        import direp
+
+        kinds = {
+            "auto": lambda: direp.choose_method(network),
+            "preconditioned": direp.Preconditioned,
+            "coloured": direp.Coloured,
+            "anderson": direp.Anderson,
+            "newton": direp.Newton,
+            "euler": lambda: direp.Euler(self.euler_step),
+        }
+        return kinds[self.method]()
 
     def _guarantee(self) -> Any:
         import direp

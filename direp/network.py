@@ -166,8 +166,10 @@ class AbstractField(eqx.Module):
     total_leak: eqx.AbstractVar[Array]
 
     @abstractmethod
-    def drive(self, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
-        """The input current $u$ of every free unit."""
+    def drive(
+        self, state: Float[Array, "batch free"], into: tuple[int, ...] | None = None
+    ) -> Float[Array, "batch free"]:
+        """The input current $u$ of every free unit; with `into`, only that of those layers need be right."""
 
     @abstractmethod
     def flow(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
@@ -226,9 +228,9 @@ class NetworkField(AbstractField):
     input_drive: Float[Array, "batch free"]
     total_leak: Float[Array, " free"]
 
-    def drive(self, state):
+    def drive(self, state, into=None):
         network = self.network
-        return self.input_drive + network.synapses.drive(network.weight, network.neuron.rate(state))
+        return self.input_drive + network.synapses.drive(network.weight, network.neuron.rate(state), into)
 
     def flow(self, state, drive):
         return self.network.neuron.transfer(drive) - self.total_leak * state

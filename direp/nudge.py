@@ -110,10 +110,10 @@ class Nudged(AbstractWrapper):
     y: Float[Array, "batch output"]
     beta: Float[Array, ""]
 
-    def drive(self, state):
+    def drive(self, state, into=None):
         outputs = self.network.outputs(state)
         current = -self.beta * self.cost.gradient(outputs, self.y)
-        return self.base.drive(state).at[:, self.network.graph.hidden :].add(current)
+        return self.base.drive(state, into).at[:, self.network.graph.hidden :].add(current)
 
     def flow(self, state, drive):
         return self.base.flow(state, drive)

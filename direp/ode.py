@@ -10,8 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
+from .methods import AbstractMethod
 from .network import AbstractField, Network
-from .settling import AbstractMethod
 
 __all__ = ["ODE", "trajectory"]
 
@@ -58,13 +58,13 @@ class ODE(AbstractMethod):
         leak = field.total_leak.min()
         return self.span / jnp.maximum(leak, 1e-3 * jnp.abs(field.total_leak).max() + jnp.finfo(leak.dtype).tiny)
 
-    def step(self, prepared, field, state, drive):
+    def step(self, prepared, memory, field, state, flow):
         fine = state.dtype == jnp.float64
         rtol = (1e-9 if fine else 1e-5) if self.rtol is None else self.rtol
         atol = (1e-11 if fine else 1e-7) if self.atol is None else self.atol
         solution = _integrate(field, state, prepared, diffrax.SaveAt(t1=True), rtol, atol)
         assert solution.ys is not None
-        return solution.ys[-1]
+        return solution.ys[-1], None
 
 
 def trajectory(

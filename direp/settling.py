@@ -11,11 +11,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from .methods import AbstractMethod, choose_method
 from .network import AbstractField, Network
 
 __all__ = [
-    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "RESULTS", "AbstractMethod", "AbstractStop", "Euler",
-    "Preconditioned", "Settled", "Steps", "Tolerance", "settle",
+    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "RESULTS", "AbstractStop", "Settled", "Steps", "Tolerance",
+    "run", "settle",
 ]  # fmt: skip
 
 CONVERGED, MAX_STEPS, NON_FINITE, CYCLING = range(4)
@@ -121,66 +122,6 @@ def _check_steps(stop: AbstractStop) -> None:
         raise ValueError(f"{type(stop).__name__}(max_steps={stop.max_steps}) must be 1 or more")
 
 
-class AbstractMethod(eqx.Module):
-    """One step towards equilibrium. A new method is mostly this step."""
-
-    def prepare(self, field: AbstractField) -> Any:
-        """What can be computed once for a settling; passed to every step."""
-        return None
-
-    @abstractmethod
-    def step(
-        self,
-        prepared: Any,
-        field: AbstractField,
-        state: Float[Array, "batch free"],
-        flow: Float[Array, "batch free"],
-    ) -> Float[Array, "batch free"]:
-        """The next state; `flow` is the field's flow at `state`."""
-
-
-class Euler(AbstractMethod):
-    r"""$s\leftarrow\mathrm{clip}(s+h\,F(s))$ with a fixed $h$ (time). Exactly what DEEP 2020 runs.
-
-    `h` in doubt? Use `Preconditioned`, which takes its step from the network.
-    """
-
-    h: float | Array = 0.05
-
-    def __check_init__(self):
-        if isinstance(self.h, float) and not self.h > 0:
-            raise ValueError(f"Euler(h={self.h}) must be above 0")
-
-    def step(self, prepared, field, state, flow):
-        return field.clip(state + self.h * flow)
-
-
-class Preconditioned(AbstractMethod):
-    r"""$s_j\leftarrow\mathrm{clip}(s_j+h\,F_j(s)/D_j)$ with $D$ the stiffness ($\Lambda$, plus a nudge's own).
-
-    Every unit moves on its own time scale. The step comes from the network: with
-    $m=\min(\max_j\sum_id_2|w_{ij}|/D_j,\ \max_i\sum_jd_2|w_{ij}|/D_i)$, a bound on the spectral radius of the
-    coupling, $h=2/(1+\max(1,m))$. It is 1 whenever rows or columns certify contraction, and then every step
-    contracts by $m$ in the matching norm.
-    """
-
-    def prepare(self, field):
-        network = field.network
-        stiffness = field.stiffness()
-        gain = network.neuron.activation.gain
-        gain = gain if np.isfinite(gain) else 1.0
-        into = gain * network.synapses.incoming(network.weight, jnp.abs)
-        outof = gain * network.synapses.outgoing(network.weight, jnp.abs)
-        # A unit without positive total leak has no time scale of its own; its synapses give one.
-        floor = 1e-3 * (jnp.abs(stiffness) + into + outof) + jnp.finfo(stiffness.dtype).tiny
-        stiffness = jnp.where(stiffness > floor, stiffness, floor * 1e3)
-        coupling = jnp.minimum((into / stiffness).max(), (outof / stiffness).max())
-        return 2 / ((1 + jnp.maximum(1, coupling)) * stiffness)
-
-    def step(self, prepared, field, state, flow):
-        return field.clip(state + prepared * flow)
-
-
 class _Carry(eqx.Module):
     count: Array
     state: Array
@@ -190,6 +131,7 @@ class _Carry(eqx.Module):
     steps: Array
     result: Array
     running: Array
+    memory: Any  # of the method
     mark: Array  # an earlier state, renewed at powers of two, to recognise cycles (Brent)
     observed: Any
 
@@ -209,7 +151,7 @@ def settle(
 
     **Arguments:**
 
-    - `method`: by default `Preconditioned()`.
+    - `method`: by default what `choose_method(network)` says.
     - `stop`: by default `Tolerance()`; `Steps(n)` takes a fixed number of steps.
     - `state`: where to start; by default at rest. Start a nudged phase from the free one.
 
@@ -231,7 +173,9 @@ def settle(
         raise ValueError("settle(state=...) is missing: a field starts from a given state, e.g. the free phase's")
     else:
         field, start = network, jnp.asarray(state)
-    settled, _ = run(field, start, method or Preconditioned(), stop or Tolerance(), observer=None, observed=None)
+    method = choose_method(field.network) if method is None else method
+    method.check(field.network)
+    settled, _ = run(field, start, method, stop or Tolerance(), observer=None, observed=None)
     return settled
 
 
@@ -245,7 +189,8 @@ def run(
     observed: Any,
 ) -> tuple[Settled, Any]:
     """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory."""
-    start = field.clip(start)
+    # Behind the barrier: a start that is known when compiling would be worked on for seconds then, to no use.
+    start = jax.lax.optimization_barrier(field.clip(start))
     prepared = method.prepare(field)
     # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
     # within max_steps: the loss of amplitude in a period is too small.
@@ -259,7 +204,7 @@ def run(
         return flow, jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
 
     def body(carry: _Carry) -> _Carry:
-        proposed = method.step(prepared, field, carry.state, carry.flow)
+        proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
         drive = field.drive(proposed)
         flow, residual, met = measure(proposed, drive)
         # A state that overflows in the very next products has diverged already.
@@ -292,6 +237,7 @@ def run(
             carry.steps + moved.astype(jnp.int32),
             result.astype(jnp.int32),
             running,
+            memory,
             mark,
             observed,
         )
@@ -311,6 +257,7 @@ def run(
         jnp.zeros(start.shape[0], jnp.int32),
         jnp.where(finite, jnp.where(met, CONVERGED, MAX_STEPS), NON_FINITE).astype(jnp.int32),
         finite & ~stop.ends(met),
+        method.begin(prepared, field, start),
         start,
         observed,
     )

@@ -55,8 +55,10 @@ class AbstractSynapses(eqx.Module):
         r"""$\sum_{i\in\text{inputs}}w_{ij}x_i$."""
 
     @abstractmethod
-    def drive(self, weight: Weight, rate: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
-        r"""$\sum_{i\in\text{free}}w_{ij}r_i$."""
+    def drive(
+        self, weight: Weight, rate: Float[Array, "batch free"], into: tuple[int, ...] | None = None
+    ) -> Float[Array, "batch free"]:
+        r"""$\sum_{i\in\text{free}}w_{ij}r_i$; with `into`, only that of those layers need be right."""
 
     @abstractmethod
     def back(self, weight: Weight, post: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
@@ -141,7 +143,7 @@ class Dense(AbstractSynapses):
     def input_drive(self, weight, x):
         return x @ weight.input
 
-    def drive(self, weight, rate):
+    def drive(self, weight, rate, into=None):
         return _product(rate, weight.recurrent)
 
     def back(self, weight, post):
@@ -244,9 +246,11 @@ class Layered(AbstractSynapses):
         parts = {q: x @ block for (_, q), block in zip(self._input_blocks, weight.input, strict=True)}
         return self._join(parts, x)
 
-    def drive(self, weight, rate):
+    def drive(self, weight, rate, into=None):
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
+            if into is not None and q not in into:
+                continue
             self._add(parts, q, rate[..., at[p]] @ block)
         return self._join(parts, rate)
 
@@ -333,7 +337,7 @@ class Sparse(AbstractSynapses):
     def input_drive(self, weight, x):
         return self._input.forth(weight.input, x)
 
-    def drive(self, weight, rate):
+    def drive(self, weight, rate, into=None):
         return self._recurrent.forth(weight.recurrent, rate)
 
     def back(self, weight, post):

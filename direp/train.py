@@ -11,12 +11,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Int
 
+from .augment import AbstractAugmentation
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
+from .methods import AbstractMethod, choose_method
 from .network import Network, Parameters
 from .nudge import AbstractCost, CrossEntropy, SquaredError
 from .rules import AbstractRule
-from .settling import AbstractMethod, AbstractStop, Preconditioned, Tolerance
+from .settling import AbstractStop, Tolerance
 from .tasks import Samples, Task
 from .trainer import Evaluation, Metrics, Trainer, TrainState, choose
 from .update import trainable
@@ -123,6 +125,7 @@ def fit(
     warm: bool = True,
     keep: str = "best",
     probe: int = 0,
+    augment: AbstractAugmentation | None = None,
     seeds: Iterable[int] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
@@ -142,6 +145,7 @@ def fit(
     - `keep`: `"best"` keeps the epoch with the best validation accuracy (then loss), `"last"` the last one.
     - `probe`: after every epoch, measure the angle between the rule and the exact gradient (`Adjoint`) on so many
       training samples; 0 does not.
+    - `augment`: changes the training inputs anew at every sight, such as `Shift`.
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
 
@@ -152,6 +156,8 @@ def fit(
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
     _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
     rule.check(networks[0])
+    if augment is not None:
+        augment.check(task.inputs)
     if control is not None:
         _check_nudge(rule, control, cost or SquaredError(), networks[0])
     if isinstance(control, LeakController) and learn_leak and control.follow:
@@ -168,6 +174,8 @@ def fit(
     if control is not None:
         networks = [control.start(network) for network in networks]
     template = networks[0]
+    method = choose_method(template) if method is None else method
+    method.check(template)
     # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
     mask = trainable(template, leak=learn_leak, outputs_only=outputs_only)
     masked = optax.chain(mask, optimiser, mask)
@@ -181,7 +189,7 @@ def fit(
         cost=cost or SquaredError(),
         optimiser=masked if control is None else control.wrap(template, masked),
         control=control,
-        method=_traced(method or Preconditioned(), template.dtype),
+        method=_traced(method, template.dtype),
         stop=stop or Tolerance(),
         start=start,
         warm=warm,
@@ -190,6 +198,7 @@ def fit(
         keep_last=keep == "last",
         learn_leak=learn_leak,
         probe=min(probe, samples),
+        augment=augment,
     )
     parts = [
         Samples(*(jnp.asarray(table, template.dtype) for table in part))

@@ -9,12 +9,14 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .alignment import cosine
+from .augment import AbstractAugmentation
 from .certificates import LocalLeak, sharpest_margin
 from .control import AbstractControl
+from .methods import AbstractMethod
 from .network import Network, Parameters
 from .nudge import AbstractCost
 from .rules import AbstractRule, Adjoint, Homeostasis, estimate
-from .settling import AbstractMethod, AbstractStop, Settled, settle
+from .settling import AbstractStop, Settled, settle
 from .tasks import Samples
 
 __all__ = ["Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
@@ -102,6 +104,7 @@ class Trainer(eqx.Module):
     keep_last: bool = eqx.field(static=True, default=False)
     learn_leak: bool = eqx.field(static=True, default=False)
     probe: int = eqx.field(static=True, default=0)
+    augment: AbstractAugmentation | None = None
 
     def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
@@ -218,7 +221,10 @@ class Trainer(eqx.Module):
 
         def one(state: TrainState, batch):
             index, valid = batch
-            state, free, metrics = self.step(state, train.x[index], train.y[index], state.states[index], valid)
+            x = train.x[index]
+            if self.augment is not None:
+                x = self.augment(x, jax.random.fold_in(self._draw(state), 1))
+            state, free, metrics = self.step(state, x, train.y[index], state.states[index], valid)
             # From where a sample diverged there may be no way back: it starts from rest again.
             rest = self.network.rest(index.shape[0])
             kept = jnp.where(free.converged[:, None], free.state, rest)

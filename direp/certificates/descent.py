@@ -10,10 +10,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
+from ..methods import AbstractMethod
 from ..network import Network
 from ..nudge import AbstractCost, CrossEntropy, Fading, RandomSign, SquaredError
 from ..rules import AbstractRule, Adjoint, Dyadic, Estimate, Local, Safeguard, estimate
-from ..settling import AbstractMethod, AbstractStop, Tolerance
+from ..settling import AbstractStop, Tolerance
 from .ball import precise
 from .certificate import Verdict
 from .directions import conditions

@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import linprog, root
 
+from ..methods import Euler
 from ..network import Network
 from ..neuron import Hopfield
-from ..settling import Euler, Settled, Tolerance, settle
+from ..settling import Settled, Tolerance, settle
 from .ball import exact, precise
 from .equilibria import Equilibrium, enclose
 from .system import System

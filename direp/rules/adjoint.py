@@ -2,9 +2,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..methods import Preconditioned
 from ..network import AbstractField, Network, NetworkField
 from ..nudge import AbstractCost
-from ..settling import Preconditioned, Settled, Tolerance, run
+from ..settling import Settled, Tolerance, run
 from .base import AbstractRule, needs_derivative
 
 __all__ = ["Adjoint", "AdjointField", "state_gradient"]
@@ -80,7 +81,7 @@ class AdjointField(AbstractField):
     def total_leak(self):
         return self.base.total_leak
 
-    def drive(self, state):
+    def drive(self, state, into=None):
         network, neuron = self.network, self.network.neuron
         sent_back = network.synapses.back(network.weight, neuron.transfer_slope(self.free.drive) * state)
         return neuron.rate_slope(self.free.state) * sent_back - self.pull

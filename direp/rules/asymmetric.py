@@ -61,8 +61,8 @@ class AsymField(AbstractWrapper):
     y: Float[Array, "batch output"]
     beta: Float[Array, ""]
 
-    def drive(self, state):
-        return self.base.drive(state)
+    def drive(self, state, into=None):
+        return self.base.drive(state, into)
 
     def flow(self, state, drive):
         network, neuron = self.network, self.network.neuron

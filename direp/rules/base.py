@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
+from ..methods import AbstractMethod, choose_method
 from ..network import AbstractField, Network, NetworkField, Parameters
 from ..nudge import AbstractCost, AbstractNudge, SquaredError
-from ..settling import AbstractMethod, AbstractStop, Preconditioned, Settled, Tolerance, run
+from ..settling import AbstractStop, Settled, Tolerance, run
 
 __all__ = ["AbstractNudgedRule", "AbstractRule", "Estimate", "Phases", "estimate"]
 
@@ -183,7 +184,8 @@ def estimate(
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
     """
     cost = SquaredError() if cost is None else cost
-    method, stop = method or Preconditioned(), stop or Tolerance()
+    method, stop = method or choose_method(network), stop or Tolerance()
+    method.check(network)
     x, y = jnp.asarray(x, network.dtype), jnp.asarray(y, network.dtype)
     if y.shape != (x.shape[0], network.graph.outputs):
         raise ValueError(

@@ -2,8 +2,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..methods import Preconditioned
 from ..network import AbstractField, Parameters
-from ..settling import Preconditioned
 from .base import AbstractRule, needs_derivative
 
 __all__ = ["BPTT"]
@@ -38,7 +38,7 @@ class BPTT(AbstractRule):
             prepared = jax.lax.stop_gradient(method.prepare(field))
 
             def step(state, _):
-                return method.step(prepared, field, state, field.flow(state, field.drive(state))), None
+                return method.step(prepared, None, field, state, field.flow(state, field.drive(state)))
 
             state, _ = jax.lax.scan(step, begin, None, length=self.steps)
             cost = phases.cost.value(network.outputs(state), phases.y)

@@ -79,8 +79,8 @@ class Paused(AbstractWrapper):
     base: AbstractField
     on: Bool[Array, ""]
 
-    def drive(self, state):
-        return self.base.drive(state)
+    def drive(self, state, into=None):
+        return self.base.drive(state, into)
 
     def flow(self, state, drive):
         return jnp.where(self.on, self.base.flow(state, drive), 0)

@@ -96,7 +96,7 @@ def from_arrays(
         training, validating = train_test_split(rest, test_size=share, random_state=split, stratify=again)
     except ValueError as error:
         raise ValueError(f"from_arrays: {len(x)} samples cannot be split like this: {error}") from None
-    x = _scale(scale, x[training], x)
+    x = scaled(scale, x[training], x)
     parts = (Samples(x[part], targets[part]) for part in (training, validating, testing))
     return Task(name, *parts, kind=kind, classes=classes)
 
@@ -114,7 +114,7 @@ def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, codes, counts
 
 
-def _scale(scale: str, training: np.ndarray, x: np.ndarray) -> np.ndarray:
+def scaled(scale: str, training: np.ndarray, x: np.ndarray) -> np.ndarray:
     """All of `x`, scaled by what the training part alone shows."""
     if scale == "none":
         return x

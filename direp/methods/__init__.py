@@ -1,0 +1,11 @@
+"""How a batch of states is moved towards equilibrium: one small file a method."""
+
+from .anderson import Anderson
+from .auto import choose_method
+from .base import AbstractMethod
+from .coloured import Coloured
+from .euler import Euler
+from .newton import Newton
+from .preconditioned import Preconditioned
+
+__all__ = ["AbstractMethod", "Anderson", "Coloured", "Euler", "Newton", "Preconditioned", "choose_method"]

@@ -1,0 +1,38 @@
+import jax
+import jax.numpy as jnp
+
+from .base import AbstractAccelerated
+from .preconditioned import Preconditioned
+
+__all__ = ["Newton"]
+
+
+class Newton(AbstractAccelerated):
+    r"""Semi-smooth Newton: $J_{AA}\,\delta=-F_A$ on the units $A$ that no bound holds, then clip.
+
+    For networks of up to about 64 units: a dense solve for every sample and step. A `Projected` network is linear
+    wherever the same units are held, so once these are found a single step is exact. A step that does not lead closer
+    is taken back in favour of `Preconditioned`'s.
+    """
+
+    @property
+    def evaluations(self) -> float:
+        return 1.0  # and a Jacobian
+
+    @property
+    def plain(self):
+        return Preconditioned(products=8)
+
+    def blank(self, state):
+        return jnp.zeros(state.shape[0], bool)
+
+    def leap(self, own, field, state, flow, plain):
+        free = state.shape[-1]
+        _, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), state)
+        basis = jnp.eye(free, dtype=state.dtype)
+        square = jax.vmap(lambda e: along(jnp.broadcast_to(e, state.shape)), out_axes=-1)(basis)
+        active = ~field.held(state, flow)
+        both = active[:, :, None] & active[:, None, :]
+        square = jnp.where(both, square, -jnp.eye(free, dtype=state.dtype))
+        change = jnp.linalg.solve(square, jnp.where(active, -flow, 0)[..., None])[..., 0]
+        return state + change, own
