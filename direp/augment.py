@@ -45,9 +45,7 @@ class Shift(AbstractAugmentation):
     def __call__(self, x, key):
         rows, columns = self.shape
         room = self.pixels
-        padded = jnp.pad(
-            x.reshape(-1, rows, columns), ((0, 0), (room, room), (room, room)), constant_values=self.fill
-        )
+        padded = jnp.pad(x.reshape(-1, rows, columns), ((0, 0), (room, room), (room, room)), constant_values=self.fill)
         corner = jax.random.randint(key, (x.shape[0], 2), 0, 2 * room + 1)
         moved = jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1]), self.shape))(padded, corner)
         return moved.reshape(x.shape)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from scipy.sparse import sparray, spmatrix
 
 from .graph import Graph
@@ -191,6 +191,10 @@ class AbstractField(eqx.Module):
     def rate(self, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
         r"""$r=\psi(s)$."""
 
+    @abstractmethod
+    def take(self, rows: Int[Array, " some"]) -> "AbstractField":
+        """The same field for some of its samples. Rows beyond the last may be anything."""
+
     def velocity(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Array:
         r"""$\dot s$: the flow, except that a bound holds what would leave the box. Zero at equilibrium."""
         flow = self.flow(state, drive)
@@ -246,6 +250,9 @@ class NetworkField(AbstractField):
 
     def rate(self, state):
         return self.network.neuron.rate(state)
+
+    def take(self, rows):
+        return eqx.tree_at(lambda f: (f.x, f.input_drive), self, (self.x[rows], self.input_drive[rows]))
 
 
 def _per_unit(name: str, value: Any, graph: Graph, dtype: Any) -> Array:

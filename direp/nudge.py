@@ -118,6 +118,9 @@ class Nudged(AbstractWrapper):
     def flow(self, state, drive):
         return self.base.flow(state, drive)
 
+    def take(self, rows):
+        return Nudged(self.base.take(rows), self.cost, self.y[rows], self.beta)
+
     def stiffness(self):
         pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(pull)

@@ -135,6 +135,15 @@ class _Carry(eqx.Module):
     mark: Array  # an earlier state, renewed at powers of two, to recognise cycles (Brent)
     observed: Any
 
+    def take(self, rows: Array) -> "_Carry":
+        """Some samples; rows beyond the last stand for none."""
+        few = jax.tree.map(lambda a: a[rows] if a.ndim else a, self)
+        return eqx.tree_at(lambda c: c.running, few, few.running & (rows < len(self.running)))
+
+    def put(self, rows: Array, few: "_Carry") -> "_Carry":
+        """All samples again, those of `rows` as they have become."""
+        return jax.tree.map(lambda a, b: a.at[rows].set(b, mode="drop") if a.ndim else b, self, few)
+
 
 Observer = Callable[[Any, Array, Array, Array], Any]
 
@@ -179,6 +188,11 @@ def settle(
     return settled
 
 
+# Where a batch of states holds this many numbers, samples that are still on their way go on by themselves as soon as
+# they fit into this share of it.
+_WORTH, _SHARE = 2**17, 4
+
+
 def run(
     field: AbstractField,
     start: Float[Array, "batch free"],
@@ -192,61 +206,8 @@ def run(
     # Behind the barrier: a start that is known when compiling would be worked on for seconds then, to no use.
     start = jax.lax.optimization_barrier(field.clip(start))
     prepared = method.prepare(field)
-    # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
-    # within max_steps: the loss of amplitude in a period is too small.
-    same = 0.1 / stop.max_steps
-
-    def measure(state: Array, drive: Array) -> tuple[Array, Array, Array]:
-        flow, lost = field.flow(state, drive), field.total_leak * state
-        residual = jnp.abs(jnp.where(field.held(state, flow), 0, flow)).max(-1)
-        scale = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)).max(-1)
-        finite = jnp.isfinite(residual) & jnp.isfinite(scale) & jnp.isfinite(state).all(-1)
-        return flow, jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
-
-    def body(carry: _Carry) -> _Carry:
-        proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
-        drive = field.drive(proposed)
-        flow, residual, met = measure(proposed, drive)
-        # A state that overflows in the very next products has diverged already.
-        broken = carry.running & ~jnp.isfinite(residual)
-        moved = carry.running & ~broken
-        state = jnp.where(moved[:, None], proposed, carry.state)
-        drive = jnp.where(moved[:, None], drive, carry.drive)
-        flow = jnp.where(moved[:, None], flow, carry.flow)
-        residual = jnp.where(moved, residual, carry.residual)
-        count = carry.count + 1
-
-        length = jnp.abs(state - carry.state).max(-1)
-        back = jnp.abs(state - carry.mark).max(-1) <= same * length
-        cycling = moved & ~met & back & (length > 0) & (carry.count > 2)
-        renew = (count & (count - 1)) == 0
-        mark = jnp.where(renew, state, carry.mark)
-
-        running = moved & ~stop.ends(met | cycling)
-        result = jnp.where(moved, jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)), carry.result)
-        result = jnp.where(broken, NON_FINITE, result)
-        observed = carry.observed
-        if observer is not None:
-            observed = observer(observed, carry.state, state, moved)
-        return _Carry(
-            count,
-            state,
-            drive,
-            flow,
-            residual,
-            carry.steps + moved.astype(jnp.int32),
-            result.astype(jnp.int32),
-            running,
-            memory,
-            mark,
-            observed,
-        )
-
-    def unfinished(carry: _Carry) -> Array:
-        return (carry.count < stop.max_steps) & carry.running.any()
-
     drive = field.drive(start)
-    flow, residual, met = measure(start, drive)
+    flow, residual, met = _measure(field, stop, start, drive)
     finite = jnp.isfinite(residual)
     first = _Carry(
         jnp.array(0, jnp.int32),
@@ -261,6 +222,83 @@ def run(
         start,
         observed,
     )
-    last = jax.lax.while_loop(unfinished, body, first)
+
+    def iterate(field: AbstractField, carry: _Carry, least: int) -> _Carry:
+        """Until at most `least` samples are on their way."""
+
+        def unfinished(carry: _Carry) -> Array:
+            return (carry.count < stop.max_steps) & (carry.running.sum() > least)
+
+        return jax.lax.while_loop(unfinished, lambda c: _advance(field, method, prepared, stop, observer, c), carry)
+
+    def finish(field: AbstractField, carry: _Carry) -> _Carry:
+        batch = carry.state.shape[0]
+        few = batch // _SHARE
+        if observer is not None or not isinstance(stop, Tolerance) or carry.state.size < _WORTH or few < 1:
+            return iterate(field, carry, 0)
+        carry = iterate(field, carry, few)
+        rows = jnp.nonzero(carry.running, size=few, fill_value=batch)[0]
+        rest = finish(field.take(rows), carry.take(rows))
+        return carry.put(rows, rest)
+
+    last = finish(field, first)
     settled = Settled(last.state, field.rate(last.state), last.drive, last.residual, last.steps, last.result)
     return settled, last.observed
+
+
+def _measure(field: AbstractField, stop: AbstractStop, state: Array, drive: Array) -> tuple[Array, Array, Array]:
+    """The flow at a state, the residual of every sample, and whether it counts as settled."""
+    flow, lost = field.flow(state, drive), field.total_leak * state
+    residual = jnp.abs(jnp.where(field.held(state, flow), 0, flow)).max(-1)
+    scale = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)).max(-1)
+    finite = jnp.isfinite(residual) & jnp.isfinite(scale) & jnp.isfinite(state).all(-1)
+    return flow, jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
+
+
+def _advance(
+    field: AbstractField,
+    method: AbstractMethod,
+    prepared: Any,
+    stop: AbstractStop,
+    observer: Observer | None,
+    carry: _Carry,
+) -> _Carry:
+    """One step of all samples that are on their way."""
+    proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
+    drive = field.drive(proposed)
+    flow, residual, met = _measure(field, stop, proposed, drive)
+    # A state that overflows in the very next products has diverged already.
+    broken = carry.running & ~jnp.isfinite(residual)
+    moved = carry.running & ~broken
+    state = jnp.where(moved[:, None], proposed, carry.state)
+    drive = jnp.where(moved[:, None], drive, carry.drive)
+    flow = jnp.where(moved[:, None], flow, carry.flow)
+    residual = jnp.where(moved, residual, carry.residual)
+    count = carry.count + 1
+
+    # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
+    # within max_steps: the loss of amplitude in a period is too small.
+    same = 0.1 / stop.max_steps
+    length = jnp.abs(state - carry.state).max(-1)
+    back = jnp.abs(state - carry.mark).max(-1) <= same * length
+    cycling = moved & ~met & back & (length > 0) & (carry.count > 2)
+    renew = (count & (count - 1)) == 0
+    mark = jnp.where(renew, state, carry.mark)
+
+    result = jnp.where(moved, jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)), carry.result)
+    observed = carry.observed
+    if observer is not None:
+        observed = observer(observed, carry.state, state, moved)
+    return _Carry(
+        count,
+        state,
+        drive,
+        flow,
+        residual,
+        carry.steps + moved.astype(jnp.int32),
+        jnp.where(broken, NON_FINITE, result).astype(jnp.int32),
+        moved & ~stop.ends(met | cycling),
+        memory,
+        mark,
+        observed,
+    )

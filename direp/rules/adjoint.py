@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -100,6 +101,10 @@ class AdjointField(AbstractField):
 
     def rate(self, state):
         return state
+
+    def take(self, rows):
+        free = jax.tree.map(lambda leaf: leaf[rows], self.free)
+        return AdjointField(self.base.take(rows), free, self.pull[rows], self.mask[rows])
 
     def solve(self) -> Float[Array, "batch free"]:
         """The equilibrium, by a dense solve for every sample."""

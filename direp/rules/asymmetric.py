@@ -1,5 +1,6 @@
 r"""Rules that are exact on directed weights, without a Jacobian: products with the weights, forth and back."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -72,6 +73,10 @@ class AsymField(AbstractWrapper):
         back = rate_slope * network.synapses.back(network.weight, transfer_slope * moved)
         nudge = self.beta * state_gradient(network, self.cost, self.y, state)
         return self.base.flow(state, drive) + (back - forth) - nudge
+
+    def take(self, rows):
+        free = jax.tree.map(lambda leaf: leaf[rows], self.free)
+        return AsymField(self.base.take(rows), free, self.cost, self.y[rows], self.beta)
 
     def stiffness(self):
         pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain

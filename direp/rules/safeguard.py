@@ -85,6 +85,9 @@ class Paused(AbstractWrapper):
     def flow(self, state, drive):
         return jnp.where(self.on, self.base.flow(state, drive), 0)
 
+    def take(self, rows):
+        return Paused(self.base.take(rows), self.on)
+
     def stiffness(self):
         return self.base.stiffness()
 
