@@ -276,14 +276,15 @@ def _advance(
     residual = jnp.where(moved, residual, carry.residual)
     count = carry.count + 1
 
-    # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
-    # within max_steps: the loss of amplitude in a period is too small.
-    same = 0.1 / stop.max_steps
-    length = jnp.abs(state - carry.state).max(-1)
-    back = jnp.abs(state - carry.mark).max(-1) <= same * length
-    cycling = moved & ~met & back & (length > 0) & (carry.count > 2)
-    renew = (count & (count - 1)) == 0
-    mark = jnp.where(renew, state, carry.mark)
+    cycling, mark = jnp.zeros_like(moved), carry.mark
+    if memory is None:  # else a state that comes back need not go where it went before
+        # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
+        # within max_steps: the loss of amplitude in a period is too small.
+        same = 0.1 / stop.max_steps
+        length = jnp.abs(state - carry.state).max(-1)
+        back = jnp.abs(state - carry.mark).max(-1) <= same * length
+        cycling = moved & ~met & back & (length > 0) & (carry.count > 2)
+        mark = jnp.where((count & (count - 1)) == 0, state, carry.mark)
 
     result = jnp.where(moved, jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)), carry.result)
     observed = carry.observed

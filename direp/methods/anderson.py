@@ -4,8 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .base import AbstractAccelerated
-from .preconditioned import Preconditioned
+from .accelerated import AbstractAccelerated
 
 __all__ = ["Anderson"]
 
@@ -33,10 +32,6 @@ class Anderson(AbstractAccelerated):
     def __check_init__(self):
         if self.memory < 1:
             raise ValueError(f"Anderson(memory={self.memory}) must be 1 or more")
-
-    @property
-    def plain(self):
-        return Preconditioned(products=8)
 
     def blank(self, state):
         batch, free = state.shape

@@ -1,8 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-from .base import AbstractAccelerated
-from .preconditioned import Preconditioned
+from .accelerated import AbstractAccelerated
 
 __all__ = ["Newton"]
 
@@ -14,14 +13,6 @@ class Newton(AbstractAccelerated):
     wherever the same units are held, so once these are found a single step is exact. A step that does not lead closer
     is taken back in favour of `Preconditioned`'s.
     """
-
-    @property
-    def evaluations(self) -> float:
-        return 1.0  # and a Jacobian
-
-    @property
-    def plain(self):
-        return Preconditioned(products=8)
 
     def blank(self, state):
         return jnp.zeros(state.shape[0], bool)

@@ -1,0 +1,131 @@
+"""Methods of settling: all reach the equilibrium, accelerated ones wherever the plain one is certified to."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import SOME, TIGHT, data, network, settle
+from hypothesis import given
+from hypothesis import strategies as st
+
+import direp
+from direp import settling
+from direp.methods.accelerated import AbstractAccelerated
+
+METHODS = {
+    "preconditioned": direp.Preconditioned(),
+    "sharper": direp.Preconditioned(products=8),
+    "anderson": direp.Anderson(),
+    "long anderson": direp.Anderson(5),
+    "newton": direp.Newton(),
+    "coloured": direp.Coloured(),
+}
+
+
+def certified(neuron, outflow, graph, seed=0, scale=1.0):
+    net = network(neuron, outflow, graph, seed=seed, scale=scale)
+    return direp.LeakController(0.05, floor=0.05, criterion=direp.Perron()).start(net)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
+def test_certified_networks_settle_at_the_same_state_by_every_method(neuron, outflow, name):
+    net = certified(neuron, outflow, direp.Graph.layered([2, 4, 3, 2]))
+    assert direp.certify(net).verdict == "proved"
+    x, y = data(net.graph, batch=6)
+    reference = settle(net, x, stop=TIGHT, method=direp.Preconditioned())
+    found = settle(net, x, stop=TIGHT, method=METHODS[name])
+    assert found.converged.all()
+    assert np.abs(np.asarray(found.state - reference.state)).max() < 1e-9
+
+    nudged = direp.Nudged(net.field(jnp.asarray(x)), direp.SquaredError(), jnp.asarray(y), jnp.asarray(0.7))
+    reference = settle(nudged, state=reference.state, stop=TIGHT, method=direp.Preconditioned())
+    found = settle(nudged, state=found.state, stop=TIGHT, method=METHODS[name])
+    assert found.converged.all()
+    assert np.abs(np.asarray(found.state - reference.state)).max() < 1e-9
+
+
+@given(st.integers(0, 10_000), st.sampled_from(SOME))
+def test_certified_networks_settle_under_acceleration(seed, pair):
+    net = certified(*pair, "complete", seed=seed, scale=3.0)
+    x, _ = data(net.graph, batch=4, seed=seed)
+    for name in ("sharper", "anderson", "newton"):
+        assert settle(net, x, method=METHODS[name]).converged.all(), name
+
+
+def test_newton_is_exact_once_the_units_at_faces_are_known():
+    net = certified("projected", "signed", "complete")
+    x, _ = data(net.graph, batch=8)
+    assert settle(net, x, method=direp.Newton(), stop=TIGHT).steps.max() <= 6
+    slow = settle(net, x, method=direp.Preconditioned(), stop=TIGHT)
+    assert slow.steps.max() > 15
+
+
+def test_acceleration_saves_most_field_evaluations_where_steps_contract_slowly():
+    net = direp.LeakController(0.02, floor=0.02, criterion=direp.Perron()).start(
+        network("rate-tanh", "none", "complete", scale=0.5)
+    )
+    x, _ = data(net.graph, batch=8)
+    plain = settle(net, x, method=direp.Preconditioned(), stop=TIGHT).steps.mean()
+    assert settle(net, x, method=direp.Anderson(), stop=TIGHT).steps.mean() < plain / 2
+
+
+class Astray(AbstractAccelerated):
+    """Leaps far away, or nowhere."""
+
+    def blank(self, state):
+        return jnp.zeros(state.shape[0])
+
+    def leap(self, own, field, state, flow, plain):
+        return jnp.full_like(plain, jnp.where(own.sum() % 2 == 0, 1e6, jnp.nan)), own + 1
+
+
+@pytest.mark.parametrize("neuron", ["projected", "rate-tanh"])
+def test_leaps_that_lead_astray_are_taken_back(neuron):
+    net = certified(neuron, "none", "complete")
+    x, _ = data(net.graph, batch=4)
+    found = settle(net, x, method=Astray(), stop=TIGHT)
+    assert found.converged.all()
+    assert np.abs(np.asarray(found.state - settle(net, x, stop=TIGHT).state)).max() < 1e-9
+
+
+def test_the_sharper_bound_of_the_coupling_holds():
+    for seed in range(20):
+        net = network("rate-tanh", "none", "complete", seed=seed, scale=2.0)
+        field = net.field(jnp.zeros((1, net.graph.inputs)))
+        weight = np.abs(np.asarray(net.matrix))[net.graph.inputs :] / np.asarray(net.leak)
+        radius = np.abs(np.linalg.eigvals(weight)).max()
+        steps = [np.asarray(direp.Preconditioned(k).prepare(field) * net.leak)[0] for k in (0, 8)]
+        bounds = [2 / step - 1 for step in steps]
+        assert bounds[0] >= bounds[1] >= max(1, radius) - 1e-9
+
+
+def test_samples_that_take_longer_go_on_by_themselves(monkeypatch):
+    net = certified("rate-tanh", "none", "complete", scale=3.0)
+    x, y = data(net.graph, batch=64)
+    x = x * np.geomspace(1e-3, 10, 64)[:, None]
+    rules = [direp.Local(0.5), direp.AsymEP(0.1), direp.Adjoint(dense_up_to=0)]
+    whole = [direp.estimate(net, x, y, rule, stop=TIGHT, method=direp.Anderson()) for rule in rules]
+    plain = settle(net, x, stop=TIGHT)
+    assert plain.steps.max() > plain.steps.min() + 4
+    monkeypatch.setattr(settling, "_WORTH", 16)
+    parts = [direp.estimate(net, x, y, rule, stop=TIGHT, method=direp.Anderson()) for rule in rules]
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        assert np.allclose(a, b, rtol=1e-9, atol=1e-11)
+    few = eqx.filter_jit(lambda net, x: direp.settle(net, x, stop=direp.Tolerance(max_steps=3)))(net, x)
+    assert (np.asarray(few.steps) <= 3).all()
+    assert (~few.converged).any()
+
+
+def test_the_choice_depends_on_graph_and_size():
+    layered = direp.Network(direp.Graph.layered([3, 4, 2]), direp.Projected(), key=jax.random.key(0))
+    assert isinstance(direp.choose_method(layered), direp.Coloured)
+    lateral = direp.Network(direp.Graph.layered([3, 4, 2], lateral=True), direp.Projected(), key=jax.random.key(0))
+    assert isinstance(direp.choose_method(lateral), direp.Preconditioned)
+    large = direp.Network(direp.Graph.complete(3, 200, 2), direp.Projected(), key=jax.random.key(0))
+    assert isinstance(direp.choose_method(large), direp.Anderson)
+    with pytest.raises(ValueError, match="equal colour"):
+        direp.settle(lateral, np.zeros((1, 3)), method=direp.Coloured())
+    with pytest.raises(ValueError, match="memory=0"):
+        direp.Anderson(0)
