@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
 from .augment import AbstractAugmentation
@@ -49,6 +50,7 @@ def _epochs(
     valid: Bool[Array, "updates batch"],
     numbers: Int[Array, " epoch"],
     last: Int[Array, ""],
+    mesh: Mesh | None,
 ) -> tuple[TrainState, Metrics]:
     """Several epochs of all seeds in one compiled call; epochs after the `last` one change nothing."""
 
@@ -60,12 +62,34 @@ def _epochs(
 
         return jax.lax.scan(one, state, (orders, numbers))
 
-    return jax.vmap(lane)(state, orders)
+    return _spread(jax.vmap(lane), mesh)(state, orders)
 
 
 @eqx.filter_jit
-def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array) -> Evaluation:
-    return jax.vmap(lambda parameters, key: trainer.evaluate(parameters, samples, key))(parameters, keys)
+def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, mesh: Mesh | None) -> Evaluation:
+    evaluate = jax.vmap(lambda parameters, key: trainer.evaluate(parameters, samples, key))
+    return _spread(evaluate, mesh)(parameters, keys)
+
+
+@eqx.filter_jit
+def _inside(control: AbstractControl, template: Network, parameters: Parameters) -> Parameters:
+    return jax.vmap(lambda own: control.start(template.replace(own)).parameters)(parameters)
+
+
+def _mesh(seeds: int) -> Mesh | None:
+    """As many devices as the seeds can be dealt to in equal parts; `None` for a single one."""
+    devices = jax.devices()
+    count = max(k for k in range(1, len(devices) + 1) if seeds % k == 0)
+    return None if count == 1 else Mesh(np.array(devices[:count]), ("seed",))
+
+
+def _spread(lanes: Callable, mesh: Mesh | None) -> Callable:
+    """The same for all seeds, every device at work on its own ones: none waits for another's slowest."""
+    if mesh is None:
+        return lanes
+    return jax.shard_map(
+        lanes, mesh=mesh, in_specs=PartitionSpec("seed"), out_specs=PartitionSpec("seed"), check_vma=False
+    )
 
 
 @dataclass
@@ -149,6 +173,8 @@ def fit(
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
 
+    Seeds are dealt out evenly to all devices that JAX has.
+
     A sample whose phases do not settle is left out of the update and counted. Seeds whose parameters stop being
     finite, or none of whose samples settle in an epoch, stop with their last good state and are marked `failed`.
     """
@@ -171,8 +197,6 @@ def fit(
         )
     if guarantee is not None:
         networks = [guarantee.start(network) for network in networks]
-    if control is not None:
-        networks = [control.start(network) for network in networks]
     template = networks[0]
     method = choose_method(template) if method is None else method
     method.check(template)
@@ -205,11 +229,14 @@ def fit(
         for part in (task.train, task.validation, task.test)
     ]
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(n.parameters for n in networks))
+    parameters = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(n.parameters for n in networks))
+    if control is not None:
+        parameters = _inside(control, template, parameters)
     state = jax.vmap(lambda parameters, key: trainer.init(parameters, key, samples))(parameters, keys)
 
     valid = jnp.asarray((np.arange(-(-samples // size) * size) < samples).reshape(-1, size))
     last = jnp.array(epochs, jnp.int32)
+    mesh = _mesh(len(seeds))
     # Small tasks run several epochs a call, so that the round trip to the host does not count.
     together = max(1, min(10, epochs, 20_000 // (samples * len(seeds))))
     rows, status = [], "done"
@@ -217,7 +244,9 @@ def fit(
         for first in range(1, epochs + 1, together):
             numbers = range(first, first + together)
             orders = jnp.asarray(_orders(seeds, numbers, samples, size), jnp.int32)
-            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, jnp.array(numbers, jnp.int32), last)
+            state, metrics = _epochs(
+                trainer, state, *parts[:2], orders, valid, jnp.array(numbers, jnp.int32), last, mesh
+            )
             metrics = jax.device_get(metrics)
             for k in range(min(together, epochs + 1 - first)):
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}
@@ -230,9 +259,10 @@ def fit(
     except KeyboardInterrupt:
         status = "interrupted"
 
-    evaluations = [jax.device_get(_evaluate(trainer, state.best, part, keys)) for part in parts]
+    evaluations = [jax.device_get(_evaluate(trainer, state.best, part, keys, mesh)) for part in parts]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-    chosen = [template.replace(jax.tree.map(lambda leaf, k=k: leaf[k], state.best)) for k in range(len(seeds))]
+    best = jax.device_get(state.best)
+    chosen = [template.replace(jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), best)) for k in range(len(seeds))]
     return Run(
         task,
         seeds,

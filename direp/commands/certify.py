@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import device
 from ..config import CHOICES, Unreadable, WrongUse, nearest
 from . import OK, REFUTED, UNDECIDED, Output, Stop, fresh_folder, parse
 from ._learning import certify_rule, learning_rows
@@ -93,9 +94,7 @@ def certify(arguments: list[str]) -> int:
     asked = parse("certify PATH", Certify, rest, Certify(Output()))
     asked.check()
 
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
+    device.start(double=True)
     Stop.install()
     subject = _load(path, asked)
     output = asked.output

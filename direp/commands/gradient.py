@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import device
 from ..config import CHOICES, Settings, WrongUse, nearest
 from . import DIVERGED, OK, Output, Stop, fresh_folder, parse
 
@@ -66,9 +67,7 @@ def gradient(arguments: list[str]) -> int:
     asked = parse("gradient RUN", Gradient, rest, Gradient(Output()))
     asked.check()
 
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
+    device.start(double=True)
     import numpy as np
 
     from ..record import load_run, plain

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import TASK_NAMES, Settings, Unreadable, WrongUse, unknown_task
+from .. import device
+from ..config import TASK_NAMES, Settings, Unreadable, WrongUse, parse_seeds, unknown_task
 from ..presets import preset
 from . import DIVERGED, OK, Output, Stop, option, parse
 
@@ -76,9 +77,7 @@ def record(settings: Settings, out: Path | None, *, show: bool, label: str | Non
     """Train by some settings and write the run folder; `show` the progress."""
     task = settings.load_task()
 
-    import jax
-
-    jax.config.update("jax_enable_x64", settings.precision == "float64")
+    device.start(double=settings.precision == "float64", lanes=len(parse_seeds(settings.seeds)))
     from ..record import RunFolder
     from ..report import Progress, certificates_of, save_figures, summary_of, worst_of
     from ..train import fit
