@@ -113,7 +113,8 @@ class Nudged(AbstractWrapper):
     def drive(self, state, into=None):
         outputs = self.network.outputs(state)
         current = -self.beta * self.cost.gradient(outputs, self.y)
-        return self.base.drive(state, into).at[:, self.network.graph.hidden :].add(current)
+        # Padded and not put in place: a scatter could not be merged with what comes before and after.
+        return self.base.drive(state, into) + jnp.pad(current, ((0, 0), (self.network.graph.hidden, 0)))
 
     def flow(self, state, drive):
         return self.base.flow(state, drive)

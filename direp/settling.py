@@ -70,9 +70,10 @@ class AbstractStop(eqx.Module):
     def met(self, residual: Float[Array, " batch"], scale: Float[Array, " batch"]) -> Bool[Array, " batch"]:
         """Whether a residual counts as settled; `scale` is the largest of the terms that cancel in it."""
 
+    @property
     @abstractmethod
-    def ends(self, decided: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
-        """Whether a sample stops, given whether it is known to have settled or to cycle."""
+    def early(self) -> bool:
+        """Whether a sample stops as soon as it has settled or is known to cycle; else it is judged in the end."""
 
 
 class Tolerance(AbstractStop):
@@ -98,8 +99,9 @@ class Tolerance(AbstractStop):
         atol = default if self.atol is None else self.atol
         return residual <= atol + rtol * scale
 
-    def ends(self, decided):
-        return decided
+    @property
+    def early(self):
+        return True
 
 
 class Steps(AbstractStop):
@@ -113,8 +115,9 @@ class Steps(AbstractStop):
     def met(self, residual, scale):
         return Tolerance().met(residual, scale)
 
-    def ends(self, decided):
-        return jnp.zeros_like(decided)
+    @property
+    def early(self):
+        return False
 
 
 def _check_steps(stop: AbstractStop) -> None:
@@ -207,8 +210,8 @@ def run(
     start = jax.lax.optimization_barrier(field.clip(start))
     prepared = method.prepare(field)
     drive = field.drive(start)
-    flow, residual, met = _measure(field, stop, start, drive)
-    finite = jnp.isfinite(residual)
+    flow = field.flow(start, drive)
+    residual, finite, met, _ = _measure(field, stop, start, flow)
     first = _Carry(
         jnp.array(0, jnp.int32),
         start,
@@ -217,7 +220,7 @@ def run(
         residual,
         jnp.zeros(start.shape[0], jnp.int32),
         jnp.where(finite, jnp.where(met, CONVERGED, MAX_STEPS), NON_FINITE).astype(jnp.int32),
-        finite & ~stop.ends(met),
+        finite & ~met if stop.early else finite,
         method.begin(prepared, field, start),
         start,
         observed,
@@ -227,14 +230,16 @@ def run(
         """Until at most `least` samples are on their way."""
 
         def unfinished(carry: _Carry) -> Array:
-            return (carry.count < stop.max_steps) & (carry.running.sum() > least)
+            more = carry.count < stop.max_steps
+            # Without a look at the samples, all seeds that are trained side by side need not be told apart.
+            return more & (carry.running.sum() > least) if stop.early else more
 
         return jax.lax.while_loop(unfinished, lambda c: _advance(field, method, prepared, stop, observer, c), carry)
 
     def finish(field: AbstractField, carry: _Carry) -> _Carry:
         batch = carry.state.shape[0]
         few = batch // _SHARE
-        if observer is not None or not isinstance(stop, Tolerance) or carry.state.size < _WORTH or few < 1:
+        if observer is not None or not stop.early or carry.state.size < _WORTH or few < 1:
             return iterate(field, carry, 0)
         carry = iterate(field, carry, few)
         rows = jnp.nonzero(carry.running, size=few, fill_value=batch)[0]
@@ -242,17 +247,29 @@ def run(
         return carry.put(rows, rest)
 
     last = finish(field, first)
+    if not stop.early:
+        residual, finite, met, _ = _measure(field, stop, last.state, last.flow)
+        result = jnp.where(last.result == NON_FINITE, NON_FINITE, jnp.where(met, CONVERGED, MAX_STEPS))
+        last = eqx.tree_at(lambda c: (c.residual, c.result), last, (residual, result.astype(jnp.int32)))
     settled = Settled(last.state, field.rate(last.state), last.drive, last.residual, last.steps, last.result)
     return settled, last.observed
 
 
-def _measure(field: AbstractField, stop: AbstractStop, state: Array, drive: Array) -> tuple[Array, Array, Array]:
-    """The flow at a state, the residual of every sample, and whether it counts as settled."""
-    flow, lost = field.flow(state, drive), field.total_leak * state
-    residual = jnp.abs(jnp.where(field.held(state, flow), 0, flow)).max(-1)
-    scale = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)).max(-1)
-    finite = jnp.isfinite(residual) & jnp.isfinite(scale) & jnp.isfinite(state).all(-1)
-    return flow, jnp.where(finite, residual, jnp.inf), stop.met(residual, scale) & finite
+def _measure(
+    field: AbstractField, stop: AbstractStop, state: Array, flow: Array, *others: Array
+) -> tuple[Array, Array, Array, Any]:
+    """The residual of every sample, whether it is finite, whether it counts as settled, and the largest of `others`."""
+    lost = field.total_leak * state
+    terms = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost))
+    residual, scale, *rest = _largest(jnp.abs(jnp.where(field.held(state, flow), 0, flow)), terms, *others)
+    finite = jnp.isfinite(residual) & jnp.isfinite(scale)
+    return jnp.where(finite, residual, jnp.inf), finite, stop.met(residual, scale) & finite, rest
+
+
+def _largest(*rows: Array) -> tuple[Array, ...]:
+    """The largest entry of every row of several tables, in a single pass; NaN if there is one."""
+    none = tuple(jnp.array(-jnp.inf, table.dtype) for table in rows)
+    return jax.lax.reduce(rows, none, lambda a, b: tuple(map(jnp.maximum, a, b)), (1,))
 
 
 def _advance(
@@ -266,39 +283,39 @@ def _advance(
     """One step of all samples that are on their way."""
     proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
     drive = field.drive(proposed)
-    flow, residual, met = _measure(field, stop, proposed, drive)
-    # A state that overflows in the very next products has diverged already.
-    broken = carry.running & ~jnp.isfinite(residual)
-    moved = carry.running & ~broken
-    state = jnp.where(moved[:, None], proposed, carry.state)
-    drive = jnp.where(moved[:, None], drive, carry.drive)
-    flow = jnp.where(moved[:, None], flow, carry.flow)
-    residual = jnp.where(moved, residual, carry.residual)
-    count = carry.count + 1
-
-    cycling, mark = jnp.zeros_like(moved), carry.mark
-    if memory is None:  # else a state that comes back need not go where it went before
+    flow = field.flow(proposed, drive)
+    residual, mark, count = carry.residual, carry.mark, carry.count + 1
+    met = cycling = jnp.zeros_like(carry.running)
+    if not stop.early:
+        finite = jnp.isfinite(flow).all(-1)
+    elif memory is not None:  # then a state that comes back need not go where it went before
+        residual, finite, met, _ = _measure(field, stop, proposed, flow)
+    else:
         # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
         # within max_steps: the loss of amplitude in a period is too small.
-        same = 0.1 / stop.max_steps
-        length = jnp.abs(state - carry.state).max(-1)
-        back = jnp.abs(state - carry.mark).max(-1) <= same * length
-        cycling = moved & ~met & back & (length > 0) & (carry.count > 2)
-        mark = jnp.where((count & (count - 1)) == 0, state, carry.mark)
+        away = jnp.abs(proposed - carry.state), jnp.abs(proposed - mark)
+        residual, finite, met, (length, back) = _measure(field, stop, proposed, flow, *away)
+        cycling = ~met & (back <= 0.1 / stop.max_steps * length) & (length > 0) & (carry.count > 2)
 
-    result = jnp.where(moved, jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)), carry.result)
+    # A state that overflows in the very next products has diverged already.
+    moved = carry.running & finite
+    state = jnp.where(moved[:, None], proposed, carry.state)
+    if stop.early and memory is None:
+        mark = jnp.where((count & (count - 1)) == 0, state, mark)
+    result = jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)).astype(jnp.int32)
+    result = jnp.where(moved, result, carry.result)
     observed = carry.observed
     if observer is not None:
         observed = observer(observed, carry.state, state, moved)
     return _Carry(
         count,
         state,
-        drive,
-        flow,
-        residual,
+        jnp.where(moved[:, None], drive, carry.drive),
+        jnp.where(moved[:, None], flow, carry.flow),
+        jnp.where(moved, residual, carry.residual),
         carry.steps + moved.astype(jnp.int32),
-        jnp.where(broken, NON_FINITE, result).astype(jnp.int32),
-        moved & ~stop.ends(met | cycling),
+        jnp.where(carry.running & ~finite, NON_FINITE, result).astype(jnp.int32),
+        moved & ~(met | cycling),
         memory,
         mark,
         observed,

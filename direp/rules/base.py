@@ -1,7 +1,6 @@
 """The one interface of all rules, and `estimate`, which runs the phases of a rule on a batch."""
 
 from abc import abstractmethod
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -201,7 +200,7 @@ def estimate(
     fields = rule.fields(field, cost, y, free)
     for phase in fields:
         seen = rule.begin(network, x)
-        observer = None if seen is None else partial(_observe, rule, network, x, valid)
+        observer = None if seen is None else eqx.Partial(_observe, rule, network, x, valid)
         settled, seen = run(phase, rule.start(free), method, stop, observer=observer, observed=seen)
         nudged.append(settled)
         observed.append(seen)

@@ -5,6 +5,7 @@ from jaxtyping import Array
 from ..network import AbstractField, Parameters
 from ..nudge import AbstractNudge, Centred, OneSided
 from ..settling import NON_FINITE
+from ..synapses import Weight
 from .base import AbstractNudgedRule
 
 __all__ = ["Trajectory"]
@@ -40,22 +41,25 @@ class Trajectory(AbstractNudgedRule):
         return self.nudge.fields(field, cost, y)
 
     def begin(self, network, x):
-        zero = jax.tree.map(jnp.zeros_like, network.weight)
-        return zero, jnp.zeros_like(network.bias), jnp.array(0, jnp.int32)
+        between = jax.tree.map(jnp.zeros_like, network.weight.recurrent)
+        return between, jnp.zeros((len(x), network.graph.free), network.dtype), jnp.array(0, jnp.int32)
 
     def observe(self, observed, network, x, before, after, moved):
-        weight, bias, steps = observed
+        between, changes, steps = observed
         change = self.hebbian * after + self.differential * (after - before)
         change = jnp.where(moved[:, None], change, 0)
-        rate = jnp.where(moved[:, None], after, 0)
-        weight = jax.tree.map(jnp.add, weight, network.synapses.outer(x, rate, change))
-        return weight, bias + change.sum(0), steps + 1
+        # Clamped inputs do not change: what they saw is summed up in the end.
+        now = network.synapses.outer(x, after, change).recurrent
+        return jax.tree.map(jnp.add, between, now), changes + change, steps + 1
 
     def counts(self, free, nudged):
         return (free.result != NON_FINITE) & (nudged[0].result != NON_FINITE)
 
     def estimate(self, phases):
-        weight, bias, steps = phases.observed[0]
+        between, changes, steps = phases.observed[0]
+        synapses, x = phases.network.synapses, phases.x
+        weight = Weight(synapses.outer(x, jnp.zeros_like(changes), changes).input, between)
+        bias = changes.sum(0)
         # The sum holds every sample up to the step at which it diverged, if it did: then none of it is to be trusted.
         trusted = phases.used.any() & self.counts(phases.free, phases.nudged).all()
         count = jnp.maximum(steps, 1) * jnp.maximum(phases.used.sum(), 1).astype(jnp.int32)
