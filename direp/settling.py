@@ -282,6 +282,8 @@ def _advance(
 ) -> _Carry:
     """One step of all samples that are on their way."""
     proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
+    # What stands still gets the drive and the flow that it had: they need not be kept apart.
+    proposed = jnp.where(carry.running[:, None], proposed, carry.state)
     drive = field.drive(proposed)
     flow = field.flow(proposed, drive)
     residual, mark, count = carry.residual, carry.mark, carry.count + 1
@@ -298,8 +300,8 @@ def _advance(
         cycling = ~met & (back <= 0.1 / stop.max_steps * length) & (length > 0) & (carry.count > 2)
 
     # A state that overflows in the very next products has diverged already.
-    moved = carry.running & finite
-    state = jnp.where(moved[:, None], proposed, carry.state)
+    broken, moved = carry.running & ~finite, carry.running & finite
+    state = jax.lax.cond(broken.any(), lambda: jnp.where(broken[:, None], carry.state, proposed), lambda: proposed)
     if stop.early and memory is None:
         mark = jnp.where((count & (count - 1)) == 0, state, mark)
     result = jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)).astype(jnp.int32)
@@ -310,11 +312,11 @@ def _advance(
     return _Carry(
         count,
         state,
-        jnp.where(moved[:, None], drive, carry.drive),
-        jnp.where(moved[:, None], flow, carry.flow),
+        drive,
+        flow,
         jnp.where(moved, residual, carry.residual),
         carry.steps + moved.astype(jnp.int32),
-        jnp.where(carry.running & ~finite, NON_FINITE, result).astype(jnp.int32),
+        jnp.where(broken, NON_FINITE, result).astype(jnp.int32),
         moved & ~(met | cycling),
         memory,
         mark,

@@ -62,13 +62,12 @@ def _epochs(
 
         return jax.lax.scan(one, state, (orders, numbers))
 
-    return _spread(jax.vmap(lane), mesh)(state, orders)
+    return _lanes(lane, mesh)(state, orders)
 
 
 @eqx.filter_jit
 def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, mesh: Mesh | None) -> Evaluation:
-    evaluate = jax.vmap(lambda parameters, key: trainer.evaluate(parameters, samples, key))
-    return _spread(evaluate, mesh)(parameters, keys)
+    return _lanes(lambda parameters, key: trainer.evaluate(parameters, samples, key), mesh)(parameters, keys)
 
 
 @eqx.filter_jit
@@ -83,13 +82,19 @@ def _mesh(seeds: int) -> Mesh | None:
     return None if count == 1 else Mesh(np.array(devices[:count]), ("seed",))
 
 
-def _spread(lanes: Callable, mesh: Mesh | None) -> Callable:
+def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
     """The same for all seeds, every device at work on its own ones: none waits for another's slowest."""
+
+    def side_by_side(*trees: Any) -> Any:
+        if len(jax.tree.leaves(trees)[0]) > 1:
+            return jax.vmap(lane)(*trees)
+        # A single seed needs no lane: branches and loops then do only what it asks for.
+        return jax.tree.map(lambda leaf: leaf[None], lane(*jax.tree.map(lambda leaf: leaf[0], trees)))
+
     if mesh is None:
-        return lanes
-    return jax.shard_map(
-        lanes, mesh=mesh, in_specs=PartitionSpec("seed"), out_specs=PartitionSpec("seed"), check_vma=False
-    )
+        return side_by_side
+    seed = PartitionSpec("seed")
+    return jax.shard_map(side_by_side, mesh=mesh, in_specs=seed, out_specs=seed, check_vma=False)
 
 
 @dataclass
