@@ -1,6 +1,7 @@
 """The program `direp`. Results go to standard output, progress and messages to standard error."""
 
 import importlib
+import os
 import sys
 
 from .commands import INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
@@ -8,7 +9,7 @@ from .config import Unreadable, WrongUse, nearest
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "certify", "gradient", "compare")
+COMMANDS = ("train", "certify", "gradient", "compare", "bench")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,6 +20,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = _run(arguments)
     except (WrongUse, ValueError) as error:
         code = _complain(error, UNREADABLE if isinstance(error, Unreadable) else WRONG_USE, debug)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = OK
     except KeyboardInterrupt:
         code = 128 + Stop.received
         print("direp: interrupted before the run was complete; see its folder for what it holds", file=sys.stderr)
@@ -65,8 +69,10 @@ commands:
 
   gradient RUN    what synapses say against the exact gradient, rule by rule   (direp gradient --help: all options)
   compare TASK    rules trained side by side on the same seeds, with intervals  (direp compare --help: all settings)
+  bench           how fast this machine settles and trains              (direp bench --help: all options)
 
-tasks: and, or, xor, not, identity, digits, iris, wine, breast-cancer, or a file.npz with arrays x and y
+tasks: and, or, xor, not, identity, digits, iris, wine, breast-cancer, mnist, fashion-mnist, or a file.npz with arrays
+       x and y
 
 examples:
   direp train xor --seeds 0..99

@@ -24,7 +24,8 @@ class Coloured(AbstractMethod):
     @staticmethod
     def suits(network) -> bool:
         """Whether the layers of a network can be coloured so."""
-        if not isinstance(network.synapses, Layered) or len(network.graph.layers) < 3:
+        layers = network.graph.layers
+        if not isinstance(network.synapses, Layered) or layers is None or len(layers) < 3:
             return False
         return all(p == 0 or (p - q) % 2 for p, q in network.graph.blocks)
 
@@ -41,6 +42,7 @@ class Coloured(AbstractMethod):
 
     def step(self, prepared, memory, field, state, flow):
         layers = field.network.graph.layers
+        assert layers is not None
         number = np.repeat(np.arange(1, len(layers)), layers[1:])
         odd = number % 2 == 1
         state = jnp.where(odd, field.clip(state + prepared * flow), state)

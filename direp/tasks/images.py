@@ -5,6 +5,7 @@ import hashlib
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -152,9 +153,9 @@ def _download(folder: Path, file: str, wanted: str, mirrors: tuple[str, ...]) ->
     failures = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         for mirror in mirrors:
-            bar = _Bar(progress, f"{folder.name}/{file}")
+            bar: Any = _Bar(progress, f"{folder.name}/{file}")
             try:
-                downloader = pooch.HTTPDownloader(progressbar=bar, timeout=30)
+                downloader: Any = pooch.HTTPDownloader(progressbar=bar, timeout=30)
                 pooch.retrieve(mirror + file, f"sha256:{wanted}", file, folder, downloader=downloader)
                 return
             except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong checksum a ValueError
@@ -173,14 +174,14 @@ class _Bar:
         self._progress, self._task = progress, progress.add_task(what, total=None)
 
     @property
-    def total(self) -> float:
+    def total(self) -> int | float:
         return self._progress.tasks[self._task].total or 0
 
     @total.setter
-    def total(self, value: float) -> None:
+    def total(self, value: int | float) -> None:
         self._progress.update(self._task, total=value)
 
-    def update(self, amount: float) -> None:
+    def update(self, amount: int | float) -> None:
         self._progress.advance(self._task, amount)
 
     def reset(self) -> None:

@@ -1,0 +1,56 @@
+"""The figure of a benchmark: what is compared, as bars, and how the cost of sparse networks grows."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["bench_figure"]
+
+
+def bench_figure(document: dict[str, Any]) -> Figure:
+    """Ratios as bars on a logarithmic axis; and, if measured, seconds over synapses for sparse networks."""
+    timings = document["timings"]
+    compared = [timing for timing in timings if timing["ratio"] is not None]
+    sparse = [timing for timing in timings if timing["part"] == "sparse"]
+    panels = [_ratios] * bool(compared) + [_scaling] * bool(sparse)
+    figure = Figure(figsize=(1.0 + 5.6 * max(len(panels), 1), 1.6 + 0.3 * max(len(compared), 6)), layout="constrained")
+    for draw, axis in zip(panels, figure.subplots(1, max(len(panels), 1), squeeze=False)[0], strict=False):
+        draw(axis, compared if draw is _ratios else sparse)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    about = document["machine"]
+    figure.suptitle(f"{about['processor']}, {about['cores']} cores, {about['date']}", fontsize=9)
+    return figure
+
+
+def _ratios(axis: Axes, compared: list[dict[str, Any]]) -> None:
+    names = [timing["name"].replace(", a network and epoch", "") for timing in compared]
+    bars = axis.barh(names, [timing["ratio"] for timing in compared], color="#3b6fb6")
+    axis.bar_label(bars, [f"{timing['ratio']:.3g}" for timing in compared], padding=3, fontsize=8)
+    axis.axvline(1, color="#6b6b6b", linewidth=1, linestyle=":")
+    axis.set(xscale="log", xlabel="times as fast as what it is compared with")
+    axis.margins(x=0.2)
+    axis.invert_yaxis()
+
+
+def _scaling(axis: Axes, sparse: list[dict[str, Any]]) -> None:
+    for start, label, colour in (
+        ("field", "direp, field evaluation", "#3b6fb6"),
+        ("SciPy", "SciPy, CSR product", "#d1742f"),
+    ):
+        rows = [timing for timing in sparse if timing["name"].startswith(start)]
+        synapses = [_count(timing["name"]) for timing in rows]
+        axis.plot(synapses, [timing["seconds"] for timing in rows], "o-", color=colour, label=label)
+    first = [timing for timing in sparse if timing["name"].startswith("field")][-1]
+    most = _count(first["name"])
+    line = [most / 1000, most]
+    axis.plot(line, [first["seconds"] * n / most for n in line], ":", color="#6b6b6b", label="linear")
+    axis.set(xscale="log", yscale="log", xlabel="synapses", ylabel="seconds")
+    axis.legend(frameon=False, fontsize=8)
+
+
+def _count(name: str) -> int:
+    """The number of synapses in a name such as `field evaluation, 2,000 synapses, 100 units`."""
+    before = name.split(" synapses")[0]
+    return int(before[before.index(", ") + 2 :].replace(",", ""))
