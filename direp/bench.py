@@ -98,9 +98,11 @@ def compare(
     return timings
 
 
-def numpy_gate(epochs: int, *, steps: int = 1000, h: float = 0.05, beta: float = 10.0) -> np.ndarray:
+def numpy_gate(
+    epochs: int, *, steps: int = 1000, h: float = 0.05, beta: float = 10.0, start: tuple[float, float] = (0.0, 0.1)
+) -> np.ndarray:
     """DEEP 2020 on XOR as a plain loop for one network: a free phase, a nudged one whose every step is summed up, and
-    the free phase by which an epoch is judged."""
+    the free phase by which an epoch is judged. Returns the weights between free units."""
     rng = np.random.default_rng(0)
     x, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([[0.0], [1], [1], [0]])
     weight, inputs, bias = rng.normal(0, 0.05, (6, 6)), rng.normal(0, 0.05, (2, 6)), rng.normal(0, 0.05, 6)
@@ -113,7 +115,7 @@ def numpy_gate(epochs: int, *, steps: int = 1000, h: float = 0.05, beta: float =
         return state
 
     for _ in range(epochs):
-        state = free(rng.uniform(0, 0.1, (4, 6)))
+        state = free(rng.uniform(*start, (4, 6)))
         clamped, outflow = x @ inputs + bias, weight.sum(1)
         of_weight, of_inputs, of_bias = np.zeros_like(weight), np.zeros_like(inputs), np.zeros_like(bias)
         for _ in range(steps):
@@ -121,14 +123,14 @@ def numpy_gate(epochs: int, *, steps: int = 1000, h: float = 0.05, beta: float =
             flow[:, -1:] += beta * (y - state[:, -1:])
             after = np.clip(state + h * flow, 0, 1)
             change = after - state
-            of_weight += after.T @ change - (after * change).sum(0)[:, None]
+            of_weight += after.T @ change
             of_inputs += x.T @ change
             of_bias += change.sum(0)
             state = after
         rate = 100.0 / (4 * steps)
         np.fill_diagonal(of_weight, 0)
         weight, inputs, bias = weight + rate * of_weight, inputs + rate * of_inputs, bias + rate * of_bias
-        free(rng.uniform(0, 0.1, (4, 6)))
+        free(rng.uniform(*start, (4, 6)))
     return weight
 
 

@@ -94,7 +94,7 @@ def test_downloads_are_checked_and_leave_nothing_half_written(folder, tmp_path, 
             content = (folder / "mnist" / url.rpartition("/")[2]).read_bytes()
             self.bar.total = len(content)
             whole = not url.startswith(tasks.IMAGES["mnist"][1][0])
-            pathlib.Path(output_file).write_bytes(content if whole else content[:100])
+            pathlib.Path(output_file).write_bytes(content if whole else content[:-9])
             self.bar.update(len(content))
 
     monkeypatch.setattr(pooch, "HTTPDownloader", Mirror)

@@ -1,0 +1,174 @@
+"""Speed beside other ways to do the same; `direp bench` has what needs nothing but direp.
+
+python benchmarks/speed.py dense               # a step of settling beside PyTorch's and NumPy's
+python benchmarks/speed.py images --seeds 3    # MNIST and Fashion-MNIST: accuracy, seconds a seed, certificate
+python benchmarks/speed.py steps               # field evaluations of every method on a trained MNIST network
+
+Data: DIREP_DATA, or what the program downloads. `dense` needs PyTorch (pip install torch), nothing else does.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import direp
+from direp.bench import compare, dense_network, machine
+from direp.commands.bench import table
+from direp.record import load_run
+
+STEPS = 50
+
+
+def plain_numpy(network: direp.Network, x: np.ndarray):
+    weight, leak = np.array(network.weight.recurrent), np.array(network.total_leak())
+    drive = x @ np.array(network.weight.input) + np.array(network.bias)
+
+    def loop() -> np.ndarray:
+        state = np.zeros_like(drive)
+        for _ in range(STEPS):
+            flow = drive + state @ weight - leak * state
+            held = ((state <= 0) & (flow < 0)) | ((state >= 1) & (flow > 0))
+            if (np.abs(np.where(held, 0, flow)).max(1) < 0).all():  # never: every step is taken
+                break
+            state = np.clip(state + np.float32(0.05) * flow, 0, 1)
+        return state
+
+    return loop
+
+
+def plain_torch(network: direp.Network, x: np.ndarray):
+    import torch
+
+    weight, leak = (torch.tensor(np.array(a)) for a in (network.weight.recurrent, network.total_leak()))
+    drive = torch.tensor(x @ np.array(network.weight.input) + np.array(network.bias))
+
+    def loop() -> object:
+        with torch.no_grad():
+            state = torch.zeros_like(drive)
+            for _ in range(STEPS):
+                flow = drive + state @ weight - leak * state
+                held = ((state <= 0) & (flow < 0)) | ((state >= 1) & (flow > 0))
+                if bool((torch.where(held, 0.0, flow).abs().amax(1) < 0).all()):
+                    break
+                state = torch.clamp(state + 0.05 * flow, 0, 1)
+        return np.asarray(state)
+
+    return loop
+
+
+def dense(repeats: int) -> None:
+    timings = []
+    for units, batch in ((1000, 128), (1000, 512), (2000, 128)):
+        network = dense_network(units)
+        x = np.random.default_rng(0).normal(size=(batch, 10)).astype(np.float32)
+        never = direp.Tolerance(0.0, 0.0, max_steps=STEPS)
+        run = eqx.filter_jit(lambda n, x, stop=never: direp.settle(n, x, method=direp.Euler(0.05), stop=stop).state)
+        numpy_, torch_ = plain_numpy(network, x), plain_torch(network, x)
+        clamped = jnp.asarray(x)
+        ours = np.asarray(run(network, clamped))
+        assert max(np.abs(ours - numpy_()).max(), np.abs(ours - torch_()).max()) < 1e-4
+        plain = f"plain PyTorch loop, {units} units, batch {batch}"
+        timings += compare(
+            "dense",
+            {
+                plain: (torch_, STEPS),
+                f"plain NumPy loop, {units} units, batch {batch}": (numpy_, STEPS),
+                f"direp, {units} units, batch {batch}": (lambda n=network, x=clamped, f=run: f(n, x), STEPS),
+            },
+            plain,
+            repeats,
+        )
+    print(table({"machine": machine(), "timings": [timing.to_dict() for timing in timings]}))
+
+
+def images(seeds: int, extra: list[str]) -> None:
+    print("| task | seed | test accuracy | validation | best epoch | seconds | unsettled | certificate | command |")
+    print("|---|---:|---:|---:|---:|---:|---:|---|---|")
+    for task in ("mnist", "fashion-mnist"):
+        accuracies, taken = [], []
+        for seed in range(seeds):
+            command = ["train", task, "--seeds", str(seed), *extra]
+            with tempfile.TemporaryDirectory() as folder:
+                begun = time.perf_counter()
+                call = [sys.executable, "-m", "direp", *command, "--quiet", "--json", "--out", f"{folder}/run"]
+                said = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+                taken.append(time.perf_counter() - begun)
+            accuracies.append(said["test"]["accuracy"])
+            print(
+                f"| {task} | {seed} | {said['test']['accuracy']:.2%} | {said['validation']['accuracy']:.2%} | "
+                f"{said['best_epoch']} | {taken[-1]:.0f} | {said['test']['unconverged']} | "
+                f"{said['certificate']['verdict']} | `direp {' '.join(command)}` |",
+                flush=True,
+            )
+        spread = f" ± {np.std(accuracies, ddof=1) * 100:.2f}" if seeds > 1 else ""
+        print(
+            f"| **{task}** | mean | **{np.mean(accuracies):.2%}**{spread} | | | {np.mean(taken):.0f} | | | |",
+            flush=True,
+        )
+
+
+def steps(run: pathlib.Path | None) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = run or pathlib.Path(scratch) / "run"
+        if run is None:
+            call = [sys.executable, "-m", "direp", "train", "mnist", "--out", str(folder)]
+            subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+        settings, (network, *_) = load_run(folder)
+    task = settings.load_task()
+    x, y = jnp.asarray(task.test.x[:1000]), jnp.asarray(task.test.y[:1000])
+    largest = direp.certify(network).largest_step
+    methods = {
+        "projected Euler, h = 0.05": direp.Euler(0.05),
+        f"projected Euler, h = {largest:.3g} (the largest certified)": direp.Euler(float(largest)),
+        "Preconditioned": direp.Preconditioned(),
+        "Preconditioned(products=8)": direp.Preconditioned(products=8),
+        "Anderson(memory=3)": direp.Anderson(3),
+        "Coloured": direp.Coloured(),
+    }
+    chosen = type(direp.choose_method(network)).__name__
+    stop = direp.Tolerance(0.0, 1e-5, max_steps=100_000)
+
+    @eqx.filter_jit
+    def phases(network, x, y, method):
+        free = direp.settle(network, x, method=method, stop=stop)
+        nudged = direp.Nudged(network.field(x), direp.SquaredError(), y, jnp.asarray(settings.beta, x.dtype))
+        return free, direp.settle(nudged, state=free.state, method=method, stop=stop)
+
+    print(f"`auto` takes {chosen} here.\n")
+    print("| method | evaluations, free phase | nudged phase | all settled |")
+    print("|---|---:|---:|---|")
+    for name, method in methods.items():
+        both = phases(network, x, y, method)
+        cost = [1 + method.evaluations * np.asarray(phase.steps) for phase in both]
+        shown = [f"{c.mean():.1f} (at most {c.max():.0f})" for c in cost]
+        settled = all(bool(phase.converged.all()) for phase in both)
+        print(f"| {name} | {shown[0]} | {shown[1]} | {'yes' if settled else 'no'} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("dense", "images", "steps"))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--run", type=pathlib.Path, help="a run folder on MNIST; by default one is trained")
+    asked, extra = parser.parse_known_args()
+    jax.config.update("jax_enable_x64", False)
+    if asked.what == "dense":
+        dense(asked.repeats)
+    elif asked.what == "images":
+        images(asked.seeds, extra)
+    else:
+        steps(asked.run)
+
+
+if __name__ == "__main__":
+    main()

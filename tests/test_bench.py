@@ -1,0 +1,102 @@
+"""What benchmarks time is what they say it is; seeds come out the same on any number of devices."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import direp
+from direp import bench
+from direp.cli import main
+from direp.presets import preset
+from direp.train import fit
+
+
+def test_the_plain_loop_does_what_deep_2020_does():
+    """The same weights after two epochs, if both begin alike."""
+    settings = dataclasses.replace(preset("xor", "deep-2020"), epochs=2, start=(0.05, 0.05), fixed_steps=60)
+    task = settings.load_task()
+    built = settings.build(task)
+    rng = np.random.default_rng(0)
+    weight, inputs, bias = rng.normal(0, 0.05, (6, 6)), rng.normal(0, 0.05, (2, 6)), rng.normal(0, 0.05, 6)
+    np.fill_diagonal(weight, 0)
+    network = built["network"][0]
+    begun = direp.Network(network.graph, network.neuron, np.concatenate([inputs, weight]), leak=0.0, bias=bias)
+    trained = fit(task=task, **{**built, "network": [begun]}).network
+    loop = bench.numpy_gate(2, steps=60, start=(0.05, 0.05))
+    assert np.abs(loop - weight).max() > 1e-3
+    assert np.abs(np.asarray(trained.weight.recurrent) - loop).max() < 1e-12
+
+
+def test_calls_are_timed_in_turn_and_compared_within_a_round():
+    order = []
+    calls = {"plain": (lambda: order.append("plain"), 1), "fast": (lambda: order.append("fast"), 2)}
+    plain, fast = bench.compare("part", calls, "plain", repeats=3, notes={"fast": "noted"})
+    assert order == ["plain", "fast"] * 4
+    assert (plain.ratio, plain.against, fast.against, fast.note) == (None, None, "plain", "noted")
+    assert fast.low <= fast.seconds <= fast.high
+    assert fast.ratio > 0
+
+
+def test_the_program_writes_a_table_a_document_and_a_figure(tmp_path, capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main(["bench", *arguments])
+        return left.value.code, capsys.readouterr()
+
+    code, said = call("--parts", "ode", "--repeats", "1", "--json", "--quiet", "--out", str(tmp_path / "b"))
+    assert (code, said.err) == (0, "")
+    document = json.loads(said.out)
+    assert document == json.loads((tmp_path / "b" / "bench.json").read_text())
+    assert {"processor", "cores", "jax", "date"} <= set(document["machine"])
+    assert document["timings"][1]["ratio"] > 0
+    assert (tmp_path / "b" / "bench.png").stat().st_size > 1000
+    code, said = call("--parts", "odd")
+    assert code == 2
+    assert "did you mean 'ode'" in said.err
+    assert call("--repeats", "0")[0] == 2
+
+
+DEVICES = """
+import dataclasses, sys
+import jax, numpy as np
+jax.config.update("jax_enable_x64", True)
+from direp.presets import preset
+from direp.train import fit
+settings = dataclasses.replace(preset("xor", "small"), seeds="0..3", epochs=12, precision="float64")
+task = settings.load_task()
+run = fit(task=task, **settings.build(task))
+weight = [network.weight.recurrent for network in run.networks]
+np.savez(sys.argv[1], devices=jax.device_count(), loss=run.history["loss"], weight=weight)
+"""
+
+
+def test_seeds_come_out_the_same_on_two_devices(tmp_path):
+    found = []
+    for devices in ("1", "2"):
+        out = tmp_path / f"{devices}.npz"
+        environment = {**os.environ, "JAX_NUM_CPU_DEVICES": devices}
+        subprocess.run([sys.executable, "-c", DEVICES, str(out)], check=True, env=environment)
+        found.append(np.load(out))
+    assert [int(run["devices"]) for run in found] == [1, 2]
+    for name in ("loss", "weight"):  # the order of sums may differ
+        assert np.allclose(found[0][name], found[1][name], rtol=1e-9, atol=1e-12)
+
+
+def test_settling_needs_memory_for_states_and_keeps_no_trajectory():
+    network = bench.dense_network(300)
+    x = np.zeros((64, 10), np.float32)
+    state = np.zeros((64, network.graph.free), network.dtype)
+
+    def working(steps):
+        stop = direp.Tolerance(max_steps=steps)
+        call = jax.jit(lambda s: direp.settle(network, x, state=s, stop=stop, method=direp.Preconditioned()).state)
+        return call.lower(state).compile().memory_analysis().temp_size_in_bytes
+
+    assert working(10) == working(10_000)
+    assert working(10) < 10 * state.nbytes
