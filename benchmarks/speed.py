@@ -105,7 +105,7 @@ def images(seeds: int, extra: list[str]) -> None:
             accuracies.append(said["test"]["accuracy"])
             print(
                 f"| {task} | {seed} | {said['test']['accuracy']:.2%} | {said['validation']['accuracy']:.2%} | "
-                f"{said['best_epoch']} | {taken[-1]:.0f} | {said['test']['unconverged']} | "
+                f"{said['per_seed'][0]['best_epoch']} | {taken[-1]:.0f} | {said['settle']['unconverged']} | "
                 f"{said['certificate']['verdict']} | `direp {' '.join(command)}` |",
                 flush=True,
             )

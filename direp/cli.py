@@ -27,7 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
         code = 128 + Stop.received
         print("direp: interrupted before the run was complete; see its folder for what it holds", file=sys.stderr)
     except Exception as error:
-        code = _complain(error, INTERNAL, debug)
+        if "RESOURCE_EXHAUSTED" in str(error):
+            told = ValueError("the device is out of memory: lower --batch-size, or train fewer --seeds at once")
+            code = _complain(told, WRONG_USE, debug)
+        else:
+            code = _complain(error, INTERNAL, debug)
     raise SystemExit(code)
 
 

@@ -50,6 +50,7 @@ CHOICES = {
     "keep": ("best", "last"),
     "scale": ("standard", "global", "range", "none"),
     "precision": ("float32", "float64"),
+    "device": ("auto", "cpu", "gpu", "tpu"),
 }
 
 
@@ -196,6 +197,8 @@ class Settings:
     split: int = 0
     """Seed of the split into training, validation and test."""
     precision: str = "float32"
+    device: str = "auto"
+    """auto, cpu, gpu or tpu."""
 
     def check(self) -> None:
         """Raise `WrongUse` for the first setting that cannot be."""

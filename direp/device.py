@@ -1,17 +1,18 @@
-"""How the program runs JAX: precision, compiled programs that are kept, cores as devices."""
+"""How the program runs JAX: on which device, in which precision, with compiled programs that are kept."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["start"]
+__all__ = ["free_memory", "start"]
 
 
-def start(*, double: bool, lanes: int = 1) -> None:
+def start(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
     """Set JAX up; to be called before anything is computed.
 
     - `double`: 64 bits.
     - `lanes`: how many networks are trained side by side. On a CPU they are dealt out to its cores, each a device.
+    - `platform`: `cpu`, `gpu` or `tpu`; `auto` takes the best there is. Raises `ValueError` where it is not there.
 
     Compiled programs are kept in the user's cache, or where `JAX_COMPILATION_CACHE_DIR` says.
     """
@@ -25,7 +26,30 @@ def start(*, double: bool, lanes: int = 1) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if lanes > 1 and cores > 1:
-        with_room = max(k for k in range(1, cores + 1) if lanes % k == 0)
         # Once JAX has begun, the number stays what it was.
         with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", with_room)
+            jax.config.update("jax_num_cpu_devices", max(k for k in range(1, cores + 1) if lanes % k == 0))
+    if platform != "auto":
+        try:
+            found = jax.devices(platform)
+        except RuntimeError:
+            raise ValueError(
+                f"--device {platform} is not there: JAX has {jax.default_backend()}; leave --device out to use that, "
+                f"or install the JAX that has {platform}"
+            ) from None
+        jax.config.update("jax_default_device", found[0])
+
+
+def free_memory() -> int | None:
+    """Bytes that arrays may still take on the device, as far as it is known."""
+    import jax
+
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    described = Path("/proc/meminfo")
+    if device.platform == "cpu" and described.exists():
+        lines = dict(line.split(":", 1) for line in described.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    return None

@@ -70,6 +70,7 @@ def summary_of(
         **{name: {"loss": np.mean(part.loss), "accuracy": np.mean(part.accuracy)} for name, part in parts.items()},
         "settle": {
             "unconverged": int(np.sum(run.test.unconverged)),
+            "method": type(run.trainer.method).__name__,
             "steps_median": np.median(run.test.steps),
             "steps_max": int(np.max(run.test.steps)),
             "training_unsettled": run.history["unsettled"].mean() if run.history else None,

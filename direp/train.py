@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Int
 
 from .augment import AbstractAugmentation
 from .control import AbstractControl, LeakController
+from .device import free_memory
 from .guarantee import AbstractGuarantee
 from .methods import AbstractMethod, choose_method
 from .network import Network, Parameters
@@ -21,7 +22,7 @@ from .nudge import AbstractCost, CrossEntropy, SquaredError
 from .rules import AbstractRule
 from .settling import AbstractStop, Tolerance
 from .tasks import Samples, Task
-from .trainer import Evaluation, Metrics, Trainer, TrainState, choose
+from .trainer import AT_ONCE, Evaluation, Metrics, Trainer, TrainState, choose
 from .update import trainable
 
 __all__ = ["Run", "fit"]
@@ -77,7 +78,8 @@ def _inside(control: AbstractControl, template: Network, parameters: Parameters)
 
 def _mesh(seeds: int) -> Mesh | None:
     """As many devices as the seeds can be dealt to in equal parts; `None` for a single one."""
-    devices = jax.devices()
+    chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    devices = jax.devices() if chosen is None else jax.devices(chosen.platform)
     count = max(k for k in range(1, len(devices) + 1) if seeds % k == 0)
     return None if count == 1 else Mesh(np.array(devices[:count]), ("seed",))
 
@@ -233,6 +235,7 @@ def fit(
         Samples(*(jnp.asarray(table, template.dtype) for table in part))
         for part in (task.train, task.validation, task.test)
     ]
+    _check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     parameters = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(n.parameters for n in networks))
     if control is not None:
@@ -308,6 +311,31 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
         raise ValueError(f"fit(epochs={epochs}, batch_size={batch_size}) must both be 1 or more")
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
+
+
+# Measured: arrays of one batch of states that are alive at once, and copies of the parameters with Adam.
+_STATES, _COPIES = 16, 8
+
+
+def _check_memory(network: Network, seeds: int, size: int, parts: list[int]) -> None:
+    """Refuse what cannot fit into memory before the system ends the program for it."""
+    free = free_memory()
+    if free is None:
+        return
+    number = network.dtype.itemsize
+    fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(network.parameters)) * _COPIES * seeds
+    fixed += parts[0] * network.graph.free * number * seeds + sum(parts) * network.graph.inputs * number
+    sample = _STATES * network.graph.free * number * seeds
+    fixed += min(max(parts), AT_ONCE) * sample  # an evaluation
+    needed = fixed + size * sample
+    if needed <= free:
+        return
+    fits = (free - fixed) // sample
+    way_out = f"batch_size={2 ** int(np.log2(fits))} would fit" if fits >= 1 else "train fewer seeds at once"
+    raise ValueError(
+        f"fit: about {needed / 2**30:.3g} GiB are needed for batches of {size} and {seeds} seed(s) of "
+        f"{network.graph.synapses:,} synapses, and {free / 2**30:.3g} GiB are free: {way_out}"
+    )
 
 
 def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:

@@ -19,7 +19,10 @@ from .rules import AbstractRule, Adjoint, Homeostasis, estimate
 from .settling import AbstractStop, Settled, settle
 from .tasks import Samples
 
-__all__ = ["Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
+__all__ = ["AT_ONCE", "Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
+
+
+AT_ONCE = 5000  # samples that an evaluation settles together
 
 
 class TrainState(eqx.Module):
@@ -279,15 +282,23 @@ class Trainer(eqx.Module):
         count = samples.x.shape[0]
         begin = self._start(key, count)
 
-        settled = settle(network, samples.x, method=self.method, stop=self.stop, state=begin)
-        outputs = network.outputs(settled.state)
+        def some(rows: Int[Array, " some"]) -> tuple[Array, Array, Array]:
+            settled = settle(network, samples.x[rows], method=self.method, stop=self.stop, state=begin[rows])
+            return network.outputs(settled.state), settled.converged, settled.steps
+
+        if count > AT_ONCE:
+            place = jnp.minimum(jnp.arange(-(-count // AT_ONCE) * AT_ONCE), count - 1)
+            parts = jax.lax.map(some, place.reshape(-1, AT_ONCE))
+            outputs, converged, steps = (part.reshape(-1, *part.shape[2:])[:count] for part in parts)
+        else:
+            outputs, converged, steps = some(jnp.arange(count))
         total = jnp.array(count, samples.x.dtype)
         correct = self._correct(outputs, samples.y).sum()
         return Evaluation(
             loss=self.cost.value(outputs, samples.y).sum() / total,
             accuracy=correct.astype(total.dtype) / total if self.classify else jnp.nan * total,
-            unconverged=(~settled.converged).sum(),
-            steps=settled.steps,
+            unconverged=(~converged).sum(),
+            steps=steps,
         )
 
 

@@ -44,7 +44,7 @@ def test_the_json_document_has_the_promised_keys(finished):
     assert document["solved"] == 3
     for part in ("train", "validation", "test"):
         assert set(document[part]) == {"loss", "accuracy"}
-    assert {"unconverged", "steps_median", "steps_max"} <= set(document["settle"])
+    assert {"unconverged", "method", "steps_median", "steps_max"} <= set(document["settle"])
     assert document["certificate"]["verdict"] == "proved"
     assert document["certificate"]["rate"] > 0
     assert document["certificate"]["criterion"] == "local leak"

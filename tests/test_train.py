@@ -9,7 +9,7 @@ import pytest
 from cases import flat
 
 import direp
-from direp import tasks
+from direp import tasks, train, trainer
 from direp.config import Settings
 from direp.presets import PRESETS, preset
 
@@ -179,3 +179,30 @@ def test_wrong_use_is_refused_in_words(change, message):
     }
     with pytest.raises(ValueError, match=message):
         direp.fit(network, **settings)
+
+
+def test_large_parts_are_evaluated_in_pieces(monkeypatch):
+    task = direp.tasks.bundled("iris")
+    network = direp.Network(direp.Graph.layered([4, 6, 3]), direp.Projected(), key=jax.random.key(0))
+    settings = {"rule": direp.Local(1.0), "optimiser": optax.adam(0.01), "epochs": 2, "batch_size": 30}
+    whole = direp.fit(network, task, **settings)
+    monkeypatch.setattr(trainer, "AT_ONCE", 17)
+    settings["probe"] = 1  # another program, so that it is compiled anew
+    pieces = direp.fit(network, task, **settings)
+    for part in ("train", "validation", "test"):
+        for a, b in zip(getattr(whole, part), getattr(pieces, part), strict=True):
+            assert np.allclose(a, b, rtol=1e-10)
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_the_batch_that_would(monkeypatch):
+    task = direp.tasks.bundled("digits")
+    network = direp.Network(direp.Graph.layered([64, 32, 10]), direp.Projected(), key=jax.random.key(0))
+    settings = {"rule": direp.Local(1.0), "optimiser": optax.adam(0.01), "epochs": 1}
+    monkeypatch.setattr(train, "free_memory", lambda: 10 * 2**20)
+    with pytest.raises(ValueError, match=r"batches of 1257 .* batch_size=(\d+) would fit") as told:
+        direp.fit(network, task, **settings)
+    fits = int(str(told.value).split("batch_size=")[1].split()[0])
+    assert 16 <= fits < 1257
+    direp.fit(network, task, **settings, batch_size=fits)
+    with pytest.raises(ValueError, match="fewer seeds at once"):
+        direp.fit([network] * 9, task, **settings, batch_size=fits)

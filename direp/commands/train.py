@@ -77,7 +77,8 @@ def record(settings: Settings, out: Path | None, *, show: bool, label: str | Non
     """Train by some settings and write the run folder; `show` the progress."""
     task = settings.load_task()
 
-    device.start(double=settings.precision == "float64", lanes=len(parse_seeds(settings.seeds)))
+    lanes = len(parse_seeds(settings.seeds))
+    device.start(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ..record import RunFolder
     from ..report import Progress, certificates_of, save_figures, summary_of, worst_of
     from ..train import fit
