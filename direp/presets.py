@@ -86,6 +86,8 @@ _IMAGES: dict[str, Any] = {
     "method": "auto",
 }
 
+_FASHION: dict[str, Any] = {**_IMAGES, "beta": 0.5, "decay": 0.05, "learning_rate": 0.0007, "epochs": 50}
+
 # DEEP 2020 as published (arXiv:2006.08798): 64-bit, no leak, fixed times, its own rule and settings.
 _DEEP_2020: dict[str, Any] = {
     "graph": "complete",
@@ -124,8 +126,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         for name in GATE_NAMES
     },
     "digits": {"default": _DIGITS},
-    "mnist": {"default": _IMAGES},
-    "fashion-mnist": {"default": _IMAGES},
+    "mnist": {"default": {**_IMAGES, "epochs": 20, "shift": 1}},
+    "fashion-mnist": {"default": _FASHION},
     **{name: {"default": _TABLE} for name in ("iris", "wine", "breast-cancer")},
 }
 

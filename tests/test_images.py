@@ -116,7 +116,7 @@ def test_downloads_are_checked_and_leave_nothing_half_written(folder, tmp_path, 
     ):
         tasks.images("mnist", validation=50)
     assert len(os.listdir(cache / "mnist")) == 3
-    (cache / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"half")
+    (cache / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"half")
     with pytest.raises(tasks.DataUnreadable, match="delete the file and run again"):
         tasks.images("mnist", validation=50)
 

@@ -38,7 +38,8 @@ def test_five_hundred_units_and_a_batch_of_64_without_a_jacobian(layout):
         assert relative(said, exact) < 1e-6
     numbers = 20 * (graph.synapses + 64 * graph.free)  # some arrays of the size of the synapses and of the states
     for rule in rules:
-        compiled = estimate.lower(net, x, y, rule, stop=direp.Tolerance(max_steps=50)).compile()
+        one_by_one = {"stop": direp.Tolerance(max_steps=50), "method": direp.Preconditioned()}
+        compiled = estimate.lower(net, x, y, rule, **one_by_one).compile()
         used = compiled.compiled.memory_analysis().temp_size_in_bytes / 8
         # The Jacobians of the batch would be 64 * 500 * 500 numbers.
         assert used < (numbers if layout is direp.Sparse else numbers + 20 * 520 * 500) < 64 * 500 * 500

@@ -28,6 +28,7 @@ class Anderson(AbstractAccelerated):
     """
 
     memory: int = eqx.field(static=True, default=3)
+    patience: int = eqx.field(static=True, default=4, kw_only=True)
 
     def __check_init__(self):
         if self.memory < 1:
@@ -41,15 +42,14 @@ class Anderson(AbstractAccelerated):
     def leap(self, own, field, state, flow, plain):
         move = plain - state
         begun = (own.count > 0)[:, None]
-        states = self._push(own.states, jnp.where(begun, state - own.state, 0))
-        moves = self._push(own.moves, jnp.where(begun, move - own.move, 0))
+        # The oldest difference gives way; which column is which does not matter.
+        turn = (jnp.arange(self.memory, dtype=jnp.int32) == own.count[:, None] % self.memory)[:, :, None]
+        states = jnp.where(turn & begun[:, None], (state - own.state)[:, None], own.states)
+        moves = jnp.where(turn & begun[:, None], (move - own.move)[:, None], own.moves)
         gram = jnp.einsum("bkn,bln->bkl", moves, moves)
         gamma = _solve(gram, jnp.einsum("bkn,bn->bk", moves, move))
         leapt = plain - jnp.einsum("bkn,bk->bn", states + moves, gamma)
         return leapt, History(own.count + 1, state, move, states, moves)
-
-    def _push(self, past: Array, new: Array) -> Array:
-        return jnp.concatenate([new[:, None], past[:, :-1]], 1)
 
 
 def _solve(gram: Float[Array, "batch k k"], right: Float[Array, "batch k"]) -> Float[Array, "batch k"]:
