@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,8 +15,10 @@ class Coloured(AbstractMethod):
 
     Layers of one colour must not be joined, or they could not move at once. Information crosses two layers a sweep: a
     sweep contracts by about the square of what a `Preconditioned` step does, for half a field evaluation more, and it
-    converges wherever a diagonal criterion certifies contraction.
+    converges wherever a diagonal criterion certifies contraction. `products` sharpen the step, as in `Preconditioned`.
     """
+
+    products: int = eqx.field(static=True, default=8)
 
     @property
     def evaluations(self) -> float:
@@ -38,7 +41,7 @@ class Coloured(AbstractMethod):
 
     def prepare(self, field):
         self.check(field.network)
-        return Preconditioned().prepare(field)
+        return Preconditioned(products=self.products).prepare(field)
 
     def step(self, prepared, memory, field, state, flow):
         layers = field.network.graph.layers

@@ -38,10 +38,11 @@ class Preconditioned(AbstractMethod):
         size = jax.tree.map(jnp.abs, weight)
         vector = jnp.ones_like(stiffness)
         for _ in range(self.products):
-            # A unit into which nothing comes must keep a positive entry, or the quotient says nothing.
             after = gain * synapses.drive(size, vector[None])[0] / stiffness
             coupling = jnp.minimum(coupling, (after / vector).max())
-            vector = after / after.max() + 1e-3
+            # Half of the old vector stays: between layers the products alone would swing to and fro for ever. A unit
+            # into which nothing comes must keep a positive entry, or the quotient says nothing.
+            vector = after / after.max() + vector / vector.max() + 1e-6
         return 2 / ((1 + jnp.maximum(1, coupling)) * stiffness)
 
     def step(self, prepared, memory, field, state, flow):
