@@ -1,4 +1,5 @@
-# Two commands: `make demo` trains the main example, `make test` runs every check. Both install what they need, once.
+# Two commands: `make demo` trains the main example, `make test` runs every check; and `make bench` times the machine.
+# All install what they need, once.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,10 +9,13 @@ CACHE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR='$(C
 # One run's folder; a second demo goes to a new one.
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: .venv/installed
 	$(BIN)/direp train digits --seeds 0..4 --out $(DEMO)
+
+bench: .venv/installed
+	$(BIN)/direp bench
 
 test: check
 	$(CACHE) $(BIN)/python -m pytest -n 2 -q
