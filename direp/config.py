@@ -255,6 +255,10 @@ class Settings:
             )
         if self.task == "xor" and sum(self.hidden) == 0:
             raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more")
+        if self.method == "coloured" and self.graph != "layered":
+            raise WrongUse(
+                f"--method coloured needs layers, and the graph is {self.graph}: use --graph layered or --method auto"
+            )
         if self.shift and self.task not in IMAGE_NAMES:
             raise WrongUse(f"--shift {self.shift} moves images, and {self.task} has none: leave it out")
         if self.rule == "trajectory" and self.nudge == "centred":

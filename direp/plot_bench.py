@@ -14,24 +14,25 @@ def bench_figure(document: dict[str, Any]) -> Figure:
     compared = [timing for timing in timings if timing["ratio"] is not None]
     sparse = [timing for timing in timings if timing["part"] == "sparse"]
     panels = [_ratios] * bool(compared) + [_scaling] * bool(sparse)
-    figure = Figure(figsize=(1.0 + 5.6 * max(len(panels), 1), 1.6 + 0.3 * max(len(compared), 6)), layout="constrained")
+    figure = Figure(figsize=(1.0 + 5.6 * max(len(panels), 1), 1.6 + 0.38 * max(len(compared), 6)), layout="constrained")
     for draw, axis in zip(panels, figure.subplots(1, max(len(panels), 1), squeeze=False)[0], strict=False):
+        axis.tick_params(labelsize=8)
         draw(axis, compared if draw is _ratios else sparse)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
     about = document["machine"]
     figure.suptitle(f"{about['processor']}, {about['cores']} cores, {about['date']}", fontsize=9)
     return figure
 
 
 def _ratios(axis: Axes, compared: list[dict[str, Any]]) -> None:
-    names = [timing["name"].replace(", a network and epoch", "") for timing in compared]
+    names = [f"{timing['name']}\nagainst {timing['against'].split(',')[0]}" for timing in compared]
     bars = axis.barh(names, [timing["ratio"] for timing in compared], color="#3b6fb6")
     axis.bar_label(bars, [f"{timing['ratio']:.3g}" for timing in compared], padding=3, fontsize=8)
     axis.axvline(1, color="#6b6b6b", linewidth=1, linestyle=":")
     axis.set(xscale="log", xlabel="times as fast as what it is compared with")
     axis.margins(x=0.2)
     axis.invert_yaxis()
+    axis.tick_params(axis="y", labelsize=7)
 
 
 def _scaling(axis: Axes, sparse: list[dict[str, Any]]) -> None:
