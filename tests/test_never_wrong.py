@@ -51,9 +51,9 @@ def test_what_is_proved_holds_in_ten_thousand_networks():
 
 @pytest.mark.usefixtures("_unchecked")
 def test_what_is_refuted_is_so():
-    report = campaign(0, seed=0, refutations=368)
+    report = campaign(0, seed=0, refutations=184)
     assert not report.violations, summary(report)
-    assert report.total("refuted") >= 150
+    assert report.total("refuted") >= 75
     for kind in direp.Counterexample.KINDS:
         assert report.total(kind) > 0, kind
 
