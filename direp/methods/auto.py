@@ -10,7 +10,7 @@ _SMALL = 64
 
 
 def choose_method(network: Network) -> AbstractMethod:
-    """The method that settles a network fastest, by its graph and size alone; measured by `benchmarks/settling.py`.
+    """The method that settles a network fastest, by its graph and size alone; measured by `benchmarks/speed.py`.
 
     `Coloured` for layers that can be coloured, `Preconditioned` for small networks, `Anderson` for large ones.
     """
