@@ -33,17 +33,17 @@ def summary(report):
 
 
 @pytest.mark.usefixtures("_unchecked")
-def test_what_is_proved_holds_in_ten_thousand_networks():
-    report = campaign(10_000, seed=2)
+def test_what_is_proved_holds_in_five_thousand_networks():
+    report = campaign(5_000, seed=2)
     assert not report.violations, summary(report)
-    assert report.total("networks") >= 10_000
+    assert report.total("networks") >= 5_000
     proved = sum(report.total(name) for name in NAMES)
-    assert proved > 5_000
-    assert report.total("undecided") > 2_000
+    assert proved > 2_500
+    assert report.total("undecided") > 1_000
     # The tests have teeth: every criterion is tried, the edge is met, and some pairs are as slow as certified.
-    assert all(report.total(name) > 100 for name in NAMES)
+    assert all(report.total(name) > 50 for name in NAMES)
     assert report.total("followed") > proved / 3
-    assert report.total("decided by fractions") > 1_000
+    assert report.total("decided by fractions") > 500
     for place, (factor, loss) in report.tightest.items():
         assert factor > 0.999, place
         assert loss > 0.999, place
