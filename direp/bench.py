@@ -4,6 +4,7 @@ Every part times direp beside what it is to be compared with, one after the othe
 the machine does meets both.
 """
 
+import dataclasses
 import datetime
 import os
 import platform
@@ -23,6 +24,7 @@ import numpy as np
 import scipy.integrate
 import scipy.sparse
 
+from .activation import sigmoid
 from .graph import Graph
 from .initialise import Normal
 from .methods import Preconditioned
@@ -30,6 +32,7 @@ from .network import Network
 from .neuron import Projected, Rate
 from .presets import preset
 from .settling import Tolerance, settle
+from .synapses import Sparse
 from .train import fit
 
 __all__ = ["PARTS", "Timing", "compare", "machine", "numpy_gate"]
@@ -136,7 +139,6 @@ def numpy_gate(
 
 def gate(repeats: int) -> list[Timing]:
     """Many small networks: DEEP 2020 like for like, and XOR solved with the default preset."""
-    import dataclasses
 
     def trained(settings: Any) -> Callable[[], Any]:
         task = settings.load_task()
@@ -215,8 +217,6 @@ def sparse_network(units: int, each: int) -> Network:
     source += source >= target  # no unit to itself
     edges = np.unique(np.stack([source, target], 1), axis=0)
     graph = Graph(10, units - 20, 10, edges[:, 0], edges[:, 1])
-    from .synapses import Sparse
-
     return Network(graph, Rate(), Normal(0.05, 0.05), leak=5.0, key=jax.random.key(0), layout=Sparse(graph))
 
 
@@ -271,8 +271,6 @@ def _memory(network: Network, x: Any, state: Any) -> str:
 
 def ode(repeats: int) -> list[Timing]:
     """Settling beside SciPy's ODE solver, for one sample of a smooth network of 100 units to the same accuracy."""
-    from .activation import sigmoid
-
     graph = Graph.complete(10, 90, 10)
     network = Network(graph, Rate(sigmoid), Normal(0.1, 0.3), leak=1.0, key=jax.random.key(0))
     x = np.random.default_rng(0).random((1, 10)).astype(np.float32)

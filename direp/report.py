@@ -137,7 +137,7 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     settle = summary["settle"]
     print(
         f"  settling     {settle['unconverged']} test samples unsettled; {settle['steps_median']:.0f} steps in the "
-        f"median, {settle['steps_max']} at most"
+        f"median, {settle['steps_max']} at most ({settle['method']})"
     )
     proof = summary["certificate"]
     if proof["verdict"] == "proved":

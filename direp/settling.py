@@ -32,7 +32,7 @@ class Settled(eqx.Module):
     """Where a batch of states came to rest, and how.
 
     - `state`, `rate`, `drive`: $s$, $r$ and $u$ of the free units. A sample that became non-finite keeps its last
-      finite state.
+      finite state, and its drive may be anything.
     - `residual`: the largest |ds/dt| of the sample's own projected field at `state` (rate/time).
     - `steps`: how many steps this sample took.
     - `result`: one of `CONVERGED`, `MAX_STEPS`, `NON_FINITE`, `CYCLING`; `RESULTS` explains each.

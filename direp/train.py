@@ -313,7 +313,8 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
 
 
-# Measured: arrays of one batch of states that are alive at once, and copies of the parameters with Adam.
+# Estimates on the safe side: batches of states alive at once (settling holds 6 to 7, a rule its phases and their
+# differences), and copies of the parameters (best, gradient, update, Adam's two, and the one before).
 _STATES, _COPIES = 16, 8
 
 
