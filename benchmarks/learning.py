@@ -71,7 +71,7 @@ def dead(folder: Path) -> np.ndarray:
     import equinox as eqx
 
     import direp
-    from direp.record import load_run
+    from direp.program.run_folder import load_run
 
     settings, networks = load_run(folder)
     task = settings.load_task()
@@ -79,7 +79,7 @@ def dead(folder: Path) -> np.ndarray:
     found = []
     for network in networks:
         said = exact(network)
-        size = np.sqrt(float(direp.alignment.inner(network, said.gradient, said.gradient)))
+        size = np.sqrt(float(direp.rules.inner(network, said.gradient, said.gradient)))
         found.append((float(np.asarray(said.loss).mean()), size))
     return np.array(found)
 
@@ -195,8 +195,8 @@ def angle_figure(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
 
 
 def skewness(folder: Path) -> np.ndarray:
-    from direp.record import load_run
-    from direp.rules import antisymmetry
+    from direp.program.run_folder import load_run
+    from direp.rules.homeostasis import antisymmetry
 
     return np.array([float(antisymmetry(network)) for network in load_run(folder)[1]])
 

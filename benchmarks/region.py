@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import direp
-from direp.certificates.region import Box, Region, certify_region
+from direp.certificates.region.box import Box
+from direp.certificates.region.region import Region, certify_region
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))

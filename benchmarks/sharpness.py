@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import direp
-from direp.certificates import CASCADE
-from direp.certificates.system import System
-from direp.presets import preset
+from direp.certificates.convergence.cascade import CASCADE
+from direp.certificates.convergence.system import System
+from direp.program.presets import preset
 
 TIMES_EDGE = np.round(np.arange(0.15, 1.51, 0.15), 2)  # weights, in units of the ensemble's edge
 CRITERIA = ("local leak", "rows", "Perron", "symmetric", "LMI")

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import direp
-from direp.bench import compare, dense_network, machine
-from direp.commands.bench import table
-from direp.record import load_run
+from direp.program.bench import compare, dense_network, machine
+from direp.program.commands.bench import table
+from direp.program.run_folder import load_run
 
 STEPS = 50
 

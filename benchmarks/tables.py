@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from direp import statistics
+from direp.analysis import statistics
 
 GATES = [
     *((f"{gate}, 16 hidden", [gate, "--seeds", "0..999"]) for gate in ("xor", "and", "or", "not", "identity")),

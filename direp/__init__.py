@@ -7,10 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import activation as activation
+    from . import analysis as analysis
+    from . import rules as rules
     from . import tasks as tasks
-    from .activation import Activation as Activation
-    from .augment import Shift as Shift
     from .certificates import LMI as LMI
     from .certificates import Certificate as Certificate
     from .certificates import Compartmental as Compartmental
@@ -26,71 +25,101 @@ if TYPE_CHECKING:
     from .certificates.region import Box as Box
     from .certificates.region import Region as Region
     from .certificates.region import certify_region as certify_region
-    from .control import LeakController as LeakController
-    from .control import WeightProjection as WeightProjection
-    from .graph import Graph as Graph
-    from .guarantee import Balanced as Balanced
-    from .guarantee import Pairs as Pairs
-    from .guarantee import SignSymmetric as SignSymmetric
-    from .initialise import FanIn as FanIn
-    from .initialise import Normal as Normal
-    from .methods import Anderson as Anderson
-    from .methods import Coloured as Coloured
-    from .methods import Euler as Euler
-    from .methods import Newton as Newton
-    from .methods import Preconditioned as Preconditioned
-    from .methods import choose_method as choose_method
-    from .network import Network as Network
-    from .network import Parameters as Parameters
-    from .neuron import Hopfield as Hopfield
-    from .neuron import Projected as Projected
-    from .neuron import Rate as Rate
-    from .nudge import Centred as Centred
-    from .nudge import CrossEntropy as CrossEntropy
-    from .nudge import Fading as Fading
-    from .nudge import Nudged as Nudged
-    from .nudge import OneSided as OneSided
-    from .nudge import RandomSign as RandomSign
-    from .nudge import SquaredError as SquaredError
-    from .ode import ODE as ODE
-    from .ode import trajectory as trajectory
+    from .model import Activation as Activation
+    from .model import Dense as Dense
+    from .model import FanIn as FanIn
+    from .model import Graph as Graph
+    from .model import Hopfield as Hopfield
+    from .model import Layered as Layered
+    from .model import Network as Network
+    from .model import Normal as Normal
+    from .model import Parameters as Parameters
+    from .model import Projected as Projected
+    from .model import Rate as Rate
+    from .model import Sparse as Sparse
+    from .model import activation as activation
     from .rules import BPTT as BPTT
     from .rules import Adjoint as Adjoint
     from .rules import AsymEP as AsymEP
+    from .rules import Centred as Centred
+    from .rules import CrossEntropy as CrossEntropy
     from .rules import Dyadic as Dyadic
+    from .rules import Fading as Fading
     from .rules import Homeostasis as Homeostasis
     from .rules import Local as Local
+    from .rules import Nudged as Nudged
+    from .rules import OneSided as OneSided
+    from .rules import RandomSign as RandomSign
     from .rules import Safeguard as Safeguard
+    from .rules import SquaredError as SquaredError
     from .rules import SymmetricEP as SymmetricEP
     from .rules import Trajectory as Trajectory
     from .rules import VectorField as VectorField
     from .rules import estimate as estimate
+    from .settling import ODE as ODE
+    from .settling import Anderson as Anderson
+    from .settling import Coloured as Coloured
+    from .settling import Euler as Euler
+    from .settling import Newton as Newton
+    from .settling import Preconditioned as Preconditioned
     from .settling import Settled as Settled
     from .settling import Steps as Steps
     from .settling import Tolerance as Tolerance
+    from .settling import choose_method as choose_method
     from .settling import settle as settle
-    from .synapses import Dense as Dense
-    from .synapses import Layered as Layered
-    from .synapses import Sparse as Sparse
-    from .train import Run as Run
-    from .train import fit as fit
-    from .update import prune as prune
-    from .update import shrink as shrink
-    from .update import trainable as trainable
+    from .settling import trajectory as trajectory
+    from .tasks import Shift as Shift
+    from .training import Balanced as Balanced
+    from .training import LeakController as LeakController
+    from .training import Pairs as Pairs
+    from .training import Run as Run
+    from .training import SignSymmetric as SignSymmetric
+    from .training import WeightProjection as WeightProjection
+    from .training import fit as fit
+    from .training import prune as prune
+    from .training import shrink as shrink
+    from .training import trainable as trainable
 
+_ROOMS = ("tasks", "rules", "analysis")  # which are public by themselves
 _HOME = {
-    "tasks": ("tasks", "activation"),
-    "graph": ("Graph",),
-    "activation": ("Activation",),
-    "neuron": ("Projected", "Hopfield", "Rate"),
-    "synapses": ("Dense", "Layered", "Sparse"),
-    "initialise": ("Normal", "FanIn"),
-    "network": ("Network", "Parameters"),
-    "methods": ("choose_method", "Euler", "Preconditioned", "Coloured", "Anderson", "Newton"),
-    "settling": ("settle", "Settled", "Tolerance", "Steps"),
-    "ode": ("ODE", "trajectory"),
-    "nudge": ("SquaredError", "CrossEntropy", "OneSided", "Centred", "RandomSign", "Fading", "Nudged"),
+    "model": (
+        "activation",
+        "Activation",
+        "Graph",
+        "Projected",
+        "Hopfield",
+        "Rate",
+        "Dense",
+        "Layered",
+        "Sparse",
+        "Normal",
+        "FanIn",
+        "Network",
+        "Parameters",
+    ),
+    "tasks": ("Shift",),
+    "settling": (
+        "choose_method",
+        "Euler",
+        "Preconditioned",
+        "Coloured",
+        "Anderson",
+        "Newton",
+        "settle",
+        "Settled",
+        "Tolerance",
+        "Steps",
+        "ODE",
+        "trajectory",
+    ),
     "rules": (
+        "SquaredError",
+        "CrossEntropy",
+        "OneSided",
+        "Centred",
+        "RandomSign",
+        "Fading",
+        "Nudged",
         "estimate",
         "Local",
         "Trajectory",
@@ -117,31 +146,40 @@ _HOME = {
         "LMI",
         "contraction_margin",
     ),
-    "certificates.region": ("certify_region", "Box", "Region"),
-    "guarantee": ("SignSymmetric", "Balanced", "Pairs"),
-    "control": ("LeakController", "WeightProjection"),
-    "augment": ("Shift",),
-    "update": ("shrink", "prune", "trainable"),
-    "train": ("fit", "Run"),
+    "certificates.region": (
+        "certify_region",
+        "Box",
+        "Region",
+    ),
+    "training": (
+        "SignSymmetric",
+        "Balanced",
+        "Pairs",
+        "LeakController",
+        "WeightProjection",
+        "shrink",
+        "prune",
+        "trainable",
+        "fit",
+        "Run",
+    ),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [*_MODULE]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_ROOMS, *_MODULE]  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Modules load on first use, so that `direp --help` does not wait for JAX."""
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _MODULE:
         raise AttributeError(f"module 'direp' has no attribute {name!r}")
-    module = _MODULE[name]
-    if name in ("tasks", "activation"):
-        value = importlib.import_module(f".{name}", __name__)
-    else:
-        value = getattr(importlib.import_module(f".{module}", __name__), name)
+    value = getattr(importlib.import_module(f".{_MODULE[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

@@ -1,3 +1,3 @@
-from .cli import main
+from .program.cli import main
 
 main()

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import direp
-from direp.activation import hard_sigmoid, sigmoid, softplus, tanh
+from direp.model.activation import hard_sigmoid, sigmoid, softplus, tanh
 
 OUTFLOWS = ("none", "signed", "absolute")
 NEURONS = {

@@ -3,8 +3,8 @@
 from jaxtyping import install_import_hook
 
 with install_import_hook("direp", "beartype.beartype"):
-    import direp
-    import direp.train  # noqa: F401
+    import direp.training  # noqa: F401
+
 
 import jax
 import pytest

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import direp
-from direp import bench
-from direp.cli import main
-from direp.presets import preset
-from direp.train import fit
+from direp.program import bench
+from direp.program.cli import main
+from direp.program.presets import preset
+from direp.training.loop import fit
 
 
 def test_the_plain_loop_does_what_deep_2020_does():
@@ -66,8 +66,8 @@ DEVICES = """
 import dataclasses, sys
 import jax, numpy as np
 jax.config.update("jax_enable_x64", True)
-from direp.presets import preset
-from direp.train import fit
+from direp.program.presets import preset
+from direp.training import fit
 settings = dataclasses.replace(preset("xor", "small"), seeds="0..3", epochs=12, precision="float64")
 task = settings.load_task()
 run = fit(task=task, **settings.build(task))

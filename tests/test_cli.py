@@ -11,9 +11,9 @@ import pytest
 from cases import flat
 
 import direp
-from direp import cli
-from direp.config import Unreadable
-from direp.record import load_run
+from direp.program import cli
+from direp.program.run_folder import load_run
+from direp.program.settings import Unreadable
 
 pytestmark = pytest.mark.usefixtures("_optax")
 PROGRAM = [sys.executable, "-m", "direp"]
@@ -228,7 +228,7 @@ def test_training_that_never_settles_leaves_with_4(capsys, tmp_path):
 
 
 def test_help_does_not_wait_for_jax():
-    code = "import sys, direp.cli; sys.exit('jax' in sys.modules)"
+    code = "import sys, direp.program.cli; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
     assert "train TASK" in done.stdout

@@ -11,7 +11,7 @@ from cases import network
 from test_cli import call
 
 import direp
-from direp.network_file import save_network
+from direp.program.network_file import save_network
 
 pytestmark = pytest.mark.usefixtures("_optax")
 RING = np.array([[0, -3.0, 0], [0, 0, -3.0], [-3.0, 0, 0]])

@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 from test_cli import call
 
-from direp.commands.compare import variant
-from direp.commands.train import record
-from direp.compare import table
-from direp.config import WrongUse
-from direp.presets import preset
-from direp.statistics import bootstrap_mean, wilson
+from direp.analysis.comparison import table
+from direp.analysis.statistics import bootstrap_mean, wilson
+from direp.program.commands.compare import variant
+from direp.program.commands.train import record
+from direp.program.presets import preset
+from direp.program.settings import WrongUse
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
@@ -108,8 +108,8 @@ def test_an_interrupted_comparison_keeps_the_rules_that_are_done(capsys, tmp_pat
             raise KeyboardInterrupt
         return record(settings, out, **shown)
 
-    monkeypatch.setattr("direp.commands.compare.record", stops)
-    monkeypatch.setattr("direp.commands.Stop.ignore", lambda: None)
+    monkeypatch.setattr("direp.program.commands.compare.record", stops)
+    monkeypatch.setattr("direp.program.commands.Stop.ignore", lambda: None)
     folder = tmp_path / "compare"
     code, out, err = call(
         capsys, "compare", "identity", "--preset", "small", "--epochs", "2", "--rules", "local", "adjoint", "dyadic",

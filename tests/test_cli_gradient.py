@@ -9,9 +9,9 @@ from cases import data, network
 from test_cli import call
 
 import direp
-from direp.config import Settings
-from direp.measure import compare_gradients, groups, is_flat, order_in_beta, state_of
-from direp.record import RunFolder
+from direp.analysis.gradients import compare_gradients, groups, is_flat, order_in_beta, state_of
+from direp.program.run_folder import RunFolder
+from direp.program.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("_optax")
 

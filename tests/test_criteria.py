@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import direp
-import direp.certificates.euclidean
-from direp.certificates.ball import exact, positive_definite
-from direp.certificates.norm import L1, Euclidean, LInf
-from direp.certificates.system import System
+import direp.certificates.convergence.euclidean
+from direp.arithmetic.ball import exact, positive_definite
+from direp.certificates.convergence.norm import L1, Euclidean, LInf
+from direp.certificates.convergence.system import System
 
 neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
 seeds = st.integers(0, 100_000)
@@ -287,7 +287,7 @@ def test_a_norm_for_projected_must_be_diagonal(kind):
     matrix = np.concatenate([np.ones((1, 3)), (coupling - np.diag(own)).T])
     net = direp.Network(graph, direp.Projected(), matrix, leak=-own)
 
-    class Lyapunov(direp.certificates.euclidean.AbstractEuclidean):
+    class Lyapunov(direp.certificates.convergence.euclidean.AbstractEuclidean):
         name = "Lyapunov"
         up_to: int = 10
 
@@ -322,7 +322,7 @@ def test_a_nudge_that_just_outweighs_a_tiny_leak_is_not_proved():
 
 
 def test_phases_that_differ_in_the_seventh_digit_are_both_covered():
-    class Two(direp.nudge.AbstractNudge):
+    class Two(direp.rules.AbstractNudge):
         beta: float = 0.5
 
         @property

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import direp
-from direp.config import Settings
-from direp.presets import preset
-from direp.train import fit
+from direp.program.presets import preset
+from direp.program.settings import Settings
+from direp.training.loop import fit
 
 
 def plain_epoch(weight, start, x, y, beta=10.0, steps=1000, h=0.05, rate=100.0):

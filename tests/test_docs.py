@@ -35,7 +35,7 @@ def test_the_readme_is_short():
 
 
 def test_commands_in_the_readme_are_understood():
-    from direp.commands.train import parse_train
+    from direp.program.commands.train import parse_train
 
     for line in re.findall(r"^direp train (.*?)(?:#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE):
         arguments = line.split()

@@ -7,7 +7,7 @@ import pytest
 from cases import TIGHT
 
 import direp
-from direp.activation import sigmoid, tanh
+from direp.model.activation import sigmoid, tanh
 
 SMALL = direp.Local(direp.Centred(1e-3))
 NEURONS = {

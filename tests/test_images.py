@@ -14,7 +14,7 @@ import pytest
 
 import direp
 from direp import tasks
-from direp.cli import main
+from direp.program.cli import main
 
 
 def idx(array):

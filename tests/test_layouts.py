@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
-from direp.synapses import lay_out
+from direp.model.synapses.auto import lay_out
 
 LAYERED = direp.Graph.layered([3, 4, 2, 2], skip=True, lateral=True)
 LARGE = direp.Graph.complete(3, 25, 2)  # beyond the size up to which products are written out

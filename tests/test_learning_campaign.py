@@ -12,7 +12,7 @@ import learning
 from learning import Kind, chunk
 
 import direp
-from direp.certificates import descent, directions, structure
+from direp.certificates.learning import descent, directions, structure
 
 KINDS = [
     Kind("one layer", "projected", "identity", "signed", 2, centred=False),
@@ -89,7 +89,7 @@ BROKEN = {
     "balance without signs": (structure, "balance", PLAIN, lambda original: lambda weight: np.ones(len(weight))),
     "gains without loops": (structure, "gains", PLAIN, lambda original: lambda weight: np.array([1] * len(weight))),
     "no cross terms of the outflow": (
-        direp.certificates.linear.Sample, "back", ("complete 4+1", "projected", "identity", "signed"),
+        direp.certificates.learning.linear.Sample, "back", ("complete 4+1", "projected", "identity", "signed"),
         lambda original: lambda self, rate, drive: 0 * rate,
     ),
     "errors of saturated units forgotten": (

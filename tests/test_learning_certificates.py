@@ -6,8 +6,8 @@ import pytest
 from cases import NEURONS, SOME, TIGHT, data, estimate, flat, gradients, mean_cost, network, relative
 
 import direp
-from direp.alignment import cosine
-from direp.certificates.structure import balance, gains
+from direp.certificates.learning.structure import balance, gains
+from direp.rules.alignment import cosine
 
 LAYER = "one hidden layer"
 

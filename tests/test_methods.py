@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import direp
-from direp import settling
-from direp.methods.accelerated import AbstractAccelerated
+from direp.settling import loop as settling
+from direp.settling.methods.accelerated import AbstractAccelerated
 
 METHODS = {
     "preconditioned": direp.Preconditioned(),

@@ -17,7 +17,7 @@ from campaigns.never_wrong import (
 )
 
 import direp
-from direp.certificates.system import System
+from direp.certificates.convergence.system import System
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import pytest
 from cases import NEURONS, network
 
 import direp
-from direp.activation import relu, softplus, tanh
-from direp.certificates import Counterexample
-from direp.certificates.equilibria import enclose
-from direp.certificates.refute import search
-from direp.config import Unreadable
-from direp.network_file import load_counterexample, load_network, network_from_matrix, save_network
+from direp.certificates.convergence.equilibria import enclose
+from direp.certificates.convergence.refute import Counterexample, search
+from direp.model.activation import relu, softplus, tanh
+from direp.program.network_file import load_counterexample, load_network, network_from_matrix, save_network
+from direp.program.settings import Unreadable
 
 
 def pair(neuron, there, back, leak=1.0, bias=0.0):

@@ -7,12 +7,14 @@ from cases import OUTFLOWS, estimate, settle
 from region_oracle import settled_sign
 
 import direp
-from direp.activation import hard_sigmoid, identity, sigmoid, softplus, tanh
-from direp.certificates import region_bounds, region_states
-from direp.certificates.affine import Affine
-from direp.certificates.interval import Interval
-from direp.certificates.region import Box, certify_region
-from direp.certificates.region_point import inner_product
+from direp.arithmetic.affine import Affine
+from direp.arithmetic.interval import Interval
+from direp.certificates.region import bounds as region_bounds
+from direp.certificates.region import states as region_states
+from direp.certificates.region.box import Box
+from direp.certificates.region.point import inner_product
+from direp.certificates.region.region import certify_region
+from direp.model.activation import hard_sigmoid, identity, sigmoid, softplus, tanh
 
 KINDS = [("projected", identity), ("hopfield", hard_sigmoid), ("hopfield", sigmoid), ("hopfield", tanh),
          ("rate", hard_sigmoid), ("rate", sigmoid), ("rate", tanh), ("rate", identity)]  # fmt: skip

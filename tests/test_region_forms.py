@@ -6,12 +6,13 @@ import pytest
 from region_oracle import settled_sign
 
 import direp
-from direp.activation import hard_sigmoid, sigmoid, tanh
-from direp.certificates import affine
-from direp.certificates.affine import Affine
-from direp.certificates.ball import precise
-from direp.certificates.interval import Interval, shape_of
-from direp.certificates.region_point import inner_product
+from direp.arithmetic import affine
+from direp.arithmetic.affine import Affine
+from direp.arithmetic.ball import precise
+from direp.arithmetic.interval import Interval
+from direp.certificates.region.point import inner_product
+from direp.certificates.region.states import shape_of
+from direp.model.activation import hard_sigmoid, sigmoid, tanh
 
 
 @pytest.mark.parametrize("complete", [True, False])

@@ -8,8 +8,8 @@ import pytest
 from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradients, network, relative
 
 import direp
-from direp.alignment import cosine
-from direp.rules import antisymmetry
+from direp.rules.alignment import cosine
+from direp.rules.homeostasis import antisymmetry
 from direp.rules.response import jacobian, limit_response
 
 PAIRS = [(neuron, outflow) for neuron in NEURONS for outflow in OUTFLOWS]

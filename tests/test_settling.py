@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import direp
-from direp.settling import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE
+from direp.settling.result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE
 
 
 def by_scipy(net, x):

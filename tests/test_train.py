@@ -9,9 +9,11 @@ import pytest
 from cases import flat
 
 import direp
-from direp import tasks, train, trainer
-from direp.config import Settings
-from direp.presets import PRESETS, preset
+from direp import tasks
+from direp.program.presets import PRESETS, preset
+from direp.program.settings import Settings
+from direp.training import memory
+from direp.training import step as trainer
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
@@ -58,13 +60,13 @@ def test_seeds_reproduce_and_do_not_depend_on_their_neighbours():
 
 def test_a_run_compiles_once(monkeypatch):
     traced = []
-    original = direp.trainer.Trainer.epoch
+    original = direp.training.step.Trainer.epoch
 
     def counted(*arguments, **settings):
         traced.append(1)
         return original(*arguments, **settings)
 
-    monkeypatch.setattr(direp.trainer.Trainer, "epoch", counted)
+    monkeypatch.setattr(direp.training.step.Trainer, "epoch", counted)
     run = gate_run("or", epochs=47)
     assert len(run.history["loss"]) == 47
     assert sum(traced) == 1
@@ -198,7 +200,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_batch_that_would(monk
     task = direp.tasks.bundled("digits")
     network = direp.Network(direp.Graph.layered([64, 32, 10]), direp.Projected(), key=jax.random.key(0))
     settings = {"rule": direp.Local(1.0), "optimiser": optax.adam(0.01), "epochs": 1}
-    monkeypatch.setattr(train, "free_memory", lambda: 10 * 2**20)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10 * 2**20)
     with pytest.raises(ValueError, match=r"batches of 1257 .* batch_size=(\d+) would fit") as told:
         direp.fit(network, task, **settings)
     fits = int(str(told.value).split("batch_size=")[1].split()[0])

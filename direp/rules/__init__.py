@@ -1,17 +1,49 @@
-"""Learning rules. A new rule is one file here: which phases it runs, and what the synapses make of them."""
+"""Costs, nudges and learning rules: what runs after the free phase, and the gradient estimate made of it."""
 
-from .adjoint import Adjoint
+from .adjoint import Adjoint, AdjointField, state_gradient
+from .alignment import cosine, inner
 from .asymmetric import AsymEP, Dyadic
-from .base import AbstractNudgedRule, AbstractRule, Estimate, estimate
+from .base import AbstractNudgedRule, AbstractRule, Estimate, Phases, estimate
 from .bptt import BPTT
-from .homeostasis import Homeostasis, antisymmetry
+from .cost import AbstractCost, CrossEntropy, SquaredError
+from .homeostasis import Homeostasis
 from .local import Local
+from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign
+from .response import jacobian, limit_response
 from .safeguard import Safeguard
 from .symmetric import SymmetricEP
 from .trajectory import Trajectory
 from .vector_field import VectorField
 
 __all__ = [
-    "BPTT", "AbstractNudgedRule", "AbstractRule", "Adjoint", "AsymEP", "Dyadic", "Estimate", "Homeostasis", "Local",
-    "Safeguard", "SymmetricEP", "Trajectory", "VectorField", "antisymmetry", "estimate",
-]  # fmt: skip
+    "BPTT",
+    "AbstractCost",
+    "AbstractNudge",
+    "AbstractNudgedRule",
+    "AbstractRule",
+    "Adjoint",
+    "AdjointField",
+    "AsymEP",
+    "Centred",
+    "CrossEntropy",
+    "Dyadic",
+    "Estimate",
+    "Fading",
+    "Homeostasis",
+    "Local",
+    "Nudged",
+    "OneSided",
+    "Phases",
+    "RandomSign",
+    "Safeguard",
+    "SquaredError",
+    "SymmetricEP",
+    "Trajectory",
+    "VectorField",
+    "cosine",
+    "estimate",
+    "inner",
+    "jacobian",
+    "limit_response",
+    "state_gradient",
+]

@@ -3,11 +3,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..methods import Preconditioned
-from ..network import AbstractField, Network, NetworkField
-from ..nudge import AbstractCost
+from ..model import AbstractField, Network, NetworkField
 from ..settling import Settled, Tolerance, run
+from ..settling.methods import Preconditioned
 from .base import AbstractRule, needs_derivative
+from .cost import AbstractCost
 
 __all__ = ["Adjoint", "AdjointField", "state_gradient"]
 

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..network import AbstractField, AbstractWrapper, NetworkField
-from ..nudge import AbstractCost, AbstractNudge, Centred, OneSided
+from ..model import AbstractField, AbstractWrapper, NetworkField
 from ..settling import Settled
 from .adjoint import AdjointField, state_gradient
 from .base import AbstractNudgedRule, AbstractRule, needs_derivative
+from .cost import AbstractCost
+from .nudge import AbstractNudge, Centred, OneSided
 
 __all__ = ["AsymEP", "Dyadic"]
 

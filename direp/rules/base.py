@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
-from ..methods import AbstractMethod, choose_method
-from ..network import AbstractField, Network, NetworkField, Parameters
-from ..nudge import AbstractCost, AbstractNudge, SquaredError
+from ..model import AbstractField, Network, NetworkField, Parameters
 from ..settling import AbstractStop, Settled, Tolerance, run
+from ..settling.methods import AbstractMethod, choose_method
+from .cost import AbstractCost, SquaredError
+from .nudge import AbstractNudge
 
 __all__ = ["AbstractNudgedRule", "AbstractRule", "Estimate", "Phases", "estimate"]
 

@@ -2,8 +2,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..methods import Preconditioned
-from ..network import AbstractField, Parameters
+from ..model import AbstractField, Parameters
+from ..settling.methods import Preconditioned
 from .base import AbstractRule, needs_derivative
 
 __all__ = ["BPTT"]

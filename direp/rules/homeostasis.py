@@ -3,8 +3,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..network import Network
-from ..synapses import Weight
+from ..model import Network
+from ..model.synapses import Weight
 from .base import AbstractRule, Phases
 
 __all__ = ["Homeostasis"]

@@ -1,8 +1,8 @@
 from jaxtyping import Array
 
-from ..network import AbstractField
-from ..nudge import AbstractNudge, OneSided
+from ..model import AbstractField
 from .base import AbstractNudgedRule
+from .nudge import AbstractNudge, OneSided
 
 __all__ = ["Local"]
 

@@ -3,7 +3,7 @@ r"""What the neurons answer to a nudge so small that only its first order counts
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..network import NetworkField
+from ..model import NetworkField
 from ..settling import Settled
 
 __all__ = ["jacobian", "limit_response"]

@@ -3,13 +3,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ..alignment import inner
-from ..network import AbstractField, AbstractWrapper, NetworkField
-from ..nudge import AbstractCost
+from ..model import AbstractField, AbstractWrapper, NetworkField
 from ..settling import Settled
 from .adjoint import AdjointField, state_gradient
+from .alignment import inner
 from .asymmetric import AsymEP
 from .base import AbstractRule, Phases
+from .cost import AbstractCost
 from .response import limit_response
 
 __all__ = ["Safeguard"]

@@ -1,10 +1,10 @@
 import jax
 import jax.numpy as jnp
 
-from ..network import AbstractField, Parameters
-from ..nudge import AbstractNudge, OneSided
-from ..synapses import Weight
+from ..model import AbstractField, Parameters
+from ..model.synapses import Weight
 from .base import AbstractNudgedRule
+from .nudge import AbstractNudge, OneSided
 
 __all__ = ["SymmetricEP"]
 

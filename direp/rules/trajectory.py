@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..network import AbstractField, Parameters
-from ..nudge import AbstractNudge, Centred, OneSided
+from ..model import AbstractField, Parameters
+from ..model.synapses import Weight
 from ..settling import NON_FINITE
-from ..synapses import Weight
 from .base import AbstractNudgedRule
+from .nudge import AbstractNudge, Centred, OneSided
 
 __all__ = ["Trajectory"]
 

@@ -1,6 +1,6 @@
-from ..network import AbstractField
-from ..nudge import AbstractNudge, OneSided
+from ..model import AbstractField
 from .base import AbstractNudgedRule, needs_derivative
+from .nudge import AbstractNudge, OneSided
 
 __all__ = ["VectorField"]
 

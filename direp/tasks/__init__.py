@@ -1,16 +1,23 @@
-"""What to learn: logic gates, data sets that come with scikit-learn, images, and your own arrays."""
+"""What to learn: logic gates, tables, images, a user's own arrays; and random changes of training inputs."""
 
-from .data import BUNDLED, bundled, from_arrays
+from .augment import AbstractAugmentation, Shift
 from .gates import GATES, gate
 from .images import IMAGES, DataMissing, DataUnreadable, images
+from .tables import BUNDLED, bundled, from_arrays
 from .task import Samples, Task
 
 __all__ = [
-    "BUNDLED", "GATES", "IMAGES", "DataMissing", "DataUnreadable", "Samples", "Task", "bundled", "from_arrays", "gate",
-    "images", "xor",
-]  # fmt: skip
-
-
-def xor() -> Task:
-    """The exclusive or, the smallest task that needs hidden units."""
-    return gate("xor")
+    "BUNDLED",
+    "GATES",
+    "IMAGES",
+    "AbstractAugmentation",
+    "DataMissing",
+    "DataUnreadable",
+    "Samples",
+    "Shift",
+    "Task",
+    "bundled",
+    "from_arrays",
+    "gate",
+    "images",
+]

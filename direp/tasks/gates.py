@@ -6,7 +6,7 @@ import numpy as np
 
 from .task import Samples, Task
 
-__all__ = ["GATES", "gate"]
+__all__ = ["GATES", "gate", "xor"]
 
 _TWO = [[0, 0], [0, 1], [1, 0], [1, 1]]
 GATES = {
@@ -38,3 +38,8 @@ def gate(name: str) -> Task:
         solved=lambda loss, right: (loss < 0.05) & (right == 1),
         whole=True,
     )
+
+
+def xor() -> Task:
+    """The exclusive or, the smallest task that needs hidden units."""
+    return gate("xor")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import scaled
+from .tables import scaled
 from .task import Samples, Task
 
 __all__ = ["IMAGES", "DataMissing", "DataUnreadable", "images"]

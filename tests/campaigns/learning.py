@@ -23,7 +23,7 @@ import numpy as np
 from learning_oracle import Net, Unsettled
 
 import direp
-from direp.activation import hard_sigmoid, sigmoid, tanh
+from direp.model.activation import hard_sigmoid, sigmoid, tanh
 
 CHUNK = 400  # networks of one kind, for which direp compiles one program
 NEURONS = [*[("projected", "identity")] * 4, ("hopfield", "sigmoid"), ("hopfield", "hard-sigmoid"),

@@ -28,11 +28,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import direp
-from direp.activation import hard_sigmoid, identity, relu, sigmoid, softplus, tanh
-from direp.certificates.certificate import Certificate, Proof
-from direp.certificates.norm import L1, Euclidean, LInf
-from direp.certificates.refute import search
-from direp.certificates.system import System
+from direp.certificates.convergence.certificate import Certificate, Proof
+from direp.certificates.convergence.norm import L1, Euclidean, LInf
+from direp.certificates.convergence.refute import search
+from direp.certificates.convergence.system import System
+from direp.model.activation import hard_sigmoid, identity, relu, sigmoid, softplus, tanh
 
 CHUNK = 64  # networks that are drawn and simulated together: one size, one neuron
 STARTS = 32

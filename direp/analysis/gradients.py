@@ -1,0 +1,297 @@
+r"""Rules held against the exact gradient on one network and its data: cosine, error, by groups of synapses, order in
+$\beta$."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from ..model import Graph, Network, Parameters
+from ..rules import (
+    AbstractCost,
+    AbstractRule,
+    Adjoint,
+    AsymEP,
+    Centred,
+    Estimate,
+    Local,
+    OneSided,
+    SquaredError,
+    SymmetricEP,
+    VectorField,
+    cosine,
+    estimate,
+)
+from ..settling import AbstractStop, Tolerance
+
+__all__ = ["Comparison", "compare_gradients", "groups", "is_flat", "order_in_beta", "state_of"]
+
+_NUDGED = (Local, VectorField, SymmetricEP, AsymEP)
+_DENSE = 256  # free units up to which the oracle solves directly
+
+
+@dataclass(frozen=True)
+class Comparison:
+    r"""A rule's gradient $\hat g$ against the exact one $g$, over synapses and biases.
+
+    - `cosine`; `relative_error` $\lVert\hat g-g\rVert/\lVert g\rVert$; `norm_ratio`
+      $\lVert\hat g\rVert/\lVert g\rVert$; `inner` $\langle\hat g,g\rangle$, positive where a small step descends. NaN
+      where the exact gradient is zero.
+    - `groups`: the same by groups of synapses.
+    - `worst_sample`: the sample whose own cosine is the lowest, and that cosine; `None` if no sample has one.
+    - `unsettled`: the samples that did not settle in some phase of this rule.
+    """
+
+    cosine: float
+    relative_error: float
+    norm_ratio: float
+    inner: float
+    groups: "dict[str, Comparison]"
+    worst_sample: tuple[int, float] | None = None
+    unsettled: tuple[int, ...] = ()
+
+    @property
+    def angle(self) -> float:
+        """In degrees."""
+        return math.degrees(math.acos(min(max(self.cosine, -1.0), 1.0))) if math.isfinite(self.cosine) else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        own: dict[str, Any] = {
+            "cosine": self.cosine, "relative_error": self.relative_error, "norm_ratio": self.norm_ratio,
+            "angle": self.angle, "inner": self.inner,
+            "descends": self.inner > 0 if math.isfinite(self.cosine) else None,
+        }  # fmt: skip
+        if not self.groups:
+            return own
+        worst = None if self.worst_sample is None else dict(zip(("index", "cosine"), self.worst_sample, strict=True))
+        parts = {name: part.to_dict() for name, part in self.groups.items()}
+        return {**own, "worst_sample": worst, "unsettled": len(self.unsettled), "groups": parts}
+
+
+def groups(graph: Graph) -> dict[str, np.ndarray]:
+    """Masks over synapses, in the order of `Graph.source`: by layers if there are any, else by kinds of units."""
+    if graph.layers is not None:
+        edges = np.cumsum(graph.layers)
+        names = ["inputs", *(f"hidden {k}" for k in range(1, len(graph.layers) - 1)), "outputs"]
+    else:
+        edges = np.cumsum([graph.inputs, graph.hidden, graph.outputs])
+        names = ["inputs", "hidden", "outputs"]
+    source, target = (np.searchsorted(edges, units, side="right") for units in (graph.source, graph.target))
+    found = {}
+    for p in range(len(names)):
+        for q in range(len(names)):
+            mask = (source == p) & (target == q)
+            if mask.any():
+                found[f"{names[p]} to {names[q]}"] = mask
+    return found
+
+
+def _flat(network: Network, gradient: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    graph = network.graph
+    weight = np.asarray(network.synapses.matrix(gradient.weight))[graph.source, graph.target - graph.inputs]
+    return weight, np.asarray(gradient.bias) if graph.bias else np.zeros(0)
+
+
+def _against(
+    said: np.ndarray, exact: np.ndarray, parts: dict[str, tuple[np.ndarray, np.ndarray]], **more
+) -> Comparison:
+    size, true, product = np.linalg.norm(said), np.linalg.norm(exact), float(said @ exact)
+    found = {name: _against(*pair, {}) for name, pair in parts.items()}
+    if not true > 0:
+        return Comparison(math.nan, math.nan, math.nan, product, found, **more)
+    # Of a rule that says nothing the angle is unknown; its error is not.
+    cosine = float(product / size / true) if size > 0 else math.nan
+    error = float(np.linalg.norm(said - exact) / true)
+    return Comparison(cosine, error, float(size / true), product, found, **more)
+
+
+@eqx.filter_jit
+def _estimate(network: Network, x, y, rule: AbstractRule, cost: AbstractCost, stop, valid, key) -> Estimate:
+    return estimate(network, x, y, rule, cost=cost, stop=stop, valid=valid, key=key)
+
+
+@eqx.filter_jit
+def _one_by_one(network: Network, x, y, rules: tuple[AbstractRule, ...], oracle, cost, stop, key) -> Array:
+    """The cosine between each rule and the oracle for every sample by itself (samples x rules)."""
+
+    def one(sample: tuple[Array, Array]) -> Array:
+        part = (sample[0][None], sample[1][None])
+        said = [estimate(network, *part, rule, cost=cost, stop=stop, key=key).gradient for rule in (oracle, *rules)]
+        return jnp.stack([cosine(network, gradient, said[0]) for gradient in said[1:]])
+
+    return jax.lax.map(one, (x, y))
+
+
+class _Bench:
+    """What all rules are measured with: the data in the network's numbers, a tight stop, the oracle."""
+
+    def __init__(self, network: Network, x, y, cost: AbstractCost | None, stop: AbstractStop | None, key=None):
+        eps = float(jnp.finfo(network.dtype).eps)
+        tight = (100 + network.graph.units) * eps  # a sum of so many terms is no surer than that
+        self.network, self.dtype = network, network.dtype
+        self.x, self.y = jnp.asarray(x, network.dtype), jnp.asarray(y, network.dtype)
+        self.cost = SquaredError() if cost is None else cost
+        self.stop = Tolerance(tight, tight, max_steps=50_000) if stop is None else stop
+        self.key = jax.random.key(0) if key is None else key
+        self.oracle = self.traced(Adjoint(dense_up_to=_DENSE, rtol=tight))
+
+    def traced(self, rule: AbstractRule) -> AbstractRule:
+        """Numbers as arrays: another strength of the nudge needs no other program."""
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, self.dtype) if isinstance(leaf, float) else leaf, rule)
+
+    def run(self, rule: AbstractRule, valid: np.ndarray | None = None) -> Estimate:
+        valid = np.ones(len(self.x), bool) if valid is None else valid
+        return _estimate(
+            self.network, self.x, self.y, self.traced(rule), self.cost, self.stop, jnp.asarray(valid), self.key
+        )
+
+    def all(self, rules: Mapping[Any, AbstractRule]) -> tuple[dict[Any, Estimate], dict[Any, np.ndarray], np.ndarray]:
+        """Every rule on the samples that settle in all of them; what each left out; and these samples. A rule in which
+        no sample settles takes none from the others."""
+        said = {name: self.run(rule) for name, rule in rules.items()}
+        masks = {name: np.asarray(one.used) for name, one in said.items()}
+        common = np.logical_and.reduce([mask for mask in masks.values() if mask.any()] or [np.zeros(len(self.x), bool)])
+        if any((mask != common).any() for mask in masks.values()):
+            said = {name: self.run(rule, common) for name, rule in rules.items()}
+        return said, masks, common
+
+
+def compare_gradients(
+    network: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    rules: Mapping[str, AbstractRule],
+    *,
+    cost: AbstractCost | None = None,
+    stop: AbstractStop | None = None,
+    key: PRNGKeyArray | None = None,
+) -> tuple[dict[str, Comparison], tuple[int, ...]]:
+    """Every rule against `Adjoint`, and the samples that were left out.
+
+    A sample that does not settle in some phase of some rule is left out of all rules and of the exact gradient, so that
+    all are held against the same; only a rule in which no sample settles takes none from the others. `stop` is by
+    default as tight as the numbers allow: a response is a small difference. Use 64-bit networks.
+    """
+    bench = _Bench(network, x, y, cost, stop, key)
+    said, counted, used = bench.all({**rules, "": bench.oracle})
+    exact, masks = _flat(network, said[""].gradient), groups(network.graph)
+    order = tuple(bench.traced(rule) for rule in rules.values())
+    alone = np.array(_one_by_one(network, bench.x, bench.y, order, bench.oracle, bench.cost, bench.stop, bench.key))
+    alone[~used] = np.nan
+    compared = {}
+    for k, name in enumerate(rules):
+        told = _flat(network, said[name].gradient)
+        parts = {group: (told[0][mask], exact[0][mask]) for group, mask in masks.items()}
+        if network.graph.bias:
+            parts["biases"] = (told[1], exact[1])
+        unsettled = tuple(int(n) for n in np.flatnonzero(~counted[name]))
+        compared[name] = _against(
+            np.concatenate(told), np.concatenate(exact), parts, worst_sample=_lowest(alone[:, k]),
+            unsettled=unsettled,
+        )  # fmt: skip
+    return compared, tuple(int(n) for n in np.flatnonzero(~used))
+
+
+def is_flat(network: Network, x: np.ndarray, y: np.ndarray, cost: AbstractCost | None = None) -> bool:
+    """Whether samples settle and their exact gradient is zero nevertheless: there is nothing to hold a rule against."""
+    bench = _Bench(network, x, y, cost, None)
+    exact = bench.run(bench.oracle)
+    return bool(exact.used.any()) and not np.concatenate(_flat(network, exact.gradient)).any()
+
+
+def _lowest(values: np.ndarray) -> tuple[int, float] | None:
+    if np.isnan(values).all():
+        return None
+    index = int(np.nanargmin(values))
+    return index, float(values[index])
+
+
+def order_in_beta(
+    network: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    rule: AbstractRule,
+    *,
+    cost: AbstractCost | None = None,
+    betas: tuple[float, ...] = (0.02, 0.01, 0.005, 0.0025),
+) -> dict[str, Any] | None:
+    r"""How the error of a nudged rule shrinks with $\beta$: relative errors at `betas` (falling), one-sided and
+    centred, and the slope of their logarithms (`order`).
+
+    `limit` is against the rule's own limit, which two smaller centred nudges give; `exact`, for `AsymEP`, against the
+    exact gradient. The slope is that of the smallest betas as far as they agree: a unit that meets a bound on the way
+    breaks it. It is NaN where fewer than three agree or stand out of rounding. `None` for a rule without a nudge, for
+    `Trajectory` (which is not divided by its nudge), and where there is no gradient.
+    """
+    if not isinstance(rule, _NUDGED):
+        return None
+    betas = tuple(sorted(betas, reverse=True))
+    kind, bench = type(rule), _Bench(network, x, y, cost, None)
+    nudges = {
+        (name, beta): nudge(beta) for name, nudge in (("one-sided", OneSided), ("centred", Centred)) for beta in betas
+    }
+    smaller = {("small", k): Centred(betas[-1] / k) for k in (2, 4)}
+    rules = {key: kind(nudge) for key, nudge in {**nudges, **smaller}.items()}
+    told, _, used = bench.all({**rules, "exact": bench.oracle})
+    said = {key: np.concatenate(_flat(network, one.gradient)) for key, one in told.items()}
+    if not used.any() or not said["exact"].any():
+        return None
+    ends = {"limit": (4 * said["small", 4] - said["small", 2]) / 3}
+    if isinstance(rule, AsymEP):
+        ends["exact"] = said["exact"]
+    found: dict[str, Any] = {"betas": list(betas)}
+    floor = 1e4 * float(jnp.finfo(network.dtype).eps) / betas[-1]
+    for against, end in ends.items():
+        size = float(np.linalg.norm(end))
+        found[against] = {}
+        for name in ("one-sided", "centred"):
+            errors = [float(np.linalg.norm(said[name, beta] - end)) / size if size else math.nan for beta in betas]
+            found[against][name] = {"errors": errors, "order": _slope(betas, errors, floor)}
+    return found
+
+
+def _slope(betas: tuple[float, ...], errors: list[float], floor: float) -> float:
+    """Of the smallest betas whose errors stand out of rounding and whose slopes agree, three or more."""
+    sure = [k for k, error in enumerate(errors) if error > floor]
+    x, y = np.log([betas[k] for k in sure]), np.log([errors[k] for k in sure])
+    slopes = np.diff(y) / np.diff(x) if len(sure) > 1 else np.zeros(0)
+    agree = 0
+    while agree < len(slopes) and abs(slopes[len(slopes) - 1 - agree] - slopes[-1]) < 0.2:
+        agree += 1
+    return float(np.polyfit(x[-agree - 1 :], y[-agree - 1 :], 1)[0]) if agree >= 2 else math.nan
+
+
+def state_of(
+    network: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    rule: AbstractRule,
+    cost: AbstractCost | None = None,
+    tolerance: float = 0.0,
+) -> dict[str, Any]:
+    r"""What a rule has to work with: sizes of weights by group, responses $|\Delta r|$ to its first nudged phase (and
+    the share of them below a tolerance of settling), units whose exact gradient is zero because they are saturated."""
+    graph, bench = network.graph, _Bench(network, x, y, cost, None)
+    weight, _ = _flat(network, network.parameters)
+    said = bench.run(rule)
+    free, neuron, field = said.free, network.neuron, network.field(bench.x)
+    held = np.asarray(field.held(free.state, field.flow(free.state, free.drive)))
+    silent = np.asarray(neuron.rate_slope(free.state) * neuron.transfer_slope(free.drive) == 0) | held
+    used = np.asarray(said.used)
+    moved = np.abs(np.asarray(said.nudged[0].rate - free.rate))[used]
+    found: dict[str, Any] = {
+        "rms_weight": {name: float(np.sqrt(np.mean(weight[mask] ** 2))) for name, mask in groups(graph).items()},
+        "loss": float(np.asarray(said.loss)[used].mean()) if used.any() else math.nan,
+    }
+    for name, part in (("hidden", slice(0, graph.hidden)), ("outputs", slice(graph.hidden, None))):
+        known = moved[:, part].size > 0
+        found[f"mean_response_{name}"] = float(moved[:, part].mean()) if known else math.nan
+        found[f"below_tolerance_{name}"] = float((moved[:, part] < tolerance).mean()) if known else math.nan
+        found[f"without_gradient_{name}"] = float(silent[used][:, part].mean()) if known else math.nan
+    return found

@@ -1,0 +1,137 @@
+"""Does a network settle? A cascade of criteria that can prove it, then a search that can refute it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Num
+
+from ...arithmetic import precise
+from ...model import Network, Projected
+from ...rules import AbstractCost, AbstractNudge
+from .certificate import Attempt, Certificate
+from .compartmental import Compartmental
+from .criterion import AbstractCriterion
+from .diagonal import LocalLeak, Perron, Rows
+from .euclidean import LMI, Symmetric
+from .norm import Euclidean
+from .refute import Findings, search
+from .remedy import remedy
+from .system import System
+
+__all__ = ["CASCADE", "certify"]
+
+CASCADE: tuple[AbstractCriterion, ...] = (LocalLeak(), Rows(), Perron(), Compartmental(), Symmetric(), LMI())
+_CLAIM = "contracts to one equilibrium for each input, from every start"
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
+def certify(
+    network: Network,
+    *,
+    nudge: AbstractNudge | None = None,
+    cost: AbstractCost | None = None,
+    criteria: Sequence[AbstractCriterion] = CASCADE,
+    x: Num[ArrayLike, "batch input"] | None = None,
+    starts: int = 32,
+    seed: int = 0,
+) -> Certificate:
+    r"""Prove from the weights that a network settles, or refute it, or say what is missing.
+
+    **Arguments:**
+
+    - `nudge`, `cost`: cover the nudged phases too, each with its own sign and strength. A positive nudge of the squared
+      error changes nothing; a negative one, and cross-entropy, eat into the margin of the outputs.
+    - `criteria`: what to try, in this order, until one proves. `(Perron(),)` asks for the sharpest diagonal norm at
+      once, at the price of a few linear systems.
+    - `x`: inputs at which to search for a counter-example first, before inputs of the search's own choice.
+    - `starts`: how many starts the search takes at each input; 0 does not search.
+
+    **Returns:**
+
+    A [`Certificate`][direp.Certificate]. `"proved"` holds for the numbers as stored, not only up to rounding, and
+    `"refuted"` comes with a counter-example whose existence is proved. Raises `ValueError` if the network holds NaN or
+    infinite numbers, or negative leaks.
+    """
+    if not criteria:
+        raise ValueError("certify(criteria=()) is empty: name at least one criterion, such as direp.Perron()")
+    inputs = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x, np.float64)
+    if inputs is not None and inputs.shape[1:] != (network.graph.inputs,):
+        raise ValueError(f"certify(x=...) has shape {inputs.shape}; needed is (batch, {network.graph.inputs})")
+    system = System.of(network, nudge, cost)
+    activation = network.neuron.activation
+    if not math.isfinite(activation.gain):
+        reason = f"Activation {activation.name!r} carries no slope bounds: give it slope=(d1, d2)."
+        return Certificate(_CLAIM, "undecided", "none", None, -math.inf, {}, 0.0, 0.0, (), "", reason=reason)
+
+    assumptions = (
+        "the weights, biases and leaks stay as they are while it settles",
+        f"slopes of {activation.name} stay within {activation.slope}",
+        "the inputs are clamped",
+        "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
+    )
+    attempts: list[Attempt] = []
+    for criterion in criteria:
+        with precise():
+            attempt = criterion.attempt(system)
+        attempts.append(attempt)
+        if attempt.proof is not None:
+            proof = attempt.proof
+            check = (
+                "positive definite in 128-bit ball arithmetic"
+                if isinstance(proof.norm, Euclidean)
+                else "sums in 64 bits less their worst rounding error; signs that this leaves open by exact rationals"
+            )
+            return Certificate(
+                _CLAIM, "proved", attempt.criterion, proof.norm, proof.rate, proof.rates, proof.step, proof.shrink,
+                assumptions, check, tuple(attempts),
+            )  # fmt: skip
+    closest = max(attempts, key=lambda attempt: attempt.rate)
+    blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)
+    blame = tuple(network.graph.name(unit) for unit in blamed.blame)
+    # Where the free phase is proved and only a nudged one is not, there is nothing to refute.
+    searched = starts > 0 and not any(attempt.free for attempt in attempts)
+    found = search(network, inputs, starts=starts, seed=seed) if searched else None
+    example = None if found is None else found.counterexample
+    cure = remedy(system)
+    reasons = _reasons(network, attempts, closest, found)
+    if cure is not None:
+        reasons.append(cure.describe(network.graph.names[network.graph.inputs :]))
+    return Certificate(
+        claim=_CLAIM,
+        verdict="undecided" if example is None else "refuted",
+        criterion=closest.criterion if example is None else example.kind,
+        norm=None,
+        rate=closest.rate,
+        phases={},
+        largest_step=0.0,
+        shrink=0.0,
+        assumptions=assumptions,
+        check="" if example is None else "equilibria, instability and growth are proved in 128-bit ball arithmetic",
+        attempts=tuple(attempts),
+        reason=" ".join(reasons),
+        blame=blame,
+        remedy=cure,
+        counterexample=example,
+    )
+
+
+def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found: Findings | None) -> list[str]:
+    neuron = network.neuron
+    parts = []
+    if isinstance(neuron, Projected) and neuron.outflow == "signed" and not network.leak.any():
+        parts.append("Leaks are zero, and with signed outflow the Jacobian is then singular whatever the weights.")
+    if found is not None and found.counterexample is not None:
+        parts.append(f"Refuted: {found.counterexample}.")
+        return parts
+    parts.append(f"No criterion proves it; {closest.criterion} {closest.note or 'comes closest'}.")
+    trap = next((a for a in attempts if a.criterion == "compartmental" and a.blame), None)
+    if trap is not None:
+        names = ", ".join(network.graph.name(unit) for unit in trap.blame[:5])
+        parts.append(f"Activity that enters {names} has no path to a leak: they are a trap.")
+    if found is not None and found.starts:
+        parts.append(found.describe())
+    elif found is not None:
+        parts.append("No search for a counter-example: the network, or its numbers, are too large for its proofs.")
+    return parts

@@ -1,0 +1,179 @@
+r"""Proofs about single equilibria, in ball arithmetic: that one exists near a state, and that it is unstable.
+
+Krawczyk's test: with $C\approx J(s)^{-1}$, $s-CF(s)+(1-CJ(S))(S-s)$ in the interior of a box $S$ around $s$ proves that
+$S$ holds exactly one equilibrium. `Projected` units that rest at a face stay there, and it is an equilibrium if the
+field pushes them strictly outwards and the others lie strictly inside.
+
+Source: Krawczyk (1969); Rump, Verification methods (Acta Numerica 2010).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import flint
+import numpy as np
+
+from ...arithmetic import exact, matrix
+from ...model import Network
+from ...rules import AbstractCost
+
+__all__ = ["BallField", "Equilibrium", "Nudge", "enclose", "solve"]
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """An equilibrium that exists within the balls `state`. `jacobian` is that of the units which no face holds, and
+    `inside` says which these are."""
+
+    state: np.ndarray
+    jacobian: flint.arb_mat
+    inside: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        return np.array([float(ball.mid()) for ball in self.state])
+
+    def differs(self, other: "Equilibrium") -> bool:
+        """Whether it is certainly another equilibrium."""
+        return any(not mine.overlaps(theirs) for mine, theirs in zip(self.state, other.state, strict=True))
+
+    def unstable(self) -> bool:
+        """Whether some eigenvalue of the Jacobian certainly has a positive real part.
+
+        Not at a corner of the activation, where the field has no Jacobian: there it would prove nothing.
+        """
+        if self.jacobian.nrows() == 0 or not all(
+            ball.rad() < 1e-6 * (1 + abs(ball)) for ball in self.jacobian.entries()
+        ):
+            return False
+        try:
+            values = flint.acb_mat(self.jacobian).eig(multiple=True)
+        except ValueError:
+            return False
+        return any(value.real > 0 for value in values)
+
+
+@dataclass(frozen=True)
+class Nudge:
+    """The current of a nudged phase, `-beta` times the cost's gradient for the target `y` of one sample."""
+
+    beta: float
+    cost: AbstractCost
+    y: np.ndarray
+
+
+class BallField:
+    """The field of a network at one input, over balls of states, around the numbers as stored."""
+
+    def __init__(self, network: Network, x: np.ndarray, nudge: Nudge | None = None):
+        weight = np.asarray(network.matrix, np.float64)
+        split = network.graph.inputs
+        inner = exact(weight[split:])
+        outflow = {"none": 0 * inner, "signed": inner, "absolute": abs(inner)}[network.neuron.outflow]
+        self.neuron: Any = network.neuron
+        self.hidden = network.graph.hidden
+        self.leak = exact(network.leak) + outflow.sum(1)
+        self.coupling = inner.T
+        self.current = exact(x) @ exact(weight[:split]) + exact(network.bias)
+        self.nudge = nudge
+
+    def activated(self, balls: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+        pairs = [self.neuron.activation.enclose(ball) for ball in balls]
+        return np.array([value for value, _ in pairs], object), np.array([slope for _, slope in pairs], object)
+
+    def rates(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r"""$r=\psi(s)$ and $\psi'(s)$."""
+        one = flint.arb(1)
+        return (state, np.array([one] * len(state), object)) if self.outer else self.activated(state)
+
+    def drives(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r"""$u$ and $\partial u/\partial r$, the nudge included."""
+        drive = np.array([sum(row, flint.arb(0)) for row in self.coupling * rate], object) + self.current
+        if self.nudge is None:
+            return drive, self.coupling
+        gradient, hessian = self.nudge.cost.enclose(rate[self.hidden :], self.nudge.y)
+        beta, coupling = flint.arb(self.nudge.beta), self.coupling.copy()
+        drive[self.hidden :] = drive[self.hidden :] - beta * gradient
+        coupling[self.hidden :, self.hidden :] = coupling[self.hidden :, self.hidden :] - beta * hessian
+        return drive, coupling
+
+    def __call__(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The field and its Jacobian, over balls of states."""
+        rate, slope = self.rates(state)
+        drive, coupling = self.drives(rate)
+        if self.outer:
+            drive, gain = self.activated(drive)
+            jacobian = gain[:, None] * coupling
+        else:
+            jacobian = coupling * slope
+        return drive - self.leak * state, jacobian - np.diag(self.leak)
+
+    @property
+    def outer(self) -> bool:
+        """Whether the activation acts on the drive (`Rate`, and trivially `Projected`) rather than on the state."""
+        from ...model import Hopfield
+
+        return not isinstance(self.neuron, Hopfield)
+
+
+def enclose(network: Network, x: np.ndarray, state: np.ndarray, nudge: Nudge | None = None) -> Equilibrium | None:
+    """The equilibrium near a state, or `None` if none can be proved there."""
+    if network.neuron.activation.enclose is None:
+        return None
+    return solve(BallField(network, np.asarray(x, np.float64), nudge), np.asarray(state, np.float64))
+
+
+def solve(field: BallField, state: np.ndarray) -> Equilibrium | None:
+    """The equilibrium of a field near a state. Units that rest at a face of the box must be held there strictly."""
+    neuron, points = field.neuron, exact(state)
+    down = up = np.zeros(len(state), bool)
+    try:
+        if neuron.bounded:
+            flow = np.array([float(ball.mid()) for ball in field(points)[0]])
+            down, up = (state <= neuron.low) & (flow < 0), (state >= neuron.high) & (flow > 0)
+            points[down], points[up] = flint.arb(neuron.low), flint.arb(neuron.high)
+        inside = ~(down | up)
+        found = _krawczyk(field, points, inside) if inside.any() else (points, field(points)[1])
+    except ZeroDivisionError:  # a singular Jacobian
+        return None
+    if found is None:
+        return None
+    balls, jacobian = found
+    if neuron.bounded:
+        flow, _ = field(balls)
+        held = all(f < 0 for f in flow[down]) and all(f > 0 for f in flow[up])
+        if not held or not all(ball > neuron.low and ball < neuron.high for ball in balls[inside]):
+            return None
+    inner = matrix(jacobian[np.ix_(inside, inside)]) if inside.any() else flint.arb_mat(0, 0)
+    return Equilibrium(balls, inner, inside)
+
+
+def _krawczyk(field: BallField, points: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Balls that hold an equilibrium of the units `inside`, the others standing still, and the Jacobian over them."""
+    block, points = np.ix_(inside, inside), points.copy()
+    for _ in range(6):
+        flow, jacobian = field(points)
+        step = matrix(jacobian[block]).solve(matrix(flow[inside])).tolist()
+        moved = [flint.arb((p - row[0]).mid()) for p, row in zip(points[inside], step, strict=True)]
+        done = all(abs(float((a - b).mid())) <= 1e-25 for a, b in zip(moved, points[inside], strict=True))
+        points[inside] = moved
+        if done:
+            break
+    flow, jacobian = field(points)
+    middle = np.array([[float(entry.mid()) for entry in row] for row in jacobian[block]])
+    if not np.isfinite(middle).all() or np.linalg.cond(middle) > 1e12:
+        return None
+    inverse = matrix(exact(np.linalg.inv(middle)))
+    radius = np.array([flint.arb(0, 1e-10 * (1 + abs(float(p.mid())))) for p in points[inside]], object)
+    box = points.copy()
+    box[inside] = points[inside] + radius
+    _, over_box = field(box)
+    size = int(inside.sum())
+    newton = inverse * matrix(flow[inside])
+    contraction = (flint.arb_mat(np.eye(size).tolist()) - inverse * matrix(over_box[block])) * matrix(radius)
+    image = [points[inside][k] - newton[k, 0] + contraction[k, 0] for k in range(size)]
+    if not all(outer.contains_interior(inner) for outer, inner in zip(box[inside], image, strict=True)):
+        return None
+    points[inside] = image
+    return points, field(points)[1]

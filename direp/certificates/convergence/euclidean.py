@@ -1,0 +1,194 @@
+r"""Criteria in weighted Euclidean norms: the symmetric case in closed form, and the Lur'e matrix inequality.
+
+With $A=W^\top$, slopes in $[d_1,d_2]$ and $J=-\Lambda+AD$ (`Hopfield`), $PJ+J^\top P\preceq-2cP$ for every such $D$ if
+
+$$\begin{pmatrix}\Lambda P+P\Lambda-2cP+2d_1d_2Q&-PA-(d_1+d_2)Q\\\cdot&2Q\end{pmatrix}\succeq0,\qquad P\succ0,\
+Q\succeq0\text{ diagonal.}$$
+
+`Rate` has $J=-\Lambda+DA$, the transpose of a `Hopfield` Jacobian with $A^\top$: whatever $P$ proves there, $P^{-1}$
+proves here. `Projected` has $J=-\Lambda+A$ on the units that no face holds; $P$ must be diagonal, so that the
+projection on the box cannot lengthen a difference, and $\Lambda P+P\Lambda-PA-A^\top P-2cP\succeq0$ suffices.
+
+Whoever proposes $P$, $Q$ and $c$, ball arithmetic decides.
+
+Sources: the multiplier is that of classical absolute stability (Lur'e); Centorrino et al. (arXiv:2302.13452) for
+symmetric weights with equal leaks. The forms for the three neurons, unequal leaks and outflow are derived here.
+"""
+
+import importlib.util
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+
+from ...arithmetic import exact, positive_definite
+from ...model import Projected, Rate
+from ...rules import SquaredError
+from .certificate import Attempt, Proof
+from .criterion import AbstractCriterion
+from .norm import Euclidean
+from .system import System
+
+__all__ = ["LMI", "AbstractEuclidean", "Symmetric"]
+
+_SLACK = 1e-6  # share of the rate that is given away, so that the inequality is strict and survives rounding
+
+
+class _Inequality:
+    """The matrix inequality of one phase, in floats or (with `lift=exact`) in balls around the numbers as stored."""
+
+    def __init__(self, system: System, beta: float, lift: Any = np.asarray):
+        weight = lift(system.dense())
+        outflow = {"none": 0 * weight, "signed": weight, "absolute": abs(weight)}[system.neuron.outflow]
+        self.leak = lift(system.leak) + outflow.sum(1)
+        # `Rate` is the transpose of a `Hopfield` system with transposed weights.
+        self.coupling = (weight if isinstance(system.neuron, Rate) else weight.T).copy()
+        outputs = np.arange(system.hidden, system.size)
+        # The nudge of the squared error is a synapse of weight -beta from each output to itself.
+        self.coupling[outputs, outputs] = self.coupling[outputs, outputs] - lift(beta)
+        self.linear = isinstance(system.neuron, Projected)
+        slope = system.neuron.activation.slope
+        assert slope is not None
+        self.slope = tuple(lift(bound)[()] for bound in slope)
+
+    def matrix(self, p: np.ndarray, q: np.ndarray, rate: Any = 0) -> np.ndarray:
+        """What must be positive definite, from P (square) and the diagonal of Q."""
+        corner = self.leak[:, None] * p + p * self.leak - 2 * rate * p
+        pulled = p @ self.coupling
+        if self.linear:
+            return corner - pulled - pulled.T
+        low, high = self.slope
+        cross = -pulled - np.diag((low + high) * q)
+        return np.block([[corner + np.diag(2 * low * high * q), cross], [cross.T, np.diag(2 * q)]])
+
+    def rate(self, p: np.ndarray, q: np.ndarray) -> float:
+        """The largest rate that P and Q give, in floating point (Schur complement); -inf if they give none."""
+        whole, n = self.matrix(p, q), len(p)
+        if not self.linear:
+            if q.min() <= 0:
+                return -math.inf
+            whole = whole[:n, :n] - (whole[:n, n:] / np.diagonal(whole)[n:]) @ whole[n:, :n]
+        try:
+            half = np.linalg.inv(np.linalg.cholesky(p))
+        except np.linalg.LinAlgError:
+            return -math.inf
+        return float(np.linalg.eigvalsh(half @ whole @ half.T)[0]) / 2
+
+
+class AbstractEuclidean(AbstractCriterion):
+    """A criterion that proposes P and Q; the proof is the same for all."""
+
+    up_to: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def propose(self, system: System, phases: list[_Inequality]) -> tuple[np.ndarray, np.ndarray] | str:
+        """P and the diagonal of Q; or why there are none."""
+
+    def attempt(self, system):
+        if system.size > self.up_to:
+            return Attempt(self.name, note=f"not tried above {self.up_to} units")
+        if not system.moderate:
+            return Attempt(self.name, note="the numbers are too large or too small for 64 bits")
+        if system.strengths and not isinstance(system.cost, SquaredError):
+            return Attempt(self.name, note=f"does not cover the nudge of {type(system.cost).__name__}")
+        phases = [_Inequality(system, beta) for beta in system.phases.values()]
+        proposed = self.propose(system, phases)
+        if isinstance(proposed, str):
+            return Attempt(self.name, note=proposed)
+        p, q = proposed
+        if phases[0].linear and np.count_nonzero(p - np.diag(np.diagonal(p))):
+            raise ValueError(f"{type(self).__name__} proposed a norm for Projected that is not diagonal")
+        found = [phase.rate(p, q) for phase in phases]
+        if min(found) <= 0:
+            return Attempt(self.name, None, min(found), f"falls short by {-min(found):.3g}")
+        rates = {}
+        for (name, beta), rate in zip(system.phases.items(), found, strict=True):
+            rates[name] = rate * (1 - _SLACK)
+            balls = _Inequality(system, beta, exact).matrix(exact(p), exact(q), exact(rates[name])[()])
+            if not positive_definite(balls) or not positive_definite(exact(p)):
+                return Attempt(self.name, None, -math.inf, "its inequality did not survive rounding")
+        norm = Euclidean(p, inverse=isinstance(system.neuron, Rate))
+        rate, stretch = min(rates.values()), _stretch(system, norm)
+        share = (rate / stretch) ** 2
+        shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)  # 1 - sqrt(1 - share)
+        if not shrink > 0:
+            return Attempt(self.name, None, -math.inf, "its norm is too uneven for a step in 64 bits")
+        return Attempt(self.name, Proof(norm, rates, rate / stretch**2, shrink), rate, free=True)
+
+
+def _stretch(system: System, norm: Euclidean) -> float:
+    """A bound on how far any Jacobian of any phase stretches in the norm, rounded up generously."""
+    size = system.gain * np.abs(system.dense())
+    steepest = max((abs(beta) for beta in system.strengths), default=0.0) * system.gain
+    own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
+    own = own + np.where(np.arange(system.size) < system.hidden, 0.0, steepest)
+    size = size.T + np.diag(own)
+    p = norm.matrix
+    diagonal = np.diagonal(p)
+    if np.array_equal(p, np.diag(diagonal)):
+        root = np.sqrt(1 / diagonal if norm.inverse else diagonal)
+        size, twist = root[:, None] * size / root, 1.0
+    else:
+        spectrum = np.linalg.eigvalsh(p)
+        least = spectrum[0] - 4 * len(p) * np.finfo(np.float64).eps * spectrum[-1]
+        twist = math.sqrt(spectrum[-1] / least) * 1.01 if least > 0 else math.inf
+    return twist * math.sqrt(size.sum(0).max() * size.sum(1).max()) * (1 + 1e-9)
+
+
+class Symmetric(AbstractEuclidean):
+    r"""Closed forms that are exact for symmetric weights, and tried for the symmetric part of any others.
+
+    `Projected`: $P=1$; the rate is the smallest eigenvalue of $\Lambda-(W+W^\top)/2$. Otherwise, with slopes in
+    $[0,d_2]$ and $\Gamma=\Lambda-c$: $Q=1/d_2^2$ and $P=(2\Gamma-d_2W)^{-1}$ prove $c$ if
+    $d_2(\Gamma W+W\Gamma)\preceq2\Gamma^2$; for equal leaks, if $d_2$ times the largest eigenvalue of $W$ is below
+    $\Lambda-c$.
+    """
+
+    name: ClassVar[str] = "symmetric"
+    up_to: int = eqx.field(static=True, default=200)
+
+    def propose(self, system, phases):
+        hull = phases[int(np.argmin(list(system.phases.values())))]  # the most negative nudge
+        size = system.size
+        if hull.linear:
+            return np.eye(size), np.zeros(size)
+        slope = system.neuron.activation.slope
+        if slope is None or slope[0] < 0 or slope[1] == 0:
+            return "needs slopes of zero or above"
+        coupling = slope[1] * (hull.coupling + hull.coupling.T) / 2
+
+        def room(rate: float) -> float:
+            gamma = hull.leak - rate
+            half = gamma[:, None] * coupling
+            return float(np.linalg.eigvalsh(np.diag(2 * gamma**2) - half - half.T)[0])
+
+        low, high = 0.0, float(hull.leak.min())
+        if high <= 0 or room(low) <= 0:
+            return "the largest eigenvalue of the weights' symmetric part is too large for the leak"
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if room(middle) > 0 else (low, middle)
+        p = np.linalg.inv(2 * np.diag(hull.leak - low) - coupling)
+        return (p + p.T) / 2, np.full(size, 1 / slope[1] ** 2)
+
+
+class LMI(AbstractEuclidean):
+    """The matrix inequality, with P and Q proposed by the semidefinite solver clarabel (extra `certify`).
+
+    **Arguments:**
+
+    - `up_to`: free units up to which it is tried; the time grows with a high power of their number.
+    """
+
+    name: ClassVar[str] = "LMI"
+    up_to: int = eqx.field(static=True, default=24)
+
+    def propose(self, system, phases):
+        if importlib.util.find_spec("clarabel") is None:
+            return "not tried: install direp[certify] for its solver"
+        from .semidefinite import solve
+
+        solution = solve([phase.matrix for phase in phases], system.size, phases[0].linear)
+        return solution or "the solver found no norm"

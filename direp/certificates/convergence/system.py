@@ -1,0 +1,210 @@
+"""What the criteria read of a network: numbers on the host, in 64 bits, exactly as they are stored."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import csr_array, sparray
+
+from ...model import AbstractNeuron, Network
+from ...rules import AbstractCost, AbstractNudge, SquaredError
+
+__all__ = ["DENSE_UP_TO", "System"]
+
+DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    r"""The part of $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$ that decides whether distances shrink.
+
+    - `weight`: $W$ between free units, entry (i, j) from i to j: an array, or a SciPy CSR array. - `leak`: $\lambda$.
+    - `strengths`: $\beta$ of every nudged phase that is to be covered too.
+    """
+
+    weight: Any
+    leak: np.ndarray
+    neuron: AbstractNeuron
+    hidden: int
+    cost: AbstractCost
+    strengths: tuple[float, ...]
+    eps: float = _EPS  # of the precision in which the network itself computes
+
+    @classmethod
+    def of(cls, network: Network, nudge: AbstractNudge | None = None, cost: AbstractCost | None = None) -> "System":
+        """Raises `ValueError` if the network holds NaN or infinite numbers, negative leaks or no free unit."""
+        for name, tree in (("weight", network.weight), ("bias", network.bias), ("leak", network.leak)):
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
+                raise ValueError(
+                    f"certify: the network's {name} holds NaN or infinite entries; nothing can be proved of it"
+                )
+        leak = np.asarray(network.leak, np.float64)
+        if (leak < 0).any():
+            raise ValueError(f"certify: the network has a leak of {leak.min():g}; leaks are 0 or above")
+        strengths = () if nudge is None else tuple(float(beta) for beta in nudge.strengths)
+        weight = network.synapses.host(network.weight)
+        eps = float(jnp.finfo(network.dtype).eps)
+        return cls(weight, leak, network.neuron, network.graph.hidden, cost or SquaredError(), strengths, eps)
+
+    @cached_property
+    def moderate(self) -> bool:
+        """Whether squares and quotients of the numbers stay far from the ends of 64 bits."""
+        largest = max(float(self.leak.max()), self.gain * float(self.sent.max()))
+        return 1e-100 < largest < 1e100
+
+    @property
+    def size(self) -> int:
+        return len(self.leak)
+
+    @property
+    def gain(self) -> float:
+        return self.neuron.activation.gain
+
+    @cached_property
+    def magnitude(self) -> Any:
+        r"""$|W|$."""
+        return abs(self.weight)
+
+    @cached_property
+    def outflow(self) -> np.ndarray:
+        r"""$\kappa\,\mathrm{out}_i$."""
+        total = {"none": None, "signed": self.weight, "absolute": self.magnitude}[self.neuron.outflow]
+        return np.zeros(self.size) if total is None else np.asarray(total.sum(1), np.float64)
+
+    @property
+    def total_leak(self) -> np.ndarray:
+        return self.leak + self.outflow
+
+    @cached_property
+    def sent(self) -> np.ndarray:
+        r"""$\sum_k|w_{ik}|$."""
+        return np.asarray(self.magnitude.sum(1))
+
+    def spread(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
+        r"""$\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $\sum_i|w_{ij}|\eta_i$ over its sources."""
+        matrix = self.magnitude.T if incoming else self.magnitude
+        return np.asarray(matrix @ weights)
+
+    def dense(self) -> np.ndarray:
+        return self.weight if isinstance(self.weight, np.ndarray) else self.weight.toarray()
+
+    def row(self, unit: int, incoming: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The partners of one unit, and the weights to (or from) them."""
+        if isinstance(self.weight, sparray):
+            matrix: Any = self._by_target if incoming else self.weight
+            part = slice(matrix.indptr[unit], matrix.indptr[unit + 1])
+            return matrix.indices[part], matrix.data[part]
+        line = self.weight[:, unit] if incoming else self.weight[unit]
+        partners = np.flatnonzero(line)
+        return partners, line[partners]
+
+    @cached_property
+    def _by_target(self) -> csr_array:
+        return csr_array(self.weight.T)
+
+    @cached_property
+    def longest(self) -> int:
+        """The largest number of terms in a sum over the partners of a unit."""
+        if not isinstance(self.weight, sparray):
+            return self.size
+        matrix: Any = self.weight
+        return int(max(np.diff(matrix.indptr).max(initial=0), np.diff(self._by_target.indptr).max(initial=0)))
+
+    # Phases
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Name and strength of every phase, the free one first."""
+        return {"free": 0.0, **{_phase(beta): beta for beta in self.strengths}}
+
+    def push(self, beta: float, weights: np.ndarray) -> np.ndarray:
+        """How far a nudge can raise the log-norm with these weights, for every unit (zero but at outputs)."""
+        pushed = np.zeros(self.size)
+        if beta != 0:
+            at = weights[self.hidden :]
+            ratio = _largest_other(at) / at if len(at) > 1 else np.ones(1)
+            slope = self.neuron.activation.slope
+            assert slope is not None
+            # One rounding up for each operation that went into it, and more.
+            feedback = np.asarray(self.cost.feedback(beta, slope, ratio))
+            pushed[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * _EPS), math.inf), 0.0)
+        return pushed
+
+    @property
+    def largest_step(self) -> float:
+        r"""$1/\max_i|J_{ii}|$ over all states and phases, rounded down."""
+        stiffness = np.abs(self.total_leak) + self.rounding(np.ones(self.size), False)
+        steepest = max((abs(beta) for beta in self.strengths), default=0.0) * self.cost.curvature * self.gain
+        stiffness[self.hidden :] += steepest * (1 + 8 * _EPS)
+        return float(np.nextafter(1 / stiffness.max(), 0)) * (1 - 4 * _EPS)
+
+    # The decisive inequality
+
+    def margin(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
+        r"""$\Lambda_i-d_2\sum_k|w_{ik}|\eta_k/\eta_i$ (or over its sources): plain floating point."""
+        return self.total_leak - self.gain * self.spread(weights, incoming) / weights
+
+    def rounding(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
+        """A bound on the error of every `margin`, whatever the order of the sums.
+
+        n terms err by at most n eps times the sum of their sizes (Higham 2002, section 4.2); the factor 4 covers the
+        few products and the rounding of this bound itself.
+        """
+        outgoing = self.sent if self.neuron.outflow != "none" else 0.0
+        size = self.leak + outgoing + self.gain * self.spread(weights, incoming) / weights
+        lost = np.finfo(np.float64).tiny * (self.longest + 8) * (1 + max(1.0, self.gain) / weights)  # to underflow
+        return 4 * (self.longest + 8) * _EPS * size + lost
+
+    def proved_margin(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
+        """A lower bound of every exact `margin`. Where rounding leaves its sign open, rational numbers decide it.
+
+        Stops at the first unit whose exact margin is not positive: the others keep their first bound.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, error = self.margin(weights, incoming), self.rounding(weights, incoming)
+            low = np.nextafter(value - error, -math.inf)
+        low = np.where(np.isfinite(low), low, -math.inf)
+        if (value + error < 0).any():
+            return low  # some unit fails for certain
+        for unit in np.flatnonzero((low <= 0) & np.isfinite(value)):
+            exact = self._exact_margin(int(unit), weights, incoming)
+            low[unit] = _below(exact)
+            if exact <= 0:
+                break
+        return low
+
+    def _exact_margin(self, unit: int, weights: np.ndarray, incoming: bool) -> Fraction:
+        margin = Fraction(float(self.leak[unit]))
+        if self.neuron.outflow != "none":
+            size = abs if self.neuron.outflow == "absolute" else float
+            margin += sum((Fraction(size(w)) for w in self.row(unit, False)[1].tolist()), Fraction(0))
+        partners, row = self.row(unit, incoming)
+        spread = sum(
+            (Fraction(abs(w)) * Fraction(e) for w, e in zip(row.tolist(), weights[partners].tolist(), strict=True)),
+            Fraction(0),
+        )
+        return margin - Fraction(float(self.gain)) * spread / Fraction(float(weights[unit]))
+
+
+def _phase(beta: float) -> str:
+    """`beta=+0.5`: six digits where they are all, else every digit, so that no two phases share a name."""
+    short = f"{beta:+g}"
+    return f"beta={short if float(short) == beta else f'{beta:+}'}"
+
+
+def _below(exact: Fraction) -> float:
+    """The nearest float that is not above an exact number."""
+    near = float(exact)
+    return near if Fraction(near) <= exact else float(np.nextafter(near, -math.inf))
+
+
+def _largest_other(values: np.ndarray) -> np.ndarray:
+    """For every entry, the largest of the others."""
+    second, first = np.sort(values)[-2:]
+    return np.where(values == first, second if (values == first).sum() == 1 else first, first)

@@ -1,0 +1,117 @@
+"""What is proved of a rule's step: a certificate of learning is data, like one of convergence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..convergence import Verdict
+
+__all__ = ["LearningCertificate", "SampleVerdict", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one condition fared.
+
+    `proved` or `refuted`, or neither where it does not apply or cannot be decided; `scope` is what it would hold for,
+    `value` its figure, `note` says why it failed, `blame` lists the free units that stand in the way.
+    """
+
+    criterion: str
+    scope: str
+    proved: bool = False
+    refuted: bool = False
+    value: float | None = None
+    note: str = ""
+    blame: tuple[int, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        return "proved" if self.proved else "refuted" if self.refuted else "undecided"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "criterion": self.criterion, "scope": self.scope, "verdict": self.verdict, "value": self.value,
+            "note": self.note,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SampleVerdict:
+    """One sample by itself: the verdict on the rule as run, and an enclosure of the cosine to its own gradient."""
+
+    index: int
+    verdict: Verdict
+    cosine: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class LearningCertificate:
+    r"""Whether a rule descends the mean cost of a batch, and how far that is proved.
+
+    - `claim`: one sentence. `verdict`: on the rule as run, with its own nudge: `"proved"` if the inner product of what
+      it says with the exact gradient is certainly positive, so that every small enough step lowers the cost;
+      `"refuted"` if it is certainly negative; else `"undecided"`.
+    - `criterion`: what decided. `scope`: what it is proved for.
+    - `cosine`: an enclosure of the cosine between the rule and the gradient; `angle`: an upper bound (degrees).
+    - `steps`: how every condition fared, most of them in the limit of a small nudge.
+    - `samples`: every sample by itself. `left_out`: the samples that did not settle, which have no part in it.
+    - `blame`: units whose incoming synapses, taken together, move against the gradient, worst first; `synapses`: such
+      synapses with their share of the inner product.
+    - `reason`: why it is not `"proved"`. `assumptions`, `check`: as in [`Certificate`][direp.Certificate].
+    """
+
+    claim: str
+    verdict: Verdict
+    criterion: str
+    scope: str
+    cosine: tuple[float, float] | None
+    steps: tuple[Step, ...]
+    samples: tuple[SampleVerdict, ...]
+    left_out: tuple[int, ...]
+    blame: tuple[str, ...]
+    synapses: tuple[tuple[str, str, float], ...]
+    assumptions: tuple[str, ...]
+    check: str
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.verdict == "proved"
+
+    def __str__(self) -> str:
+        if self:
+            angle = "" if self.angle is None else f", at most {self.angle:.3g} degrees from the gradient"
+            return f"proved: {self.claim}{angle} ({self.criterion}; {self.scope})"
+        return f"{self.verdict}: {self.claim} ({self.criterion}). {self.reason}"
+
+    @property
+    def angle(self) -> float | None:
+        """An upper bound on the angle to the exact gradient, in degrees; `None` if it could not be enclosed."""
+        if self.cosine is None:
+            return None
+        angle = np.degrees(np.arccos(np.clip(self.cosine[0], -1, 1)))
+        return float(min(angle * (1 + 1e-12) + 1e-12, 180))
+
+    @property
+    def proved(self) -> tuple[Step, ...]:
+        """The conditions that hold."""
+        return tuple(step for step in self.steps if step.proved)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "claim": self.claim,
+            "verdict": self.verdict,
+            "criterion": self.criterion,
+            "scope": self.scope,
+            "cosine": None if self.cosine is None else list(self.cosine),
+            "angle": self.angle,
+            "steps": [step.to_dict() for step in self.steps],
+            "samples": [{"index": s.index, "verdict": s.verdict, "cosine": list(s.cosine)} for s in self.samples],
+            "left_out": list(self.left_out),
+            "blame": list(self.blame),
+            "synapses": [list(entry) for entry in self.synapses],
+            "assumptions": list(self.assumptions),
+            "check": self.check,
+            "reason": self.reason,
+        }

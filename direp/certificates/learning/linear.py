@@ -1,0 +1,143 @@
+r"""What a sample's synapses are told, in balls: adjoints and responses at its free equilibrium, for any error.
+
+With $E$ any matrix of currents ($\partial_rC$, one a column), $J^\top a=\psi'\odot E$ gives the exact gradient
+(`post` $=\varphi'\odot a$, `back` $=a$) and $J\Delta s=\varphi'\odot E$ the limit of `Local` (`post` $=\psi'\odot\Delta
+s$, `back` the same, or $\Delta u/\Lambda$ for `Rate`). A synapse multiplies: $r_i\,\mathrm{post}_j-\kappa_{ij}s_i\,
+\mathrm{back}_i$.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import flint
+import numpy as np
+
+from ...arithmetic import exact, matrix
+from ...model import Network, Rate
+from ..convergence import BallField, Equilibrium, Nudge, enclose
+
+__all__ = ["Sample", "dense"]
+
+Told = tuple[np.ndarray, np.ndarray]
+
+
+def dense(mat: flint.arb_mat) -> np.ndarray:
+    """A matrix of balls as an array of objects."""
+    rows = mat.tolist()
+    out = np.empty((mat.nrows(), mat.ncols()), object)
+    for i, row in enumerate(rows):
+        out[i] = row
+    return out
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of a network, at its enclosed free equilibrium."""
+
+    network: Network
+    x: np.ndarray
+    y: np.ndarray
+    field: BallField
+    free: Equilibrium
+
+    @classmethod
+    def at(cls, network: Network, x: np.ndarray, y: np.ndarray, state: np.ndarray) -> "Sample | None":
+        free, field = enclose(network, x, state), BallField(network, x)
+        if free is None:
+            return None
+        if isinstance(network.neuron, Rate):
+            # What a unit's activation holds at zero is zero exactly, not only within its ball.
+            exactly = free.state.copy()
+            exactly[field.activated(field.drives(free.state)[0])[0] == 0] = flint.arb(0)
+            free = replace(free, state=exactly)
+        return cls(network, x, y, field, free)
+
+    @cached_property
+    def rates(self) -> np.ndarray:
+        return self.field.rates(self.free.state)[0]
+
+    @cached_property
+    def rate_slope(self) -> np.ndarray:
+        return self.field.rates(self.free.state)[1]
+
+    @cached_property
+    def transfer_slope(self) -> np.ndarray:
+        drive, _ = self.field.drives(self.rates)
+        return self.field.activated(drive)[1] if self.field.outer else np.array([flint.arb(1)] * len(drive), object)
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Units that no face holds."""
+        return self.free.inside
+
+    @cached_property
+    def responsive(self) -> np.ndarray:
+        """Units that answer: not held, and with a slope that is certainly above zero."""
+        slope = self.rate_slope * self.transfer_slope
+        return self.inside & np.array([bool(ball > 0) for ball in slope])
+
+    @cached_property
+    def settled(self) -> bool:
+        """Whether every unit certainly answers or certainly does not: none is near a corner."""
+        slope = self.rate_slope * self.transfer_slope
+        return all(bool(ball > 0) or bool(ball == 0) for ball in slope)
+
+    def gradient(self, cost) -> np.ndarray:
+        r"""$\partial C/\partial r$ as a column, non-zero at outputs."""
+        hidden = self.field.hidden
+        column = exact(np.zeros((len(self.rates), 1)))
+        column[hidden:, 0] = cost.enclose(self.rates[hidden:], self.y)[0]
+        return column
+
+    def _spread(self, solved: flint.arb_mat, columns: int) -> np.ndarray:
+        full = exact(np.zeros((len(self.rates), columns)))
+        if self.inside.any():
+            full[self.inside] = dense(solved)
+        return full
+
+    def adjoint(self, currents: np.ndarray) -> Told:
+        """`post` and `back` of the exact gradient, a column for every current."""
+        inside = self.inside
+        right = (self.rate_slope[:, None] * currents)[inside]
+        a = self._spread(self.free.jacobian.transpose().solve(matrix(right)), currents.shape[1])
+        return self.transfer_slope[:, None] * a, a
+
+    def response(self, currents: np.ndarray) -> Told:
+        """`post` and `back` of `Local` in the limit of a small nudge."""
+        inside = self.inside
+        right = (self.transfer_slope[:, None] * currents)[inside]
+        moved = self._spread(self.free.jacobian.solve(matrix(right)), currents.shape[1])
+        d_rate = self.rate_slope[:, None] * moved
+        d_drive = dense(matrix(self.field.coupling) * matrix(d_rate)) - currents
+        return d_rate, self.back(d_rate, d_drive)
+
+    def back(self, d_rate: np.ndarray, d_drive: np.ndarray) -> np.ndarray:
+        """What the outflow's part of the rule takes for the adjoint, as in `AbstractNeuron.response`."""
+        return d_drive / self.field.leak[:, None] if isinstance(self.network.neuron, Rate) else d_rate
+
+    def nudged(self, state: np.ndarray, beta: float, cost) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Rates and drives at the enclosed equilibrium of a nudged phase."""
+        nudge = Nudge(beta, cost, self.y)
+        found = enclose(self.network, self.x, state, nudge)
+        if found is None:
+            return None
+        field = BallField(self.network, self.x, nudge)
+        rate, _ = field.rates(found.state)
+        return rate, field.drives(rate)[0]
+
+    def synapses(self, told: Told) -> flint.arb_mat:
+        """What every synapse, then every bias, makes of `post` and `back`: a row for every column."""
+        post, back = told
+        graph = self.network.graph
+        source, target = graph.source, graph.target - graph.inputs
+        sent = np.concatenate([exact(self.x), self.rates])
+        rows = sent[source][:, None] * post[target]
+        if self.network.neuron.outflow != "none":
+            recurrent = source >= graph.inputs
+            weight = np.asarray(self.network.matrix, np.float64)[source, target][recurrent]
+            kappa = np.sign(weight) if self.network.neuron.outflow == "absolute" else np.ones_like(weight)
+            lost = self.free.state[:, None] * back
+            rows[recurrent] = rows[recurrent] - exact(kappa)[:, None] * lost[source[recurrent] - graph.inputs]
+        if graph.bias:
+            rows = np.concatenate([rows, post])
+        return matrix(rows).transpose()

@@ -1,0 +1,106 @@
+r"""The field $F$ that moves states: a network with clamped inputs, and what wraps one."""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+__all__ = ["AbstractField", "AbstractWrapper", "NetworkField"]
+
+
+class AbstractField(eqx.Module):
+    """Anything that moves states: a network with clamped inputs, or a wrapper that nudges one."""
+
+    network: eqx.AbstractVar[Any]  # a Network, whose module imports this one
+    total_leak: eqx.AbstractVar[Array]
+
+    @abstractmethod
+    def drive(
+        self, state: Float[Array, "batch free"], into: tuple[int, ...] | None = None
+    ) -> Float[Array, "batch free"]:
+        """The input current $u$ of every free unit; with `into`, only that of those layers need be right."""
+
+    @abstractmethod
+    def flow(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$F=-\Lambda\odot s+\varphi(u)$, before projection, for a drive already computed."""
+
+    @abstractmethod
+    def stiffness(self) -> Float[Array, " free"]:
+        r"""$-\partial F_j/\partial s_j$ at its largest: $\Lambda$, and what a nudge adds to it."""
+
+    @abstractmethod
+    def clip(self, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        """The nearest state that is allowed."""
+
+    @abstractmethod
+    def held(self, state: Float[Array, "batch free"], flow: Float[Array, "batch free"]) -> Bool[Array, "batch free"]:
+        """Which units a bound holds back."""
+
+    @abstractmethod
+    def rate(self, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$r=\psi(s)$."""
+
+    @abstractmethod
+    def take(self, rows: Int[Array, " some"]) -> "AbstractField":
+        """The same field for some of its samples. Rows beyond the last may be anything."""
+
+    def velocity(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Array:
+        r"""$\dot s$: the flow, except that a bound holds what would leave the box. Zero at equilibrium."""
+        flow = self.flow(state, drive)
+        return jnp.where(self.held(state, flow), 0, flow)
+
+
+class AbstractWrapper(AbstractField):
+    """A field that changes how another one moves its states, and leaves the rest to it."""
+
+    base: eqx.AbstractVar[AbstractField]
+
+    @property
+    def network(self) -> Any:
+        return self.base.network
+
+    @property
+    def total_leak(self) -> Array:
+        return self.base.total_leak
+
+    def clip(self, state):
+        return self.base.clip(state)
+
+    def held(self, state, flow):
+        return self.base.held(state, flow)
+
+    def rate(self, state):
+        return self.base.rate(state)
+
+
+class NetworkField(AbstractField):
+    """A network with clamped inputs `x`. Their contribution to the drive is computed once."""
+
+    network: Any
+    x: Float[Array, "batch input"]
+    input_drive: Float[Array, "batch free"]
+    total_leak: Float[Array, " free"]
+
+    def drive(self, state, into=None):
+        network = self.network
+        return self.input_drive + network.synapses.drive(network.weight, network.neuron.rate(state), into)
+
+    def flow(self, state, drive):
+        return self.network.neuron.transfer(drive) - self.total_leak * state
+
+    def stiffness(self):
+        return self.total_leak
+
+    def clip(self, state):
+        return self.network.neuron.clip(state)
+
+    def held(self, state, flow):
+        return self.network.neuron.held(state, flow)
+
+    def rate(self, state):
+        return self.network.neuron.rate(state)
+
+    def take(self, rows):
+        return eqx.tree_at(lambda f: (f.x, f.input_drive), self, (self.x[rows], self.input_drive[rows]))

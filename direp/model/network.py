@@ -1,0 +1,171 @@
+"""A network: graph, neuron and layout, with weights, leaks and biases."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.sparse import sparray, spmatrix
+
+from .field import NetworkField
+from .graph import Graph
+from .initialise import AbstractInitialiser, Normal
+from .neuron import AbstractNeuron
+from .synapses import AbstractSynapses, Weight, lay_out
+
+__all__ = ["Network", "Parameters"]
+
+
+class Parameters(NamedTuple):
+    r"""All that learning may change: weights $w_{ij}$, biases $b_j$ and leaks $\lambda_j$.
+
+    Gradients and updates have the same structure.
+    """
+
+    weight: Weight
+    bias: Float[Array, "*lanes free"]
+    leak: Float[Array, "*lanes free"]
+
+
+class Network(eqx.Module):
+    r"""A recurrent network of leaky neurons, $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$.
+
+    **Arguments:**
+
+    - `graph`: a [`Graph`][direp.Graph].
+    - `neuron`: `Projected`, `Hopfield` or `Rate`.
+    - `weight`: an initialiser, a matrix (units x free, or units x units; SciPy's sparse ones too), or a
+      `Weight` of the layout.
+    - `leak`: $\lambda$, 1/time: a number, or one for each free unit (hidden first).
+    - `bias`: $b$: a number or one for each free unit. Fixed at zero if the graph has no bias unit.
+    - `key`: a JAX random key, for the initialiser.
+    - `layout`: `Dense(graph)`, `Layered(graph)` or `Sparse(graph)`; by default what suits the graph.
+    - `dtype`: of all arrays, by default JAX's default float.
+    """
+
+    graph: Graph = eqx.field(static=True)
+    neuron: AbstractNeuron
+    synapses: AbstractSynapses
+    weight: Weight
+    bias: Array
+    leak: Array
+
+    def __init__(
+        self,
+        graph: Graph,
+        neuron: AbstractNeuron,
+        weight: AbstractInitialiser | np.ndarray | sparray | spmatrix | Weight | None = None,
+        *,
+        leak: Any = 1.0,
+        bias: Any = None,
+        key: PRNGKeyArray | None = None,
+        layout: AbstractSynapses | None = None,
+        dtype: Any = None,
+    ):
+        self.graph, self.neuron = graph, neuron
+        self.synapses = lay_out(graph) if layout is None else layout
+        if self.synapses.graph != graph:
+            raise ValueError("Network(layout=...) was made for another graph")
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        drawn_bias = 0.0
+        if weight is None or isinstance(weight, AbstractInitialiser):
+            if key is None:
+                raise ValueError("Network(key=...) is missing: random weights need one, e.g. key=jax.random.key(0)")
+            rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+            weight, drawn_bias = (weight or Normal()).draw(self.synapses, rng)
+        elif not isinstance(weight, Weight):
+            weight = self.synapses.from_matrix(weight)
+        self.weight = jax.tree.map(lambda w: jnp.asarray(w, dtype), weight)
+        self.leak = _per_unit("leak", leak, graph, dtype)
+        if (np.asarray(self.leak) < 0).any():
+            raise ValueError(f"Network(leak=...) has a leak of {np.asarray(self.leak).min():g}; leaks are 0 or above")
+        self.bias = _per_unit("bias", drawn_bias if bias is None else bias, graph, dtype)
+        if not graph.bias:
+            if bias is not None and np.any(np.asarray(bias)):
+                raise ValueError("Network(bias=...) is given, but the graph has no bias unit: Graph(..., bias=True)")
+            self.bias = jnp.zeros_like(self.bias)
+        for name in ("weight", "bias"):
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(getattr(self, name))):
+                raise ValueError(f"Network({name}=...) holds NaN or infinite entries")
+
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters(self.weight, self.bias, self.leak)
+
+    def replace(self, parameters: Parameters) -> "Network":
+        """The same network with other parameters."""
+        where = lambda n: (n.weight, n.bias, n.leak)  # noqa: E731
+        return eqx.tree_at(where, self, tuple(parameters))
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.bias.dtype
+
+    @property
+    def matrix(self) -> Float[Array, "unit free"]:
+        """`weight[i, j]` for every unit i (inputs first) and free unit j; dense, for small networks."""
+        return self.synapses.matrix(self.weight)
+
+    def outflow(self) -> Float[Array, " free"]:
+        r"""$\mathrm{out}_j(W)$, zero for a neuron without outflow."""
+        functions = self.neuron.outflow_functions
+        if functions is None:
+            return jnp.zeros_like(self.leak)
+        return self.synapses.outgoing(self.weight, functions[0])
+
+    def total_leak(self) -> Float[Array, " free"]:
+        r"""$\Lambda_j=\lambda_j+\kappa\,\mathrm{out}_j(W)$."""
+        return self.leak + self.outflow()
+
+    def field(self, x: Float[Array, "batch input"]) -> "NetworkField":
+        """The dynamics with inputs clamped to `x`."""
+        if x.ndim != 2 or x.shape[1] != self.graph.inputs:
+            raise ValueError(
+                f"x has shape {x.shape}; this network needs (batch, {self.graph.inputs}): a row for every sample"
+            )
+        drive = self.synapses.input_drive(self.weight, x) + self.bias
+        return NetworkField(self, x, drive, self.total_leak())
+
+    def rest(self, batch: int) -> Float[Array, "{batch} free"]:
+        """All free units at zero (or the nearest allowed state)."""
+        return self.neuron.clip(jnp.zeros((batch, self.graph.free), self.dtype))
+
+    def outputs(self, state: Float[Array, "*batch free"]) -> Float[Array, "*batch output"]:
+        """Rates of the output units."""
+        return self.neuron.rate(state)[..., self.graph.hidden :]
+
+    def local_gradient(
+        self,
+        x: Float[Array, "batch input"],
+        state: Float[Array, "batch free"],
+        post: Float[Array, "batch free"],
+        back: Float[Array, "batch free"],
+    ) -> Parameters:
+        r"""What a two-factor rule says, as a gradient to descend, summed over the batch.
+
+        $-\partial w_{ij}=\sum_n r_i\,\mathrm{post}_j-\kappa_{ij}s_i\,\mathrm{back}_i$, $-\partial b_j=\sum_n
+        \mathrm{post}_j$, $-\partial\lambda_i=-\sum_n s_i\,\mathrm{back}_i$. With $\mathrm{back}=a$ and
+        $\mathrm{post}=\varphi'(u)\,a$ this is the exact gradient; with responses it is the local rule.
+        """
+        rate = self.neuron.rate(state)
+        lost = (state * back).sum(0)
+        weight = self.synapses.outer(x, rate, -post)
+        functions = self.neuron.outflow_functions
+        if functions is not None:
+            weight = jax.tree.map(jnp.add, weight, self.synapses.per_source(self.weight, lost, functions[1]))
+        bias = -post.sum(0) if self.graph.bias else jnp.zeros_like(self.bias)
+        return Parameters(weight, bias, lost)
+
+
+def _per_unit(name: str, value: Any, graph: Graph, dtype: Any) -> Array:
+    value = np.asarray(value)
+    if value.shape not in ((), (graph.free,)):
+        raise ValueError(
+            f"Network({name}=...) has shape {value.shape}; give one number, or {graph.free}: one for each hidden and "
+            "output unit"
+        )
+    if not np.isfinite(value).all():
+        raise ValueError(f"Network({name}=...) holds NaN or infinite entries")
+    return jnp.asarray(np.broadcast_to(value, (graph.free,)), dtype)

@@ -1,0 +1,73 @@
+"""One masked matrix."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..graph import Graph
+from .base import AbstractSynapses, Weight
+
+__all__ = ["Dense"]
+
+
+_WRITTEN_OUT = 20  # measured: 4 times faster at 6 units, over 1000 seeds at once
+
+
+class Dense(AbstractSynapses):
+    """One matrix from the inputs and one between free units, zero where the graph has no synapse.
+
+    The right choice up to one or two thousand units, or above a few per cent of density.
+    """
+
+    graph: Graph = eqx.field(static=True)
+
+    def build(self, make):
+        graph = self.graph
+        unit, free = np.arange(graph.units), np.arange(graph.inputs, graph.units)
+        full = np.where(graph.adjacency(), make(unit[:, None], free[None, :]), 0)
+        return Weight(jnp.asarray(full[: graph.inputs]), jnp.asarray(full[graph.inputs :]))
+
+    def mask(self, weight):
+        keep = self.graph.adjacency()
+        return Weight(
+            jnp.where(keep[: self.graph.inputs], weight.input, 0),
+            jnp.where(keep[self.graph.inputs :], weight.recurrent, 0),
+        )
+
+    def input_drive(self, weight, x):
+        return x @ weight.input
+
+    def drive(self, weight, rate, into=None):
+        return _product(rate, weight.recurrent)
+
+    def back(self, weight, post):
+        return _product(post, weight.recurrent.T)
+
+    def outgoing(self, weight, fn):
+        return fn(weight.recurrent).sum(1)
+
+    def incoming(self, weight, fn):
+        return fn(weight.recurrent).sum(0)
+
+    def outer(self, x, rate, post):
+        return self.mask(Weight(_product(x.T, post), _product(rate.T, post)))
+
+    def per_source(self, weight, value, fn):
+        return self.mask(Weight(jnp.zeros_like(weight.input), fn(weight.recurrent) * value[:, None]))
+
+    def reverse(self, weight):
+        return self.mask(Weight(jnp.zeros_like(weight.input), weight.recurrent.T))
+
+    def matrix(self, weight):
+        return jnp.concatenate([weight.input, weight.recurrent])
+
+    def host(self, weight):
+        return np.asarray(weight.recurrent, np.float64)
+
+
+def _product(rows: Array, matrix: Array) -> Array:
+    """A matrix product, written out for very small matrices: a library call costs more than they do."""
+    if max(matrix.shape) > _WRITTEN_OUT:
+        return rows @ matrix
+    return sum((rows[..., k, None] * matrix[k] for k in range(1, len(matrix))), rows[..., 0, None] * matrix[0])

@@ -1,0 +1,145 @@
+"""Blocks between layers."""
+
+from itertools import pairwise
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array
+
+from ..graph import Graph
+from .base import AbstractSynapses, Weight
+
+__all__ = ["Layered"]
+
+
+class Layered(AbstractSynapses):
+    """One block for each pair of joined layers; the matrix of all units is never formed.
+
+    `Weight.input` and `Weight.recurrent` are tuples of blocks, in the order of `Graph.blocks`.
+    """
+
+    graph: Graph = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.graph.layers is None:
+            raise ValueError("Layered(graph=...) needs a graph made by Graph.layered; use Dense for this one")
+
+    @property
+    def _input_blocks(self) -> list[tuple[int, int]]:
+        return [block for block in self.graph.blocks if block[0] == 0]
+
+    @property
+    def _recurrent_blocks(self) -> list[tuple[int, int]]:
+        return [block for block in self.graph.blocks if block[0] != 0]
+
+    @property
+    def _slices(self) -> list[slice]:
+        """Where each layer lies among the free units; the inputs' entry is a placeholder."""
+        assert self.graph.layers is not None
+        ends = np.cumsum((0, *self.graph.layers[1:])).tolist()
+        return [slice(0, 0), *(slice(a, b) for a, b in pairwise(ends))]
+
+    def _zip(self, weight: Weight):
+        return zip(self._recurrent_blocks, weight.recurrent, strict=True)
+
+    def _join(self, parts: dict[int, Array], like: Array) -> Array:
+        """Layers side by side; a layer that nothing contributed to is zero."""
+        layers = self.graph.layers
+        assert layers is not None
+        lead = like.shape[:-1]
+        whole = [parts.get(q, jnp.zeros((*lead, size), like.dtype)) for q, size in enumerate(layers) if q]
+        return jnp.concatenate(whole, axis=-1)
+
+    @staticmethod
+    def _add(parts: dict[int, Array], layer: int, value: Array) -> None:
+        parts[layer] = parts[layer] + value if layer in parts else value
+
+    def build(self, make):
+        assert self.graph.layers is not None
+        start = np.cumsum((0, *self.graph.layers))
+
+        def block(p: int, q: int) -> Array:
+            source, target = (
+                np.arange(start[p], start[p + 1])[:, None],
+                np.arange(start[q], start[q + 1])[None, :],
+            )
+            return jnp.asarray(np.where(source == target, 0, make(source, target)))
+
+        return Weight(
+            tuple(block(p, q) for p, q in self._input_blocks),
+            tuple(block(p, q) for p, q in self._recurrent_blocks),
+        )
+
+    def mask(self, weight):
+        def hollow(p: int, q: int, block: Array) -> Array:
+            return jnp.where(np.eye(len(block), dtype=bool), 0, block) if p == q else block
+
+        return Weight(weight.input, tuple(hollow(p, q, block) for (p, q), block in self._zip(weight)))
+
+    def input_drive(self, weight, x):
+        parts = {q: x @ block for (_, q), block in zip(self._input_blocks, weight.input, strict=True)}
+        return self._join(parts, x)
+
+    def drive(self, weight, rate, into=None):
+        at, parts = self._slices, {}
+        for (p, q), block in self._zip(weight):
+            if into is not None and q not in into:
+                continue
+            self._add(parts, q, rate[..., at[p]] @ block)
+        return self._join(parts, rate)
+
+    def back(self, weight, post):
+        at, parts = self._slices, {}
+        for (p, q), block in self._zip(weight):
+            self._add(parts, p, post[..., at[q]] @ block.T)
+        return self._join(parts, post)
+
+    def _sums(self, weight: Weight, fn, axis: int) -> Array:
+        parts = {}
+        for (p, q), block in self._zip(weight):
+            self._add(parts, p if axis == 1 else q, fn(block).sum(axis))
+        like = weight.input[0][0]
+        return self._join(parts, like)
+
+    def outgoing(self, weight, fn):
+        return self._sums(weight, fn, 1)
+
+    def incoming(self, weight, fn):
+        return self._sums(weight, fn, 0)
+
+    def outer(self, x, rate, post):
+        at = self._slices
+        inputs = tuple(x.T @ post[:, at[q]] for _, q in self._input_blocks)
+        recurrent = tuple(rate[:, at[p]].T @ post[:, at[q]] for p, q in self._recurrent_blocks)
+        return self.mask(Weight(inputs, recurrent))
+
+    def per_source(self, weight, value, fn):
+        at = self._slices
+        recurrent = tuple(fn(block) * value[at[p], None] for (p, _), block in self._zip(weight))
+        return self.mask(Weight(jax.tree.map(jnp.zeros_like, weight.input), recurrent))
+
+    def reverse(self, weight):
+        blocks = {block: w.T for block, w in self._zip(weight)}
+        swapped = tuple(blocks.get((q, p), jnp.zeros_like(w)) for (p, q), w in self._zip(weight))
+        return Weight(jax.tree.map(jnp.zeros_like, weight.input), swapped)
+
+    def matrix(self, weight):
+        graph, at = self.graph, self._slices
+        full = jnp.zeros((graph.units, graph.free), weight.input[0].dtype)
+        for (_, q), block in zip(self._input_blocks, weight.input, strict=True):
+            full = full.at[: graph.inputs, at[q]].set(block)
+        for (p, q), block in self._zip(weight):
+            rows = slice(graph.inputs + at[p].start, graph.inputs + at[p].stop)
+            full = full.at[rows, at[q]].set(block)
+        return full
+
+    def host(self, weight):
+        assert self.graph.layers is not None
+        blocks = {block: scipy.sparse.coo_array(np.asarray(w, np.float64)) for block, w in self._zip(weight)}
+        sizes = list(enumerate(self.graph.layers))[1:]
+        # Layers that nothing joins still take up their place.
+        table = [[blocks.get((p, q), scipy.sparse.coo_array((m, n))) for q, n in sizes] for p, m in sizes]
+        return scipy.sparse.csr_array(scipy.sparse.block_array(table))

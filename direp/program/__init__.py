@@ -1,0 +1,1 @@
+"""The program `direp`: settings and presets, run folders, figures, commands."""

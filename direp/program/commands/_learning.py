@@ -1,0 +1,60 @@
+"""The part of `direp certify` that asks whether the rule of a run descends."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...model import Network
+
+__all__ = ["certify_rule", "learning_rows"]
+
+
+def certify_rule(
+    networks: list["Network"], labels: list[str], x: Any, y: Any, rule: Any, cost: Any, quiet: bool
+) -> dict:
+    """The JSON of all networks together: the worst verdict, and how many have which."""
+    from rich.console import Console
+    from rich.progress import track
+
+    import direp
+
+    if x is None or rule is None:
+        return {
+            "verdict": "undecided", "criterion": None,
+            "reason": "a rule descends on data: certify the folder of a run, which names both",
+        }  # fmt: skip
+    found = []
+    console = Console(file=sys.stderr)
+    try:
+        for network in track(networks, "certify learning", console=console, disable=quiet or len(networks) == 1):
+            found.append(direp.certify_learning(network, x, y, rule, cost=cost))
+    except ValueError as error:
+        return {"verdict": "undecided", "criterion": None, "reason": str(error)}
+    order = {"refuted": 0, "undecided": 1, "proved": 2}
+    worst = min(range(len(found)), key=lambda k: (order[found[k].verdict], (found[k].cosine or (-1.0,))[0]))
+    counts = {verdict: sum(c.verdict == verdict for c in found) for verdict in order}
+    return {**found[worst].to_dict(), "network": labels[worst], "count": len(x), "counts": counts}
+
+
+def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines for people."""
+    rows = [("learning", f"{learning['verdict']}: {learning.get('claim', '')}".rstrip(": "))]
+    if learning.get("criterion") is None:
+        return [("learning", f"{learning['verdict']}: {learning['reason']}")]
+    counts = learning["counts"]
+    if sum(counts.values()) > 1:
+        told = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+        rows[0] = ("learning", f"{told}; the worst, {learning['network']}: {rows[0][1]}")
+    rows.append(("", f"the first {learning['count']} training samples; {learning['criterion']}; {learning['scope']}"))
+    if learning["angle"] is not None:
+        rows.append(("angle", f"{learning['angle']:.4g} degrees from the exact gradient, at most"))
+    if learning["reason"]:
+        rows.append(("", learning["reason"]))
+    rows.append(("assuming", "; ".join(learning["assumptions"])))
+    if learning["blame"]:
+        rows.append(("against it", ", ".join(learning["blame"][:10])))
+    rows += [
+        ("" if k else "conditions", f"{s['criterion']}: {s['verdict']}" + (f" ({s['note']})" if s["note"] else ""))
+        for k, s in enumerate(learning["steps"])
+    ]
+    return rows

@@ -1,0 +1,168 @@
+"""`direp compare`: rules trained side by side, paired by seed, with equal budgets."""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..presets import preset
+from ..settings import CHOICES, Settings, WrongUse, nearest, parse_seeds
+from . import DIVERGED, OK, Output, Stop, fresh_folder, option, parse
+from .train import Outcome, record
+
+__all__ = ["compare", "variant"]
+
+# What all rules share, so that a pair of seeds differs by its rule alone.
+SHARED = ("task", "seeds", "rule", "split", "scale", "probe")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Train TASK by several rules on the same seeds: same initial weights, order of samples and number of updates.
+
+    A rule may bring settings of its own, after colons: local, local:beta=0.1, local:margin=None:leak=1; or begin from
+    another preset: preset=deep-2020. The first one is what the others are compared with.
+    """
+
+    settings: Settings
+    output: Output
+    rules: tuple[str, ...] = ("local", "asym-ep", "adjoint")
+    """What to compare."""
+    preset: str = "default"
+    """Named settings to begin with, as in direp train."""
+
+
+def variant(text: str, base: Settings) -> Settings:
+    """The settings that a rule such as `local:beta=0.1` or `preset=deep-2020` asks for."""
+    first, *rest = text.split(":")
+    if first.startswith("preset="):
+        own = preset(base.task, first.removeprefix("preset="))
+        settings = dataclasses.replace(own, seeds=base.seeds, split=base.split, probe=base.probe)
+    else:
+        if first not in CHOICES["rule"]:
+            raise WrongUse(nearest("--rules", first, (*CHOICES["rule"], "preset=NAME")))
+        settings = dataclasses.replace(base, rule=first)
+    names = [field.name for field in dataclasses.fields(Settings) if field.name not in SHARED]
+    given: dict[str, Any] = {}
+    for item in rest:
+        name, equals, value = item.partition("=")
+        name = name.replace("-", "_")
+        if not equals:
+            raise WrongUse(f"--rules {text}: {item!r} is no setting=value, such as beta=0.1")
+        if name in SHARED:
+            raise WrongUse(f"--rules {text}: {name} is the same for all rules; what differs goes after the rule's name")
+        if name not in names:
+            raise WrongUse(nearest(f"--rules {text}: setting", name, names))
+        if name in given:
+            raise WrongUse(f"--rules {text}: {name} is given twice: give it once, or name two rules")
+        given[name] = _value(text, name, value)
+    settings = dataclasses.replace(settings, **given)
+    try:
+        settings.check()
+    except WrongUse as error:
+        raise WrongUse(f"--rules {text}: {error}") from None
+    return settings
+
+
+def _value(text: str, name: str, value: str) -> Any:
+    given: Any = next(field.type for field in dataclasses.fields(Settings) if field.name == name)
+    kind = getattr(given, "__name__", str(given)) if isinstance(given, type) else str(given)
+    try:
+        if value == "None" and "None" in kind:
+            return None
+        if "tuple[int" in kind or "tuple[float" in kind:
+            return tuple((int if "int" in kind else float)(part) for part in value.split(","))
+        if "bool" in kind:
+            return {"true": True, "false": False}[value.lower()]
+        return int(value) if "int" in kind else float(value) if "float" in kind else value
+    except (ValueError, KeyError):
+        needed = "numbers with commas, such as 64,32" if "tuple" in kind else kind.replace("bool", "true or false")
+        raise WrongUse(f"--rules {text}: {name}={value!r} does not fit; needed is {needed}") from None
+
+
+def compare(arguments: list[str]) -> int:
+    """The command: exit code 0 if every rule was trained, 4 if one failed on every seed, 130/143 interrupted."""
+    asked = _parse(arguments)
+    settings, output = asked.settings, asked.output
+    variants = {text: variant(text, settings) for text in dict.fromkeys(asked.rules)}
+    if not variants:
+        raise WrongUse("--rules is empty: name one or more, such as local asym-ep adjoint")
+    if len({v.precision for v in variants.values()}) > 1:
+        variants = {text: dataclasses.replace(v, precision="float64") for text, v in variants.items()}
+    Stop.install()
+    stem = f"compare-{Path(settings.task).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = fresh_folder(output.out, Path("runs") / stem)
+    outcomes: dict[str, Outcome] = {}
+    interrupted = False
+    for k, (text, chosen) in enumerate(variants.items(), 1):
+        name = "".join(c if c.isalnum() or c in "-.=" else "_" for c in text)
+        label = f"{text} ({k} of {len(variants)})"
+        try:
+            outcomes[text] = record(chosen, folder / f"{k}-{name}", show=not output.quiet, label=label)
+        except KeyboardInterrupt:
+            Stop.ignore()
+            interrupted = True
+            break
+        if outcomes[text].run.status == "interrupted":
+            del outcomes[text]
+            interrupted = True
+            break
+    document = _document(variants, outcomes, folder)
+    _write(document, outcomes, folder)
+    if output.json:
+        print((folder / "compare.json").read_text(), end="")
+    else:
+        print((folder / "table.md").read_text(), end="")
+        print(f"\nfolder  {folder}")
+    if interrupted:
+        print(f"direp: interrupted; {len(outcomes)} of {len(variants)} rules are in {folder}", file=sys.stderr)
+        return 128 + Stop.received
+    failed = [text for text, outcome in outcomes.items() if outcome.run.status == "failed"]
+    if failed:
+        print(f"direp: every seed of {', '.join(failed)} diverged or never settled; see the table", file=sys.stderr)
+    return DIVERGED if failed else OK
+
+
+def _parse(arguments: list[str]) -> Compare:
+    from ..settings import TASK_NAMES, unknown_task
+
+    task = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    rest = arguments if task is None else arguments[1:]
+    if task is None and not {"-h", "--help"} & set(rest):
+        raise WrongUse(f"compare needs a task, before all options: {', '.join(TASK_NAMES)}, or a file.npz")
+    if task is not None and task not in TASK_NAMES and not task.endswith(".npz"):
+        raise WrongUse(unknown_task(task))
+    default = preset(task or "xor", option(rest, "--preset") or "default")
+    asked = parse("compare TASK", Compare, rest, Compare(default, Output()))
+    asked.settings.check()
+    return asked
+
+
+def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:
+    from ...analysis import figures_of, paired
+
+    rules = {text: figures_of(outcome.run, outcome.summary) for text, outcome in outcomes.items()}
+    for text, outcome in outcomes.items():
+        size, samples = variants[text].batch_size, len(outcome.run.task.train.x)
+        rules[text]["updates"] = len(outcome.run.history.get("loss", ())) * -(-samples // min(size or samples, samples))
+        rules[text]["run"] = str(outcome.folder)
+    runs = {text: outcome.run for text, outcome in outcomes.items()}
+    settings = next(iter(variants.values()))
+    return {
+        "task": settings.task, "seeds": len(parse_seeds(settings.seeds)), "seed_range": settings.seeds, "rules": rules,
+        "paired": paired(runs), "folder": str(folder),
+    }  # fmt: skip
+
+
+def _write(document: dict[str, Any], outcomes: dict[str, Outcome], folder: Path) -> None:
+    from ...analysis import table
+    from ..figures.compare import compare_figure
+    from ..run_folder import plain
+
+    (folder / "compare.json").write_text(json.dumps(plain(document), indent=2) + "\n")
+    (folder / "table.md").write_text(table(document))
+    runs = {text: outcome.run for text, outcome in outcomes.items() if outcome.run.history}
+    if runs:
+        compare_figure(document, runs).savefig(folder / "compare.png", dpi=130)

@@ -1,0 +1,40 @@
+"""How the program runs JAX: on which device, in which precision, with compiled programs that are kept."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["start"]
+
+
+def start(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
+    """Set JAX up; to be called before anything is computed.
+
+    - `double`: 64 bits.
+    - `lanes`: how many networks are trained side by side. On a CPU they are dealt out to its cores, each a device.
+    - `platform`: `cpu`, `gpu` or `tpu`; `auto` takes the best there is. Raises `ValueError` where it is not there.
+
+    Compiled programs are kept in the user's cache, or where `JAX_COMPILATION_CACHE_DIR` says.
+    """
+    import jax
+    import pooch
+
+    jax.config.update("jax_enable_x64", double)
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(Path(pooch.os_cache("direp")) / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if lanes > 1 and cores > 1:
+        # Once JAX has begun, the number stays what it was.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", max(k for k in range(1, cores + 1) if lanes % k == 0))
+    if platform != "auto":
+        try:
+            found = jax.devices(platform)
+        except RuntimeError:
+            raise ValueError(
+                f"--device {platform} is not there: JAX has {jax.default_backend()}; leave --device out to use that, "
+                f"or install the JAX that has {platform}"
+            ) from None
+        jax.config.update("jax_default_device", found[0])

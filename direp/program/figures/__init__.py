@@ -1,0 +1,1 @@
+"""Figures of runs, certificates, comparisons and benchmarks, as matplotlib figures."""

@@ -1,0 +1,174 @@
+"""Figures of a certificate: eigenvalues and discs, measured decay against the certified rate, margin in training."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
+from ...model import Network
+from ...settling import settle
+
+__all__ = ["decay", "discs", "margin", "save_figures"]
+
+_PLAIN, _CERTIFIED, _EIGEN, _BAD = "#9aa0a6", "#3a8f5c", "#3b6fb6", "#b03a3a"
+
+
+def save_figures(
+    folder: Path, network: Network, certificate: Certificate, x: np.ndarray | None, history: list[dict] | None
+) -> None:
+    """Draw in 64 bits whatever the network was trained in, at the first of the inputs `x`."""
+    network = network.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), network.parameters))
+    x = np.full((1, network.graph.inputs), 0.5) if x is None else np.asarray(x)[:1]
+    figures = {"discs": discs(network, certificate, x), "decay": decay(network, certificate, x)}
+    if history is not None:
+        figures["margin"] = margin(history)
+    for name, figure in figures.items():
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png", dpi=130)
+
+
+def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure | None:
+    """Eigenvalues of the Jacobian where the network settles, in the discs that hold them at every state.
+
+    Gershgorin's discs of the majorant: centre minus total leak, radius the gain times the sum of outgoing weights,
+    plain and as the norm weights make them. All of them left of zero is the proof.
+    """
+    system = System.of(network)
+    if system.size > 1000 or not np.isfinite(system.gain):
+        return None
+    norm = certificate.norm
+    weighted = norm if isinstance(norm, L1 | LInf) else L1(perron_weights(system, incoming=False))
+    incoming, eta = isinstance(weighted, LInf), weighted.weights
+    centre, ones = -system.total_leak, np.ones(system.size)
+    plain = system.gain * system.spread(ones, incoming)
+    sharp = system.gain * system.spread(eta, incoming) / eta
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axis = figure.subplots()
+    equal = np.allclose(plain, sharp)
+    kinds = [(plain, _PLAIN, "discs, all units alike")] if not equal else []
+    kinds.append((sharp, _CERTIFIED if certificate else _BAD, f"discs in {weighted}"))
+    for radius, colour, label in kinds:
+        _circles(axis, centre, radius, colour, label)
+    values: Any = _eigenvalues(network, x)
+    if values is not None:
+        axis.plot(values.real, values.imag, "o", color=_EIGEN, ms=4, label="eigenvalues where it settles", zorder=4)
+    axis.axvline(0, color=_BAD, lw=1)
+    if certificate:
+        axis.axvline(-certificate.rate, color=_CERTIFIED, ls="--", lw=1, label=f"certified rate {certificate.rate:.3g}")
+    right, left = max(float((centre + sharp).max()), 0.0), float((centre - sharp).min())
+    span = max(right - left, 1e-9)
+    axis.set(
+        xlim=(left - 0.05 * span, right + 0.08 * span), xlabel="real part, 1/time", ylabel="imaginary part, 1/time",
+        aspect="equal", title=f"{certificate.verdict} ({certificate.criterion})",
+    )  # fmt: skip
+    axis.set_ylim(-1.08 * float(sharp.max()) - 1e-9, 1.08 * float(sharp.max()) + 1e-9)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _circles(axis: Any, centre: np.ndarray, radius: np.ndarray, colour: str, label: str) -> None:
+    many = len(centre) > 40
+    circles = EllipseCollection(
+        2 * radius, 2 * radius, np.zeros_like(radius), units="xy", offsets=np.stack([centre, 0 * centre], 1),
+        offset_transform=axis.transData, facecolor=colour, edgecolor=colour, alpha=0.05 if many else 0.12,
+    )  # fmt: skip
+    axis.add_collection(circles)
+    outline = EllipseCollection(
+        2 * radius, 2 * radius, np.zeros_like(radius), units="xy", offsets=np.stack([centre, 0 * centre], 1),
+        offset_transform=axis.transData, facecolor="none", edgecolor=colour, lw=0.8, alpha=0.25 if many else 0.8,
+    )  # fmt: skip
+    axis.add_collection(outline)
+    axis.plot([], [], "o", mfc="none", mec=colour, ms=9, label=label)
+
+
+def _eigenvalues(network: Network, x: np.ndarray) -> np.ndarray | None:
+    settled = settle(network, x)
+    if not bool(settled.converged[0]):
+        return None
+    field = network.field(jnp.asarray(x, network.dtype))
+    active = ~np.asarray(field.held(settled.state, field.flow(settled.state, settled.drive)))[0]
+    neuron, inner = network.neuron, np.asarray(network.matrix)[network.graph.inputs :]
+    gain, slope = (np.asarray(f)[0] for f in (neuron.transfer_slope(settled.drive), neuron.rate_slope(settled.state)))
+    jacobian = gain[:, None] * inner.T * slope - np.diag(np.asarray(network.total_leak()))
+    return np.linalg.eigvals(jacobian[np.ix_(active, active)]) if active.any() else None
+
+
+def decay(network: Network, certificate: Certificate, x: np.ndarray, pairs: int = 16) -> Figure | None:
+    """Distances between trajectories from random starts, in the certified norm, against the certified rate."""
+    system = System.of(network)
+    norm: AbstractNorm = certificate.norm or L1(np.ones(system.size))
+    fastest = float(np.abs(system.total_leak).max() + system.gain * np.max(system.spread(np.ones(system.size), True)))
+    slowest = certificate.rate if certificate else 0.05 * fastest
+    step = certificate.largest_step if certificate else 0.2 / fastest
+    count = int(np.clip(np.log(1e4) / (slowest * step), 50, 20_000))
+    every = -(-count // 250)
+    rng, shape = np.random.default_rng(0), (2 * pairs, system.size)
+    neuron: Any = network.neuron
+    starts = rng.uniform(neuron.low, neuron.high, shape) if neuron.bounded else rng.normal(0, 2, shape)
+    states = np.asarray(_follow(network, np.repeat(x, 2 * pairs, 0), starts, step, every, count // every))
+    gaps = norm.length(states[:, :pairs] - states[:, pairs:])
+    gaps = gaps / np.where(gaps[0] > 0, gaps[0], 1)
+    times = step * every * np.arange(len(states))
+    if certificate:  # nothing is left to see long after the last pair has met
+        met = times[gaps.max(1) < 1e-6]
+        shown = times <= 5 * met[0] if len(met) else np.ones(len(times), bool)
+        gaps, times = gaps[shown], times[shown]
+    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    axis = figure.subplots()
+    floor = 1e-10
+    axis.semilogy(times, np.maximum(gaps, floor), color=_PLAIN, lw=0.7)
+    axis.semilogy(times, np.maximum(gaps.max(1), floor), color=_EIGEN, lw=1.8, label=f"farthest of {pairs} pairs")
+    if certificate:
+        bound = np.exp(-certificate.rate * times)
+        axis.semilogy(
+            times, bound, color=_CERTIFIED, ls="--", lw=1.8, label=f"certified: exp(-{certificate.rate:.3g} t)"
+        )
+    lowest = max(floor, min(float(gaps[gaps > floor].min(initial=1)), 1e-4) / 3)
+    axis.set(
+        xlabel="time", ylabel="distance over its first value", ylim=(lowest, max(3.0, 1.5 * float(gaps.max()))),
+        title=f"pairs of trajectories, {norm}",
+    )  # fmt: skip
+    axis.legend(frameon=False, fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _follow(network: Network, x: np.ndarray, start: np.ndarray, step: float, every: int, count: int):
+    field = network.field(jnp.asarray(x, network.dtype))
+
+    def euler(state, _):
+        return field.clip(state + step * field.flow(state, field.drive(state))), None
+
+    def record(state, _):
+        return jax.lax.scan(euler, state, None, length=every)[0], state
+
+    return jax.lax.scan(record, jnp.asarray(start, network.dtype), None, length=count)[1]
+
+
+def margin(history: list[dict]) -> Figure:
+    """The contraction margin after every update of training, and the epochs that were not certified."""
+    epochs = [line["epoch"] for line in history]
+    values = np.array([np.nan if line["lowest_margin"] is None else line["lowest_margin"] for line in history], float)
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(epochs, values, color=_CERTIFIED, lw=1.6, label="lowest after any update")
+    lost = np.array([not line.get("certified", (line["lowest_margin"] or -1) > 0) for line in history])
+    if lost.any():
+        axis.plot(np.array(epochs)[lost], values[lost], ".", color=_BAD, ms=4, label="epochs not certified")
+    low, high = min(0.0, float(np.nanmin(values))), max(float(np.nanmax(values)), 1e-3)
+    axis.set(
+        xlabel="epoch", ylabel="contraction margin, 1/time", title="margin over training",
+        ylim=(low - 0.05 * (high - low), high + 0.3 * (high - low)),
+    )  # fmt: skip
+    axis.axhline(0, color=_BAD, lw=1)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(frameon=False, fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure

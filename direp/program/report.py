@@ -1,0 +1,163 @@
+"""What a person sees of a run: progress while it trains, the summary after it, the figures in its folder."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from ..certificates.convergence import CASCADE, Certificate, certify
+from ..tasks import Task
+from ..training import Evaluation, Run
+from .run_folder import summarise
+from .settings import Settings
+
+__all__ = ["Progress", "certificates_of", "print_summary", "save_figures", "summary_of", "worst_of"]
+
+
+class Progress:
+    """A bar on standard error: epoch, time left, loss, accuracy, settling steps, unsettled share, margin."""
+
+    def __init__(self, settings: Settings, task: Task, show: bool, label: str | None = None):
+        self.bar = Bar(
+            TextColumn("{task.description}"), BarColumn(bar_width=18), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("eta"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+            console=Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160), disable=not show,
+        )  # fmt: skip
+        self.task, self.total, self.label = task, settings.epochs, label or task.name
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        self.row = self.bar.add_task(self.label, total=self.total, figures="compiling")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def epoch(self, number: int, row: dict[str, np.ndarray]) -> None:
+        now = summarise(row)
+        part = "" if self.task.whole else "validation_"
+        figures = [f"loss {now[part + 'loss']:.4f}"]
+        if self.task.kind == "classification":
+            figures.append(f"right {now[part + 'accuracy']:.1%}")
+        figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
+        figures.append(f"unsettled {now['unsettled']:.1%}")
+        figures.append(f"margin {now['lowest_margin']:+.2g}")
+        if now["failed"]:
+            figures.append(f"failed seeds {now['failed']:.0f}")
+        self.bar.update(self.row, completed=number, figures=", ".join(figures))
+
+
+def summary_of(
+    run: Run, settings: Settings, folder: Path, seconds: float, certificates: list[Certificate]
+) -> dict[str, Any]:
+    """The JSON document of a run. Over several seeds: means, the largest steps, the worst certificate."""
+    worst = worst_of(certificates)
+    parts = {"train": run.train, "validation": run.validation, "test": run.test}
+    lowest = run.history["lowest_margin"].min() if run.history else None
+    solved = run.solved
+    return {
+        "run": str(folder),
+        "task": settings.task,
+        "status": run.status,
+        "seeds": len(run.seeds),
+        "solved": None if solved is None else int(solved.sum()),
+        "failed": int(run.failed.sum()),
+        **{name: {"loss": np.mean(part.loss), "accuracy": np.mean(part.accuracy)} for name, part in parts.items()},
+        "settle": {
+            "unconverged": int(np.sum(run.test.unconverged)),
+            "method": type(run.trainer.method).__name__,
+            "steps_median": np.median(run.test.steps),
+            "steps_max": int(np.max(run.test.steps)),
+            "training_unsettled": run.history["unsettled"].mean() if run.history else None,
+        },
+        "certificate": {
+            **_short(worst),
+            "phases": worst.phases,
+            "reason": worst.reason,
+            "lowest_margin_in_training": lowest,
+            "certified_epochs": run.history["certified"].all(1).mean() if run.history else None,
+        },
+        "epochs": len(run.history.get("loss", [])),
+        "seconds": seconds,
+        "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
+    }
+
+
+def certificates_of(run: Run) -> list[Certificate]:
+    """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
+    nudge, control = run.trainer.rule.plain_nudge, run.trainer.control
+    criteria = CASCADE if control is None else (control.criterion, *CASCADE)
+    return [
+        certify(network, nudge=nudge, cost=run.trainer.cost, criteria=criteria, starts=0) for network in run.networks
+    ]
+
+
+def worst_of(certificates: list[Certificate]) -> Certificate:
+    return min(certificates, key=lambda c: (c.verdict == "proved", c.rate))
+
+
+def _short(certificate: Certificate) -> dict[str, Any]:
+    return {"verdict": certificate.verdict, "criterion": certificate.criterion, "rate": certificate.rate}
+
+
+def _seed(run: Run, parts: dict[str, Evaluation], certificates: list[Certificate], solved, k: int) -> dict[str, Any]:
+    return {
+        "seed": run.seeds[k],
+        "solved": None if solved is None else bool(solved[k]),
+        "failed": bool(run.failed[k]),
+        "best_epoch": int(run.best_epoch[k]),
+        **{name: {"loss": part.loss[k], "accuracy": part.accuracy[k]} for name, part in parts.items()},
+        "unconverged": int(run.test.unconverged[k]),
+        "steps_max": int(run.test.steps[k].max()),
+        "certificate": _short(certificates[k]),
+    }
+
+
+def print_summary(summary: dict[str, Any], folder: Path) -> None:
+    """A few lines for people, on standard output."""
+    seeds = summary["seeds"]
+    over = f", mean of {seeds} seeds" if seeds > 1 else ""
+    print(f"{summary['task']}: {summary['epochs']} epochs in {summary['seconds']:.1f} s{over}")
+    if summary["solved"] is not None:
+        print(f"  solved       {summary['solved']} of {seeds}")
+    same = summary["train"] == summary["test"]
+    for name in ("test",) if same else ("train", "validation", "test"):
+        part = summary[name]
+        accuracy = "" if np.isnan(part["accuracy"]) else f"   right {part['accuracy']:.2%}"
+        spread = ""
+        if seeds > 1 and accuracy:
+            each = [entry[name]["accuracy"] for entry in summary["per_seed"]]
+            spread = f" (from {min(each):.2%} to {max(each):.2%})"
+        print(f"  {'all patterns' if same else name:<12} loss {part['loss']:.4f}{accuracy}{spread}")
+    settle = summary["settle"]
+    print(
+        f"  settling     {settle['unconverged']} test samples unsettled; {settle['steps_median']:.0f} steps in the "
+        f"median, {settle['steps_max']} at most ({settle['method']})"
+    )
+    proof = summary["certificate"]
+    if proof["verdict"] == "proved":
+        phases = ", ".join(proof["phases"])
+        print(f"  certificate  proved: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases {phases})")
+    else:
+        print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {proof['reason']}")
+    if summary["failed"]:
+        print(f"  failed       {summary['failed']} seeds diverged or never settled; they hold their last good weights")
+    print(f"  folder       {folder}")
+
+
+def save_figures(run: Run, folder: Path) -> None:
+    from .figures import run as plot
+
+    seed = f"seed {run.seeds[0]}"
+    figures = {
+        "learning_curve": plot.learning_curve(run),
+        "weight_matrix": plot.weight_matrix(run.network, f"{run.task.name}, weights of {seed}"),
+    }
+    if run.task.inputs == 2:
+        figures["decision_map"] = plot.decision_map(run.network, run, f"{run.task.name}, {seed}")
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=130)

@@ -1,0 +1,96 @@
+"""Costs of the output rates."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+__all__ = ["AbstractCost", "CrossEntropy", "SquaredError"]
+
+
+class AbstractCost(eqx.Module):
+    """A cost of the output rates of one sample; `output` is the number of output units."""
+
+    curvature: eqx.AbstractVar[float]
+    """The largest second derivative along one output, used for step sizes and the certificate of a phase."""
+
+    @abstractmethod
+    def value(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Float[Array, "*batch"]:
+        """$C$, sample by sample."""
+
+    @abstractmethod
+    def gradient(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array:
+        r"""$\partial C/\partial r_o$."""
+
+    @abstractmethod
+    def enclose(self, rate: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Hessian for one sample, over balls of python-flint."""
+
+    @abstractmethod
+    def feedback(self, beta: float, slope: tuple[float, float], ratio: np.ndarray) -> np.ndarray:
+        r"""How far a nudge of strength `beta` can push $\mu_1$ or $\mu_\infty$ of the Jacobian up, at every output.
+
+        `slope` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
+        `ratio` is, for every output, the largest norm weight of another output over its own. 0: not at all.
+        """
+
+
+class SquaredError(AbstractCost):
+    r"""$C=\tfrac12\lVert y-r_o\rVert^2$; the nudge is the current $\beta(y-r_o)$."""
+
+    @property
+    def curvature(self):
+        return 1.0
+
+    def value(self, rate, y):
+        return 0.5 * jnp.square(y - rate).sum(-1)
+
+    def gradient(self, rate, y):
+        return rate - y
+
+    def enclose(self, rate, y):
+        return rate - np.asarray(y, np.float64), np.eye(len(rate)) + 0 * rate
+
+    def feedback(self, beta, slope, ratio):
+        return np.full_like(ratio, max(-beta * slope[0], -beta * slope[1], 0.0))
+
+
+class CrossEntropy(AbstractCost):
+    r"""$C=-\sum_oy_o\log\mathrm{softmax}(g\,r)_o$, with `sharpness` $g$. Needs two outputs or more, and
+    targets that sum to one.
+
+    Rates in [0, 1] cannot make a softmax certain by themselves; $g$ widens their range.
+    """
+
+    sharpness: float = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        if not self.sharpness > 0:
+            raise ValueError(f"CrossEntropy(sharpness={self.sharpness}) must be above 0")
+
+    @property
+    def curvature(self):
+        return self.sharpness**2 / 4
+
+    def value(self, rate, y):
+        return -(y * jax.nn.log_softmax(self.sharpness * rate)).sum(-1)
+
+    def gradient(self, rate, y):
+        return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
+
+    def enclose(self, rate, y):
+        # Shifted by a number, which changes nothing, so that no exponential overflows.
+        power = [((r - rate[0]) * self.sharpness).exp() for r in rate]
+        share = np.array([p / sum(power) for p in power], object)
+        hessian = self.sharpness**2 * (np.diag(share) - np.outer(share, share))
+        return self.sharpness * (share - np.asarray(y, np.float64)), hessian
+
+    def feedback(self, beta, slope, ratio):
+        # The Hessian g^2(diag p - p p^T) has diagonal entries p(1 - p) and, beside them, entries that sum to the same;
+        # times slopes, each part is at most |beta| g^2 d2/4. The diagonal only helps for beta > 0 and slopes above 0.
+        helps = beta > 0 and slope[0] >= 0
+        largest = abs(beta) * self.curvature * max(abs(slope[0]), abs(slope[1]))
+        return largest * (ratio + (0 if helps else 1))

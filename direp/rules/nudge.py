@@ -1,0 +1,164 @@
+r"""The nudge: a current into the outputs that pulls a settled network towards its target."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..model import AbstractField, AbstractWrapper
+from .cost import AbstractCost
+
+__all__ = ["AbstractNudge", "Centred", "Fading", "Nudged", "OneSided", "RandomSign"]
+
+
+class Nudged(AbstractWrapper):
+    r"""A field with the current $-\beta\,\partial C/\partial r_o$ into its outputs."""
+
+    base: AbstractField
+    cost: AbstractCost
+    y: Float[Array, "batch output"]
+    beta: Float[Array, ""]
+
+    def drive(self, state, into=None):
+        outputs = self.network.outputs(state)
+        current = -self.beta * self.cost.gradient(outputs, self.y)
+        # Padded and not put in place: a scatter could not be merged with what comes before and after.
+        return self.base.drive(state, into) + jnp.pad(current, ((0, 0), (self.network.graph.hidden, 0)))
+
+    def flow(self, state, drive):
+        return self.base.flow(state, drive)
+
+    def take(self, rows):
+        return Nudged(self.base.take(rows), self.cost, self.y[rows], self.beta)
+
+    def stiffness(self):
+        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
+        return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
+
+
+class AbstractNudge(eqx.Module):
+    r"""Which nudged phases to run, and how their equilibria give $\Delta q$."""
+
+    beta: eqx.AbstractVar[float | Array]
+
+    @property
+    @abstractmethod
+    def strengths(self) -> tuple[float | Array, ...]:
+        r"""$\beta$ of every nudged phase."""
+
+    @abstractmethod
+    def difference(self, free: Array, nudged: Sequence[Array]) -> Array:
+        r"""$\Delta q$ from $q$ in the free phase and in each nudged one."""
+
+    def now(self, update: Array | int, key: PRNGKeyArray | None) -> "AbstractNudge":
+        """The nudge of one update: schedules read, random choices made. Itself, if it has neither."""
+        return self
+
+    def fields(self, field: AbstractField, cost: AbstractCost, y: Array) -> tuple[Nudged, ...]:
+        return tuple(Nudged(field, cost, y, jnp.asarray(beta, y.dtype)) for beta in self.strengths)
+
+
+def _check_beta(nudge: AbstractNudge) -> None:
+    if isinstance(nudge.beta, float | int) and not (nudge.beta != 0 and np.isfinite(nudge.beta)):
+        raise ValueError(f"{type(nudge).__name__}(beta={nudge.beta}) must be finite and not 0")
+
+
+class OneSided(AbstractNudge):
+    r"""One phase at $\beta$: $\Delta q=(q^\beta-q^0)/\beta$, an error of first order in $\beta$."""
+
+    beta: float | Array = 1.0
+
+    def __check_init__(self):
+        _check_beta(self)
+
+    @property
+    def strengths(self):
+        return (self.beta,)
+
+    def difference(self, free, nudged):
+        return (nudged[0] - free) / self.beta
+
+
+class Centred(AbstractNudge):
+    r"""Two phases, at $\pm\beta$: $\Delta q=(q^{+\beta}-q^{-\beta})/2\beta$, an error of second order."""
+
+    beta: float | Array = 0.1
+
+    def __check_init__(self):
+        _check_beta(self)
+
+    @property
+    def strengths(self):
+        return (self.beta, -self.beta)
+
+    def difference(self, free, nudged):
+        return (nudged[0] - nudged[1]) / (2 * self.beta)
+
+
+class RandomSign(AbstractNudge):
+    r"""One phase at $\pm\beta$, the sign drawn anew for every update: errors of first order cancel in the mean.
+
+    Source: Scellier & Bengio (2017). Half of the phases have a negative nudge, which must stay below the margin of
+    the outputs.
+    """
+
+    beta: float | Array = 0.1
+
+    def __check_init__(self):
+        _check_beta(self)
+
+    @property
+    def strengths(self):
+        return (self.beta, -self.beta)
+
+    def difference(self, free, nudged):
+        raise ValueError("RandomSign has no sign yet: take the nudge of one update, RandomSign.now(update, key)")
+
+    def now(self, update, key):
+        if key is None:
+            raise ValueError("RandomSign draws its sign: give estimate(key=...) a JAX random key")
+        return OneSided(jax.random.rademacher(key, (), jnp.asarray(self.beta).dtype) * self.beta)
+
+
+class Fading(AbstractNudge):
+    r"""A nudge whose $\beta$ goes from `start` to `end` geometrically over `updates`, and stays there.
+
+    A strong nudge frees saturated units early on, a weak one follows the gradient closely later.
+
+    **Arguments:**
+
+    - `kind`: `OneSided`, `Centred` or `RandomSign`.
+    """
+
+    start: float | Array
+    end: float | Array
+    updates: int | Array
+    kind: type[AbstractNudge] = eqx.field(static=True, default=OneSided)
+
+    def __check_init__(self):
+        if isinstance(self.start, float | int) and isinstance(self.end, float | int):
+            fine = np.isfinite([self.start, self.end]).all() and self.start * self.end > 0
+            if not fine:
+                raise ValueError(
+                    f"Fading(start={self.start}, end={self.end}) must both be finite, not 0 and of one sign"
+                )
+
+    @property
+    def beta(self):
+        return self.start
+
+    @property
+    def strengths(self):
+        return (*self.kind(self.start).strengths, *self.kind(self.end).strengths)
+
+    def difference(self, free, nudged):
+        raise ValueError("Fading has no strength yet: take the nudge of one update, Fading.now(update, key)")
+
+    def now(self, update, key):
+        start, end = jnp.asarray(self.start), jnp.asarray(self.end)
+        share = jnp.clip(jnp.asarray(update, start.dtype) / jnp.asarray(self.updates, start.dtype), 0, 1)
+        return self.kind(start * (end / start) ** share).now(update, key)

@@ -1,0 +1,175 @@
+"""Settling: one loop that brings a batch of states to equilibrium and reports, sample by sample, how it went."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..model import AbstractField
+from .methods import AbstractMethod
+from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, Settled
+from .stop import AbstractStop
+
+__all__ = ["Observer", "run"]
+
+
+class _Carry(eqx.Module):
+    count: Array
+    state: Array
+    drive: Array
+    flow: Array
+    residual: Array
+    steps: Array
+    result: Array
+    running: Array
+    memory: Any  # of the method
+    mark: Array  # an earlier state, renewed at powers of two, to recognise cycles (Brent)
+    observed: Any
+
+    def take(self, rows: Array) -> "_Carry":
+        """Some samples; rows beyond the last stand for none."""
+        few = jax.tree.map(lambda a: a[rows] if a.ndim else a, self)
+        return eqx.tree_at(lambda c: c.running, few, few.running & (rows < len(self.running)))
+
+    def put(self, rows: Array, few: "_Carry") -> "_Carry":
+        """All samples again, those of `rows` as they have become."""
+        return jax.tree.map(lambda a, b: a.at[rows].set(b, mode="drop") if a.ndim else b, self, few)
+
+
+Observer = Callable[[Any, Array, Array, Array], Any]
+
+
+# Where a batch of states holds this many numbers, samples that are still on their way go on by themselves as soon as
+# they fit into this share of it.
+_WORTH, _SHARE = 2**17, 4
+
+
+def run(
+    field: AbstractField,
+    start: Float[Array, "batch free"],
+    method: AbstractMethod,
+    stop: AbstractStop,
+    *,
+    observer: Observer | None,
+    observed: Any,
+) -> tuple[Settled, Any]:
+    """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory."""
+    # Behind the barrier: a start that is known when compiling would be worked on for seconds then, to no use.
+    start = jax.lax.optimization_barrier(field.clip(start))
+    prepared = method.prepare(field)
+    drive = field.drive(start)
+    flow = field.flow(start, drive)
+    residual, finite, met, _ = _measure(field, stop, start, flow)
+    first = _Carry(
+        jnp.array(0, jnp.int32),
+        start,
+        drive,
+        flow,
+        residual,
+        jnp.zeros(start.shape[0], jnp.int32),
+        jnp.where(finite, jnp.where(met, CONVERGED, MAX_STEPS), NON_FINITE).astype(jnp.int32),
+        finite & ~met if stop.early else finite,
+        method.begin(prepared, field, start),
+        start,
+        observed,
+    )
+
+    def iterate(field: AbstractField, carry: _Carry, least: int) -> _Carry:
+        """Until at most `least` samples are on their way."""
+
+        def unfinished(carry: _Carry) -> Array:
+            more = carry.count < stop.max_steps
+            # Without a look at the samples, all seeds that are trained side by side need not be told apart.
+            return more & (carry.running.sum() > least) if stop.early else more
+
+        return jax.lax.while_loop(unfinished, lambda c: _advance(field, method, prepared, stop, observer, c), carry)
+
+    def finish(field: AbstractField, carry: _Carry) -> _Carry:
+        batch = carry.state.shape[0]
+        few = batch // _SHARE
+        if observer is not None or not stop.early or carry.state.size < _WORTH or few < 1:
+            return iterate(field, carry, 0)
+        carry = iterate(field, carry, few)
+        rows = jnp.nonzero(carry.running, size=few, fill_value=batch)[0]
+        rest = finish(field.take(rows), carry.take(rows))
+        return carry.put(rows, rest)
+
+    last = finish(field, first)
+    if not stop.early:
+        residual, finite, met, _ = _measure(field, stop, last.state, last.flow)
+        result = jnp.where(last.result == NON_FINITE, NON_FINITE, jnp.where(met, CONVERGED, MAX_STEPS))
+        last = eqx.tree_at(lambda c: (c.residual, c.result), last, (residual, result.astype(jnp.int32)))
+    settled = Settled(last.state, field.rate(last.state), last.drive, last.residual, last.steps, last.result)
+    return settled, last.observed
+
+
+def _measure(
+    field: AbstractField, stop: AbstractStop, state: Array, flow: Array, *others: Array
+) -> tuple[Array, Array, Array, Any]:
+    """The residual of every sample, whether it is finite, whether it counts as settled, and the largest of `others`."""
+    lost = field.total_leak * state
+    terms = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost))
+    residual, scale, *rest = _largest(jnp.abs(jnp.where(field.held(state, flow), 0, flow)), terms, *others)
+    finite = jnp.isfinite(residual) & jnp.isfinite(scale)
+    return jnp.where(finite, residual, jnp.inf), finite, stop.met(residual, scale) & finite, rest
+
+
+def _largest(*rows: Array) -> tuple[Array, ...]:
+    """The largest entry of every row of several tables, in a single pass; NaN if there is one."""
+    none = tuple(jnp.array(-jnp.inf, table.dtype) for table in rows)
+    return jax.lax.reduce(rows, none, lambda a, b: tuple(map(jnp.maximum, a, b)), (1,))
+
+
+def _advance(
+    field: AbstractField,
+    method: AbstractMethod,
+    prepared: Any,
+    stop: AbstractStop,
+    observer: Observer | None,
+    carry: _Carry,
+) -> _Carry:
+    """One step of all samples that are on their way."""
+    proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
+    # What stands still gets the drive and the flow that it had: they need not be kept apart.
+    proposed = jnp.where(carry.running[:, None], proposed, carry.state)
+    drive = field.drive(proposed)
+    flow = field.flow(proposed, drive)
+    residual, mark, count = carry.residual, carry.mark, carry.count + 1
+    met = cycling = jnp.zeros_like(carry.running)
+    if not stop.early:
+        finite = jnp.isfinite(flow).all(-1)
+    elif memory is not None:  # then a state that comes back need not go where it went before
+        residual, finite, met, _ = _measure(field, stop, proposed, flow)
+    else:
+        # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
+        # within max_steps: the loss of amplitude in a period is too small.
+        away = jnp.abs(proposed - carry.state), jnp.abs(proposed - mark)
+        residual, finite, met, (length, back) = _measure(field, stop, proposed, flow, *away)
+        cycling = ~met & (back <= 0.1 / stop.max_steps * length) & (length > 0) & (carry.count > 2)
+
+    # A state that overflows in the very next products has diverged already.
+    broken, moved = carry.running & ~finite, carry.running & finite
+    state = jax.lax.cond(broken.any(), lambda: jnp.where(broken[:, None], carry.state, proposed), lambda: proposed)
+    if stop.early and memory is None:
+        mark = jnp.where((count & (count - 1)) == 0, state, mark)
+    result = jnp.where(met, CONVERGED, jnp.where(cycling, CYCLING, MAX_STEPS)).astype(jnp.int32)
+    result = jnp.where(moved, result, carry.result)
+    observed = carry.observed
+    if observer is not None:
+        observed = observer(observed, carry.state, state, moved)
+    return _Carry(
+        count,
+        state,
+        drive,
+        flow,
+        jnp.where(moved, residual, carry.residual),
+        carry.steps + moved.astype(jnp.int32),
+        jnp.where(broken, NON_FINITE, result).astype(jnp.int32),
+        moved & ~(met | cycling),
+        memory,
+        mark,
+        observed,
+    )

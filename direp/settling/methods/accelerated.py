@@ -1,0 +1,85 @@
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ...model import AbstractField
+from .base import AbstractMethod
+from .preconditioned import Preconditioned
+
+__all__ = ["AbstractAccelerated"]
+
+
+class Leap(eqx.Module):
+    """What an accelerated method keeps of its last step."""
+
+    plain: Float[Array, "batch free"]  # where the plain step would have led
+    largest: Float[Array, " batch"]  # the move it made, as its largest entry
+    sum: Float[Array, " batch"]  # and as the sum of its entries times the stiffness
+    leapt: Bool[Array, " batch"]  # whether the state is that of a leap
+    number: Int[Array, ""]  # of steps
+    own: Any
+
+
+class AbstractAccelerated(AbstractMethod):
+    r"""`Preconditioned` with leaps that need not lead closer: one counts only if the plain move $g(s)-s$ after it is
+    smaller, by a hundredth at least, both in its largest entry and in the sum of its entries times $D$. Else the plain
+    step is taken in its place. The plain step contracts in the first norm where row sums are certified, in the second
+    where column sums are, so every step that counts then shrinks the move in that norm: it settles.
+
+    `products` sharpen the plain step, as in `Preconditioned`. The first `patience` steps are plain: what settles within
+    them pays nothing for leaps.
+    """
+
+    products: int = eqx.field(static=True, default=8, kw_only=True)
+    patience: int = eqx.field(static=True, default=0, kw_only=True)
+
+    @abstractmethod
+    def blank(self, state: Float[Array, "batch free"]) -> Any:
+        """The memory before the first leap, a row a sample."""
+
+    @abstractmethod
+    def leap(
+        self,
+        own: Any,
+        field: AbstractField,
+        state: Float[Array, "batch free"],
+        flow: Float[Array, "batch free"],
+        plain: Float[Array, "batch free"],
+    ) -> tuple[Float[Array, "batch free"], Any]:
+        """A state that should be closer than `plain`, and the memory after it."""
+
+    def prepare(self, field):
+        return Preconditioned(self.products).prepare(field)
+
+    def begin(self, prepared, field, state):
+        still = jnp.zeros(state.shape[0], state.dtype)
+        standing = jnp.zeros(state.shape[0], bool)
+        return Leap(state, still, still, standing, jnp.array(0, jnp.int32), self.blank(state))
+
+    def step(self, prepared, memory, field, state, flow):
+        plain = field.clip(state + prepared * flow)
+        moved = jnp.abs(plain - state)
+        largest, total = moved.max(-1), (moved / prepared).sum(-1)
+        number = memory.number + 1
+
+        def plainly() -> tuple[Array, Leap]:
+            return plain, Leap(plain, largest, total, jnp.zeros_like(memory.leapt), number, memory.own)
+
+        def leaping() -> tuple[Array, Leap]:
+            # A move that is not finite compares false, and the leap is taken back.
+            astray = memory.leapt & ~((largest <= 0.99 * memory.largest) & (total <= 0.99 * memory.sum))
+            leapt, own = self.leap(memory.own, field, state, flow, plain)
+            leapt = field.clip(leapt)
+            fine = ~astray & jnp.isfinite(leapt).all(-1) & jnp.isfinite(largest)
+            to = jnp.where(fine[:, None], leapt, jnp.where(astray[:, None], memory.plain, plain))
+
+            def renew(fresh: Array, kept: Array) -> Array:
+                return jnp.where(astray.reshape(-1, *[1] * (kept.ndim - 1)), fresh, kept)
+
+            return to, Leap(plain, largest, total, fine, number, jax.tree.map(renew, self.blank(state), own))
+
+        return jax.lax.cond(number > self.patience, leaping, plainly)

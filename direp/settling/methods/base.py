@@ -1,0 +1,40 @@
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from ...model import AbstractField, Network
+
+__all__ = ["AbstractMethod"]
+
+
+class AbstractMethod(eqx.Module):
+    """One step towards equilibrium. A new method is mostly this step."""
+
+    @property
+    def evaluations(self) -> float:
+        """Field evaluations a step: the products with all weights between free units are 1."""
+        return 1.0
+
+    def check(self, network: Network) -> None:
+        """Raise `ValueError`, with the way out, if this method cannot work on a network."""
+
+    def prepare(self, field: AbstractField) -> Any:
+        """What can be computed once for a settling; passed to every step."""
+        return None
+
+    def begin(self, prepared: Any, field: AbstractField, state: Float[Array, "batch free"]) -> Any:
+        """What the method remembers from step to step, a row a sample; `None` (the default) if nothing."""
+        return None
+
+    @abstractmethod
+    def step(
+        self,
+        prepared: Any,
+        memory: Any,
+        field: AbstractField,
+        state: Float[Array, "batch free"],
+        flow: Float[Array, "batch free"],
+    ) -> tuple[Float[Array, "batch free"], Any]:
+        """The next state and the memory; `flow` is the field's flow at `state`."""

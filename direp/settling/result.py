@@ -1,0 +1,51 @@
+"""Where a batch of states came to rest, and how."""
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+__all__ = ["CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "RESULTS", "Settled"]
+
+
+CONVERGED, MAX_STEPS, NON_FINITE, CYCLING = range(4)
+
+
+RESULTS = {
+    CONVERGED: "converged",
+    MAX_STEPS: "steps exhausted: allow more steps, loosen the tolerance, or raise the leaks until it is certified",
+    NON_FINITE: "non-finite: the phase diverges; raise the leaks, shrink the weights or weaken a negative nudge",
+    CYCLING: "cycling: the iteration returned to an earlier state; raise the leaks or take a smaller step",
+}
+
+
+class Settled(eqx.Module):
+    """Where a batch of states came to rest, and how.
+
+    - `state`, `rate`, `drive`: $s$, $r$ and $u$ of the free units. A sample that became non-finite keeps its last
+      finite state, and its drive may be anything.
+    - `residual`: the largest |ds/dt| of the sample's own projected field at `state` (rate/time).
+    - `steps`: how many steps this sample took.
+    - `result`: one of `CONVERGED`, `MAX_STEPS`, `NON_FINITE`, `CYCLING`; `RESULTS` explains each.
+    """
+
+    state: Float[Array, "batch free"]
+    rate: Float[Array, "batch free"]
+    drive: Float[Array, "batch free"]
+    residual: Float[Array, " batch"]
+    steps: Int[Array, " batch"]
+    result: Int[Array, " batch"]
+
+    @property
+    def converged(self) -> Bool[Array, " batch"]:
+        return self.result == CONVERGED
+
+    def summary(self) -> str:
+        """One line for people."""
+        result = np.asarray(self.result)
+        parts = [
+            f"{(result == CONVERGED).sum()} of {result.size} settled in at most {np.asarray(self.steps).max()} steps"
+        ]
+        parts += [
+            f"{(result == code).sum()} {text}" for code, text in RESULTS.items() if code and (result == code).any()
+        ]
+        return "; ".join(parts)

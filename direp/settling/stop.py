@@ -1,0 +1,73 @@
+"""When a sample is done."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+__all__ = ["AbstractStop", "Steps", "Tolerance"]
+
+
+class AbstractStop(eqx.Module):
+    """When a sample is done."""
+
+    max_steps: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def met(self, residual: Float[Array, " batch"], scale: Float[Array, " batch"]) -> Bool[Array, " batch"]:
+        """Whether a residual counts as settled; `scale` is the largest of the terms that cancel in it."""
+
+    @property
+    @abstractmethod
+    def early(self) -> bool:
+        """Whether a sample stops as soon as it has settled or is known to cycle; else it is judged in the end."""
+
+
+class Tolerance(AbstractStop):
+    r"""Stop a sample when its residual is at most `atol + rtol * scale` (`atol` in rate/time).
+
+    By default $10^{-5}$ both for 32-bit and $10^{-9}$ for 64-bit states.
+    """
+
+    rtol: float | Array | None = None
+    atol: float | Array | None = None
+    max_steps: int = eqx.field(static=True, default=5000)
+
+    def __check_init__(self):
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if isinstance(value, float) and not value >= 0:
+                raise ValueError(f"Tolerance({name}={value}) must be 0 or above")
+        _check_steps(self)
+
+    def met(self, residual, scale):
+        default = 1e-9 if residual.dtype == jnp.float64 else 1e-5
+        rtol = default if self.rtol is None else self.rtol
+        atol = default if self.atol is None else self.atol
+        return residual <= atol + rtol * scale
+
+    @property
+    def early(self):
+        return True
+
+
+class Steps(AbstractStop):
+    """Take exactly `max_steps` steps, as fixed-time papers do; samples still report whether they have settled."""
+
+    max_steps: int = eqx.field(static=True, default=1000)
+
+    def __check_init__(self):
+        _check_steps(self)
+
+    def met(self, residual, scale):
+        return Tolerance().met(residual, scale)
+
+    @property
+    def early(self):
+        return False
+
+
+def _check_steps(stop: AbstractStop) -> None:
+    if stop.max_steps < 1:
+        raise ValueError(f"{type(stop).__name__}(max_steps={stop.max_steps}) must be 1 or more")

@@ -1,0 +1,234 @@
+r"""Guarantees keep a network, while it learns, where the local rule is proved to descend.
+
+Every weight between free units keeps the sign it starts with, and a size within bounds. Where each unit's synapses get
+a positive multiple of their gradient, clipping single weights does no harm: no step points against the gradient, so the
+cost of the batch falls with every small enough one. Optimisers that scale single entries by positive numbers (SGD
+without momentum, RMSprop) keep this; momentum does not.
+"""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from ..model import Network, Parameters, Projected
+from ..model.synapses import Weight
+
+__all__ = ["AbstractGuarantee", "Balanced", "Pairs", "SignSymmetric"]
+
+
+class GuaranteeState(NamedTuple):
+    """The bounds of every weight between free units, and the state of the optimiser within."""
+
+    low: Any
+    high: Any
+    inner: Any
+
+
+class AbstractGuarantee(eqx.Module):
+    r"""Signs that stay, and $|w_{ij}|\le(\lambda_i-\mathrm{margin})/(d_2\cdot\mathrm{targets\ of\ }i)$, so that the
+    network stays certified to contract at the rate `margin` with the leaks it has. With signed outflow excitation may
+    grow, and inhibition has half of that."""
+
+    floor: eqx.AbstractVar[float]
+    margin: eqx.AbstractVar[float]
+
+    @abstractmethod
+    def check(self, network: Network) -> None:
+        """Raise `ValueError`, with the way out, if nothing can be guaranteed for such a network."""
+
+    @abstractmethod
+    def signs(self, network: Network) -> Any:
+        """The sign of every weight between free units, arranged like `Weight.recurrent`."""
+
+    def bounds(self, network: Network) -> tuple[Any, Any]:
+        """The lowest and highest value of every weight between free units."""
+        synapses = network.synapses
+        ones = jax.tree.map(jnp.ones_like, network.weight)
+        targets = synapses.outgoing(synapses.mask(ones), lambda w: w)
+        room = (network.leak - self.margin) / (network.neuron.activation.gain * jnp.maximum(targets, 1))
+        most = synapses.per_source(ones, jnp.maximum(room, self.floor), lambda w: w).recurrent
+
+        def pair(sign: Array, most: Array) -> tuple[Array, Array]:
+            if network.neuron.outflow == "signed":
+                most = jnp.where(sign > 0, jnp.inf, most / 2)
+            one, other = sign * jnp.minimum(self.floor, most), sign * most
+            return jnp.minimum(one, other), jnp.maximum(one, other)
+
+        pairs = jax.tree.map(pair, self.signs(network), most)
+        inner = jax.tree.structure(network.weight.recurrent)
+        low, high = jax.tree.transpose(inner, jax.tree.structure((0, 0)), pairs)
+        return low, high
+
+    def inside(self, network: Network, low: Any, high: Any) -> Parameters:
+        """The nearest parameters that are guaranteed."""
+        recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, low, high)
+        return network.parameters._replace(weight=Weight(network.weight.input, recurrent))
+
+    def start(self, network: Network) -> Network:
+        """The network moved inside, before training; sizes are kept where they may."""
+        self.check(network)
+        if (np.asarray(network.leak) <= self.margin).any():
+            raise ValueError(
+                f"{type(self).__name__}(margin={self.margin}) leaves no room for weights: the lowest leak is "
+                f"{float(network.leak.min()):g}; raise the leaks above the margin"
+            )
+        signed = jax.tree.map(lambda w, s: jnp.abs(w) * s, network.weight.recurrent, self.signs(network))
+        moved = network.replace(network.parameters._replace(weight=Weight(network.weight.input, signed)))
+        return network.replace(self.inside(moved, *self.bounds(moved)))
+
+    def wrap(self, network: Network, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
+        """The optimiser, followed by the clipping of every weight to its bounds."""
+
+        def init(params: Any) -> GuaranteeState:
+            return GuaranteeState(*self.bounds(network.replace(params)), optimiser.init(params))
+
+        def update(updates: Any, state: GuaranteeState, params: Any = None) -> tuple[Any, GuaranteeState]:
+            if params is None:
+                raise ValueError(f"{type(self).__name__} needs the parameters: call update(updates, state, params)")
+            updates, inner = optimiser.update(updates, state.inner, params)
+            wanted: Any = optax.apply_updates(params, updates)
+            held = self.inside(network.replace(wanted), state.low, state.high)
+            return jax.tree.map(jnp.subtract, held, params), state._replace(inner=inner)
+
+        return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def _check_floor(guarantee: AbstractGuarantee) -> None:
+    for name in ("floor", "margin"):
+        if not getattr(guarantee, name) > 0:
+            raise ValueError(f"{type(guarantee).__name__}({name}={getattr(guarantee, name)}) must be above 0")
+
+
+def _free_pairs(network: Network) -> np.ndarray:
+    return network.graph.adjacency()[network.graph.inputs :]
+
+
+def _larger(network: Network) -> Any:
+    """The sign of a pair: that of its larger weight, positive if both are zero."""
+    weight = network.weight.recurrent
+    back = network.synapses.reverse(network.weight).recurrent
+    return jax.tree.map(
+        lambda w, b: jnp.where(jnp.where(jnp.abs(w) >= jnp.abs(b), w, b) < 0, -1, 1).astype(w.dtype), weight, back
+    )
+
+
+class SignSymmetric(AbstractGuarantee):
+    r"""**T6.** Both directions of every pair of free units exist and have one sign, and pairs form no loop (one hidden
+    layer and one output, or any tree); one output, no outflow.
+
+    Then every synapse into unit $j$ gets $t_o/t_j>0$ times its gradient, the same for all samples: in the limit of a
+    small nudge the local rule descends on any batch.
+
+    **Arguments:**
+
+    - `floor`: the least size of a weight between free units; feedback of zero would silence a hidden unit.
+    - `margin`: the rate at which the network stays certified to contract (1/time).
+    """
+
+    floor: float = 1e-3
+    margin: float = 0.1
+
+    def __check_init__(self):
+        _check_floor(self)
+
+    def check(self, network):
+        pairs = _free_pairs(network)
+        joined, size = int(np.triu(pairs | pairs.T).sum()), network.graph.free
+        loops = joined - size + _components(pairs)
+        if network.neuron.outflow != "none" or network.graph.outputs != 1 or (pairs != pairs.T).any() or loops:
+            raise ValueError(
+                "SignSymmetric guarantees networks with one output and no outflow, whose free units are joined in both "
+                "directions and without loops: use Graph.layered([inputs, hidden, 1]) and outflow='none', or Safeguard"
+            )
+
+    def signs(self, network):
+        return _larger(network)
+
+
+class Balanced(AbstractGuarantee):
+    r"""**T5.** Structural balance, $\sigma_i\sigma_jw_{ij}\ge0$, with one output and no outflow, on any graph: adjoint
+    and response of every unit have one sign, at any strength of the nudge. No synapse moves the wrong way on a sample
+    by itself; a batch of several samples is not covered.
+
+    $\sigma_j$ is the sign of the synapse from $j$ to the output that the network starts with.
+
+    **Arguments:** `floor` and `margin` as in `SignSymmetric`; the floor may be reached from both sides of a pair.
+    """
+
+    floor: float = 1e-6
+    margin: float = 0.1
+
+    def __check_init__(self):
+        _check_floor(self)
+
+    def check(self, network):
+        slope = network.neuron.activation.slope
+        if network.neuron.outflow != "none" or network.graph.outputs != 1 or slope is None or slope[0] < 0:
+            raise ValueError(
+                "Balanced guarantees networks with one output, no outflow and an activation that does not fall: use "
+                "outputs=1 and outflow='none', or Safeguard"
+            )
+
+    def signs(self, network):
+        synapses, one = network.synapses, jnp.zeros_like(network.bias).at[-1].set(1)
+        to_output = synapses.back(network.weight, one[None])[0]
+        sigma = jnp.where(to_output < 0, -1, 1).astype(one.dtype).at[-1].set(1)
+        none = jnp.zeros((1, network.graph.inputs), one.dtype)
+        return synapses.outer(none, sigma[None], sigma[None]).recurrent
+
+
+class Pairs(AbstractGuarantee):
+    r"""One hidden layer of `Projected` units with signed outflow and one output: $f_hb_h\ge0$ and
+    $b_h\le\lambda_h+f_h$. Every term of the closed form is then non-negative: the local rule, in the limit of a small
+    nudge, descends on every sample by itself; a batch of several samples is not covered.
+
+    **Arguments:** `floor` and `margin` as in `SignSymmetric`.
+    """
+
+    floor: float = 1e-3
+    margin: float = 0.1
+
+    def __check_init__(self):
+        _check_floor(self)
+
+    def check(self, network):
+        pairs, hidden = _free_pairs(network), network.graph.hidden
+        layered = network.graph.outputs == 1 and network.graph.bias and hidden > 0 and not pairs[:hidden, :hidden].any()
+        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow == "signed"):
+            raise ValueError(
+                "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
+                "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"
+            )
+
+    def signs(self, network):
+        return _larger(network)
+
+    def inside(self, network, low, high):
+        parameters = super().inside(network, low, high)
+        # Of a pair it is the feedback that gives way; the hidden unit is its target.
+        synapses, hidden = network.synapses, network.graph.hidden
+        forth = synapses.back(parameters.weight, jnp.zeros_like(network.bias).at[-1].set(1)[None])[0]
+        limit = jnp.where(jnp.arange(network.graph.free) < hidden, network.leak + forth, jnp.inf)
+        none = jnp.zeros((1, network.graph.inputs), network.dtype)
+        large = jnp.where(jnp.isfinite(limit), limit, 0)
+        wanted = synapses.outer(none, jnp.ones_like(limit)[None], large[None]).recurrent
+        bounded = synapses.outer(
+            none, jnp.ones_like(limit)[None], jnp.isfinite(limit).astype(large.dtype)[None]
+        ).recurrent
+        recurrent = jax.tree.map(
+            lambda w, most, held: jnp.where(held > 0, jnp.minimum(w, most), w),
+            parameters.weight.recurrent, wanted, bounded,
+        )  # fmt: skip
+        return parameters._replace(weight=Weight(parameters.weight.input, recurrent))
+
+
+def _components(pairs: np.ndarray) -> int:
+    from scipy.sparse.csgraph import connected_components
+
+    return int(connected_components(pairs, directed=False)[0])

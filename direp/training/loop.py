@@ -1,0 +1,327 @@
+"""Training: a plain loop around the compiled epochs. Seeds are lanes of one program."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Int
+
+from ..model import Network, Parameters
+from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError
+from ..settling import AbstractStop, Tolerance
+from ..settling.methods import AbstractMethod, choose_method
+from ..tasks import AbstractAugmentation, Samples, Task
+from .control import AbstractControl, LeakController
+from .guarantee import AbstractGuarantee
+from .memory import check_memory
+from .step import Evaluation, Metrics, Trainer, TrainState, choose
+from .update import trainable
+
+__all__ = ["Run", "fit"]
+
+
+def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int) -> np.ndarray:
+    """The order of samples in every epoch of every seed: (seeds, epochs, updates, batch).
+
+    The last batch is filled up with the last sample, which a mask leaves out.
+    """
+    place = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
+    if size == samples:
+        return np.broadcast_to(place, (len(seeds), len(list(epochs)), 1, size))
+    epochs = list(epochs)
+    orders = [[np.random.default_rng((seed, k)).permutation(samples)[place] for k in epochs] for seed in seeds]
+    return np.array(orders, np.int32).reshape(len(seeds), len(epochs), -1, size)
+
+
+@eqx.filter_jit
+def _epochs(
+    trainer: Trainer,
+    state: TrainState,
+    train: Samples,
+    validation: Samples,
+    orders: Int[Array, "seed epoch updates batch"],
+    valid: Bool[Array, "updates batch"],
+    numbers: Int[Array, " epoch"],
+    last: Int[Array, ""],
+    mesh: Mesh | None,
+) -> tuple[TrainState, Metrics]:
+    """Several epochs of all seeds in one compiled call; epochs after the `last` one change nothing."""
+
+    def lane(state: TrainState, orders: Array):
+        def one(state: TrainState, epoch: tuple[Array, Array]):
+            order, number = epoch
+            after, metrics = trainer.epoch(state, train, validation, order, valid, number)
+            return choose(number <= last, after, state), metrics
+
+        return jax.lax.scan(one, state, (orders, numbers))
+
+    return _lanes(lane, mesh)(state, orders)
+
+
+@eqx.filter_jit
+def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, mesh: Mesh | None) -> Evaluation:
+    return _lanes(lambda parameters, key: trainer.evaluate(parameters, samples, key), mesh)(parameters, keys)
+
+
+@eqx.filter_jit
+def _inside(control: AbstractControl, template: Network, parameters: Parameters) -> Parameters:
+    return jax.vmap(lambda own: control.start(template.replace(own)).parameters)(parameters)
+
+
+def _mesh(seeds: int) -> Mesh | None:
+    """As many devices as the seeds can be dealt to in equal parts; `None` for a single one."""
+    chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    devices = jax.devices() if chosen is None else jax.devices(chosen.platform)
+    count = max(k for k in range(1, len(devices) + 1) if seeds % k == 0)
+    return None if count == 1 else Mesh(np.array(devices[:count]), ("seed",))
+
+
+def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
+    """The same for all seeds, every device at work on its own ones: none waits for another's slowest."""
+
+    def side_by_side(*trees: Any) -> Any:
+        if len(jax.tree.leaves(trees)[0]) > 1:
+            return jax.vmap(lane)(*trees)
+        # A single seed needs no lane: branches and loops then do only what it asks for.
+        return jax.tree.map(lambda leaf: leaf[None], lane(*jax.tree.map(lambda leaf: leaf[0], trees)))
+
+    if mesh is None:
+        return side_by_side
+    seed = PartitionSpec("seed")
+    return jax.shard_map(side_by_side, mesh=mesh, in_specs=seed, out_specs=seed, check_vma=False)
+
+
+@dataclass
+class Run:
+    """The outcome of `fit`, for one seed or many.
+
+    - `networks`: the trained network of every seed (best epoch by validation); `network` is the first.
+    - `history`: figures of every epoch, each an array (epochs x seeds), named as in `Metrics`.
+    - `train`, `validation`, `test`: how the chosen networks do, an array a figure.
+    - `best_epoch`, `failed`: for every seed; `failed` seeds diverged or never settled and hold their last good state.
+    - `status`: `"done"`, `"failed"` (every seed did) or `"interrupted"`.
+    """
+
+    task: Task
+    seeds: tuple[int, ...]
+    networks: list[Network]
+    history: dict[str, np.ndarray]
+    train: Evaluation
+    validation: Evaluation
+    test: Evaluation
+    best_epoch: np.ndarray
+    failed: np.ndarray
+    status: str
+    trainer: Trainer = field(repr=False)
+
+    @property
+    def network(self) -> Network:
+        return self.networks[0]
+
+    @property
+    def solved(self) -> np.ndarray | None:
+        """For every seed, whether the task counts as solved; `None` if it has no such notion."""
+        if self.task.solved is None:
+            return None
+        return self.task.solved(np.asarray(self.test.loss), np.asarray(self.test.accuracy)) & ~self.failed
+
+
+Callback = Callable[[int, dict[str, np.ndarray]], Any]
+
+
+def fit(
+    network: Network | Sequence[Network],
+    task: Task,
+    *,
+    rule: AbstractRule,
+    optimiser: optax.GradientTransformation,
+    epochs: int = 1000,
+    batch_size: int | None = None,
+    cost: AbstractCost | None = None,
+    control: AbstractControl | None = None,
+    guarantee: AbstractGuarantee | None = None,
+    learn_leak: bool = False,
+    outputs_only: bool = False,
+    method: AbstractMethod | None = None,
+    stop: AbstractStop | None = None,
+    start: tuple[float, float] = (0.0, 0.0),
+    warm: bool = True,
+    keep: str = "best",
+    probe: int = 0,
+    augment: AbstractAugmentation | None = None,
+    seeds: Iterable[int] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Train a network, or several of the same kind at once, on a task.
+
+    **Arguments:**
+
+    - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
+      bias unit, leaks only with `learn_leak`. With `outputs_only` hidden units stay as they are, as a control.
+    - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
+      the last.
+    - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
+    - `batch_size`: by default all samples at once.
+    - `cost`: by default `SquaredError()`. `method`, `stop`: as in `settle`.
+    - `start`: free units begin a settling uniformly in this range; by default at rest.
+    - `warm`: start the free phase of a sample where it settled in the last epoch.
+    - `keep`: `"best"` keeps the epoch with the best validation accuracy (then loss), `"last"` the last one.
+    - `probe`: after every epoch, measure the angle between the rule and the exact gradient (`Adjoint`) on so many
+      training samples; 0 does not.
+    - `augment`: changes the training inputs anew at every sight, such as `Shift`.
+    - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
+    - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
+
+    Seeds are dealt out evenly to all devices that JAX has.
+
+    A sample whose phases do not settle is left out of the update and counted. Seeds whose parameters stop being
+    finite, or none of whose samples settle in an epoch, stop with their last good state and are marked `failed`.
+    """
+    networks = [network] if isinstance(network, Network) else list(network)
+    seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
+    _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
+    rule.check(networks[0])
+    if augment is not None:
+        augment.check(task.inputs)
+    if control is not None:
+        _check_nudge(rule, control, cost or SquaredError(), networks[0])
+    if isinstance(control, LeakController) and learn_leak and control.follow:
+        raise ValueError(
+            "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
+        )
+    if guarantee is not None and (control is not None or learn_leak):
+        raise ValueError(
+            "fit(guarantee=...) keeps the network certified by itself, with the leaks it has: leave out control and "
+            "learn_leak"
+        )
+    if guarantee is not None:
+        networks = [guarantee.start(network) for network in networks]
+    template = networks[0]
+    method = choose_method(template) if method is None else method
+    method.check(template)
+    # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
+    mask = trainable(template, leak=learn_leak, outputs_only=outputs_only)
+    masked = optax.chain(mask, optimiser, mask)
+    masked = masked if guarantee is None else guarantee.wrap(template, masked)
+    control = None if control is None else _traced(control, template.dtype)
+    samples = len(task.train.x)
+    size = min(batch_size or samples, samples)
+    trainer = Trainer(
+        network=template,
+        rule=_traced(rule, template.dtype),
+        cost=cost or SquaredError(),
+        optimiser=masked if control is None else control.wrap(template, masked),
+        control=control,
+        method=_traced(method, template.dtype),
+        stop=stop or Tolerance(),
+        start=start,
+        warm=warm,
+        one_unit=task.one_unit,
+        classify=task.kind == "classification",
+        keep_last=keep == "last",
+        learn_leak=learn_leak,
+        probe=min(probe, samples),
+        augment=augment,
+    )
+    parts = [
+        Samples(*(jnp.asarray(table, template.dtype) for table in part))
+        for part in (task.train, task.validation, task.test)
+    ]
+    check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    parameters = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(n.parameters for n in networks))
+    if control is not None:
+        parameters = _inside(control, template, parameters)
+    state = jax.vmap(lambda parameters, key: trainer.init(parameters, key, samples))(parameters, keys)
+
+    valid = jnp.asarray((np.arange(-(-samples // size) * size) < samples).reshape(-1, size))
+    last = jnp.array(epochs, jnp.int32)
+    mesh = _mesh(len(seeds))
+    # Small tasks run several epochs a call, so that the round trip to the host does not count.
+    together = max(1, min(10, epochs, 20_000 // (samples * len(seeds))))
+    rows, status = [], "done"
+    try:
+        for first in range(1, epochs + 1, together):
+            numbers = range(first, first + together)
+            orders = jnp.asarray(_orders(seeds, numbers, samples, size), jnp.int32)
+            state, metrics = _epochs(
+                trainer, state, *parts[:2], orders, valid, jnp.array(numbers, jnp.int32), last, mesh
+            )
+            metrics = jax.device_get(metrics)
+            for k in range(min(together, epochs + 1 - first)):
+                row = {name: values[:, k] for name, values in metrics._asdict().items()}
+                rows.append(row)
+                for callback in callbacks:
+                    callback(first + k, row)
+            if rows[-1]["failed"].all():
+                status = "failed"
+                break
+    except KeyboardInterrupt:
+        status = "interrupted"
+
+    evaluations = [jax.device_get(_evaluate(trainer, state.best, part, keys, mesh)) for part in parts]
+    history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    best = jax.device_get(state.best)
+    chosen = [template.replace(jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), best)) for k in range(len(seeds))]
+    return Run(
+        task,
+        seeds,
+        chosen,
+        history,
+        *evaluations,
+        np.asarray(state.best_epoch),
+        np.asarray(state.failed),
+        status,
+        trainer,
+    )
+
+
+def _traced(tree: Any, dtype: Any) -> Any:
+    """Numbers as arrays, so that another value of a hyper-parameter needs no other program."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
+
+
+def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:
+    graph = networks[0].graph
+    if any(n.graph != graph or n.neuron != networks[0].neuron for n in networks):
+        raise ValueError("fit: all networks must share one graph and one neuron")
+    if len(seeds) != len(networks):
+        raise ValueError(f"fit: {len(networks)} networks but {len(seeds)} seeds; give one for each")
+    for what, has, needs in (("inputs", graph.inputs, task.inputs), ("outputs", graph.outputs, task.outputs)):
+        if has != needs:
+            raise ValueError(
+                f"fit: task {task.name!r} has {needs} {what}, but the graph has {has}; make it with {what}={needs}"
+            )
+    if isinstance(cost, CrossEntropy) and (graph.outputs < 2 or not np.allclose(task.train.y.sum(1), 1)):
+        raise ValueError(
+            f"fit: cross-entropy needs two outputs or more and targets that sum to one; task {task.name!r} has "
+            f"{graph.outputs} output(s): use SquaredError()"
+        )
+    if probe < 0:
+        raise ValueError(f"fit(probe={probe}) must be 0 or above: a number of training samples")
+    if epochs < 1 or (batch_size is not None and batch_size < 1):
+        raise ValueError(f"fit(epochs={epochs}, batch_size={batch_size}) must both be 1 or more")
+    if keep not in ("best", "last"):
+        raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
+
+
+def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
+    """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
+    nudge, slope = rule.plain_nudge, network.neuron.activation.slope
+    if nudge is None or slope is None:
+        return
+    for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
+        loss = float(cost.feedback(beta, slope, np.ones(1))[0])
+        margin = float(control.margin)
+        if loss >= margin:
+            raise ValueError(
+                f"{type(rule).__name__}({type(nudge).__name__}): the phase at beta={beta:g} can take {loss:.3g} from "
+                f"the certified margin {margin:g} and need not settle; use a beta below "
+                f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
+            )

@@ -1,0 +1,310 @@
+"""One network learning one task: the state, the pure step, and the epoch that is compiled once."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ..certificates.convergence import LocalLeak, sharpest_margin
+from ..model import Network, Parameters
+from ..rules import AbstractCost, AbstractRule, Adjoint, Homeostasis, cosine, estimate
+from ..settling import AbstractStop, Settled, settle
+from ..settling.methods import AbstractMethod
+from ..tasks import AbstractAugmentation, Samples
+from .control import AbstractControl
+
+__all__ = ["AT_ONCE", "Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
+
+
+AT_ONCE = 5000  # samples that an evaluation settles together
+
+
+class TrainState(eqx.Module):
+    """What the next step needs, of one seed."""
+
+    parameters: Parameters
+    optimiser: Any
+    key: PRNGKeyArray
+    updates: Int[Array, ""]  # how many there were
+    states: Float[Array, "sample free"]  # free equilibria of the last epoch, where the next one starts
+    best: Parameters
+    best_score: Float[Array, "2"]  # validation accuracy and negative loss, compared in this order
+    best_epoch: Int[Array, ""]
+    failed: Bool[Array, ""]
+
+
+class Evaluation(NamedTuple):
+    """How a network does on a set of samples. `unconverged` counts samples whose free phase did not settle."""
+
+    loss: Array
+    accuracy: Array
+    unconverged: Array
+    steps: Array  # of every sample
+
+
+class Metrics(NamedTuple):
+    """One epoch of one seed, for people: training figures are those of the samples as they passed by.
+
+    `unsettled` is the share of phases that did not settle, `left_out` the share of samples kept out of the updates,
+    `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch and
+    `lowest_margin` its least value after any update of the epoch, both in the norm of the control. Without a control
+    they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
+    free phase was proved to contract, rounding included, after every update (without a control: after the last).
+    `fell_back` is the share of batches that a `Safeguard` left to its fallback, `cosine` that of the angle between the
+    rule and the exact gradient on the probe batch, after the epoch (NaN without one).
+    """
+
+    loss: Array
+    accuracy: Array
+    validation_loss: Array
+    validation_accuracy: Array
+    unsettled: Array
+    left_out: Array
+    validation_unsettled: Array
+    steps_mean: Array
+    steps_max: Array
+    margin: Array
+    lowest_margin: Array
+    certified: Array
+    fell_back: Array
+    cosine: Array
+    failed: Array
+
+
+class _StepMetrics(NamedTuple):
+    loss: Array
+    correct: Array
+    unsettled: Array
+    phases: Array
+    used: Array
+    steps: Array
+    steps_max: Array
+    fell_back: Array
+    margin: Array
+    rounding: Array
+
+
+class Trainer(eqx.Module):
+    """How one network learns one task: everything but the state. All methods are pure and can be vmapped over seeds."""
+
+    network: Network
+    rule: AbstractRule
+    cost: AbstractCost
+    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    control: AbstractControl | None
+    method: AbstractMethod
+    stop: AbstractStop
+    start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
+    warm: bool = eqx.field(static=True, default=True)
+    one_unit: bool = eqx.field(static=True, default=False)
+    classify: bool = eqx.field(static=True, default=True)
+    keep_last: bool = eqx.field(static=True, default=False)
+    learn_leak: bool = eqx.field(static=True, default=False)
+    probe: int = eqx.field(static=True, default=0)
+    augment: AbstractAugmentation | None = None
+
+    def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
+        score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
+        return TrainState(
+            parameters=parameters,
+            optimiser=self.optimiser.init(parameters),  # pyright: ignore[reportArgumentType]
+            key=key,
+            updates=jnp.array(0, jnp.int32),
+            states=self._start(jax.random.fold_in(key, 0), samples),
+            best=parameters,
+            best_score=score,
+            best_epoch=jnp.array(0, jnp.int32),
+            failed=jnp.array(False),
+        )
+
+    def _start(self, key: PRNGKeyArray, batch: int) -> Float[Array, "batch free"]:
+        network = self.network
+        if self.start == (0.0, 0.0):
+            return network.rest(batch)
+        return jax.random.uniform(key, (batch, network.graph.free), network.dtype, *self.start)
+
+    def _correct(self, outputs: Float[Array, "batch output"], y: Float[Array, "batch output"]) -> Bool[Array, " batch"]:
+        if self.one_unit:
+            return (jnp.round(outputs) == jnp.round(y)).all(-1)
+        return outputs.argmax(-1) == y.argmax(-1)
+
+    def step(
+        self,
+        state: TrainState,
+        x: Float[Array, "batch input"],
+        y: Float[Array, "batch output"],
+        begin: Float[Array, "batch free"],
+        valid: Bool[Array, " batch"],
+    ) -> tuple[TrainState, Settled, _StepMetrics]:
+        """One update from one batch; also how its free phase settled. Without a settled sample nothing changes."""
+        network = self.network.replace(state.parameters)
+        said = estimate(
+            network,
+            x,
+            y,
+            self.rule,
+            cost=self.cost,
+            method=self.method,
+            stop=self.stop,
+            state=begin,
+            valid=valid,
+            update=state.updates,
+            key=self._draw(state),
+        )
+        updates, optimiser = self.optimiser.update(said.gradient, state.optimiser, state.parameters)
+        parameters = optax.apply_updates(state.parameters, updates)
+        changed = (parameters, optimiser, state.updates + 1)
+        changed = eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.updates), state, changed)
+        state = choose(said.used.any(), changed, state)
+
+        phases = (said.free, *said.nudged)
+        unsettled = sum(((~phase.converged) & valid).sum() for phase in phases)
+        margin, rounding = self._margin(state)
+        metrics = _StepMetrics(
+            loss=jnp.where(valid, said.loss, 0).sum(),
+            correct=(self._correct(network.outputs(said.free.state), y) & valid).sum(),
+            unsettled=jnp.asarray(unsettled),
+            phases=valid.sum() * len(phases),
+            used=said.used.sum(),
+            steps=jnp.where(valid, said.free.steps, 0).sum(),
+            steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
+            fell_back=said.fell_back,
+            margin=margin,
+            rounding=rounding,
+        )
+        return state, said.free, metrics
+
+    def _draw(self, state: TrainState) -> PRNGKeyArray:
+        """The key of one update, apart from those of the epochs."""
+        return jax.random.fold_in(jax.random.fold_in(state.key, jnp.iinfo(jnp.int32).max), state.updates)
+
+    def _cosine(self, state: TrainState, train: Samples) -> Array:
+        """The cosine between the rule and the exact gradient on the first `probe` training samples."""
+        if not self.probe:
+            return jnp.full((), jnp.nan, train.x.dtype)
+        network = self.network.replace(state.parameters)
+        x, y = train.x[: self.probe], train.y[: self.probe]
+        settle = {"cost": self.cost, "method": self.method, "stop": self.stop, "update": state.updates}
+        # What homeostasis adds is no estimate of the cost's gradient.
+        rule = self.rule.rule if isinstance(self.rule, Homeostasis) else self.rule
+        said = estimate(network, x, y, rule, key=self._draw(state), **settle)
+        # The rule leaves out what did not settle, and so must the oracle.
+        exact = estimate(network, x, y, Adjoint(), valid=said.used, **settle)
+        return cosine(network, said.gradient, exact.gradient, leak=self.learn_leak)
+
+    def _margin(self, state: TrainState) -> tuple[Array, Array]:
+        """The smallest margin of any unit, and a bound on its rounding."""
+        network = self.network.replace(state.parameters)
+        criterion = LocalLeak() if self.control is None else self.control.criterion
+        norm = criterion.start(network) if self.control is None else state.optimiser.norm
+        return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
+
+    def epoch(
+        self,
+        state: TrainState,
+        train: Samples,
+        validation: Samples,
+        order: Int[Array, "updates batch"],
+        valid: Bool[Array, "updates batch"],
+        number: Int[Array, ""],
+    ) -> tuple[TrainState, Metrics]:
+        """All batches once, in the given order, then validation. A seed whose parameters stop being finite goes back to
+        where it was before the epoch and stays there."""
+        before = state
+        samples = train.x.shape[0]
+        key = jax.random.fold_in(state.key, number)
+        if not self.warm:
+            state = eqx.tree_at(lambda s: s.states, state, self._start(key, samples))
+
+        def one(state: TrainState, batch):
+            index, valid = batch
+            x = train.x[index]
+            if self.augment is not None:
+                x = self.augment(x, jax.random.fold_in(self._draw(state), 1))
+            state, free, metrics = self.step(state, x, train.y[index], state.states[index], valid)
+            # From where a sample diverged there may be no way back: it starts from rest again.
+            rest = self.network.rest(index.shape[0])
+            kept = jnp.where(free.converged[:, None], free.state, rest)
+            place = jnp.where(valid, index, samples)  # padding falls off the end
+            return eqx.tree_at(lambda s: s.states, state, state.states.at[place].set(kept, mode="drop")), metrics
+
+        state, steps = jax.lax.scan(one, state, (order, valid))
+        after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))
+        score = jnp.stack([after.accuracy if self.classify else jnp.zeros_like(after.loss), -after.loss])
+        score = jnp.where(jnp.isnan(score), -jnp.inf, score)
+        better = (score[0] > state.best_score[0]) | (
+            (score[0] == state.best_score[0]) & (score[1] > state.best_score[1])
+        )
+        if self.keep_last:
+            better = jnp.array(True)
+        best = choose(better, (state.parameters, score, number), (state.best, state.best_score, state.best_epoch))
+        state = eqx.tree_at(lambda s: (s.best, s.best_score, s.best_epoch), state, best)
+
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters)]).all()
+        fine = finite & (steps.used.sum() > 0) & ~before.failed
+        stopped = eqx.tree_at(lambda s: s.failed, before, jnp.array(True))
+        state = choose(fine, state, stopped)
+        if self.control is None:
+            margin = sharpest_margin(self.network.replace(state.parameters))
+            certified = margin > 0
+        else:
+            margin, certified = steps.margin[-1], (steps.margin > steps.rounding).all()
+        counted = jnp.array(samples, train.x.dtype)
+        metrics = Metrics(
+            loss=steps.loss.sum() / counted,
+            accuracy=steps.correct.sum().astype(counted.dtype) / counted if self.classify else jnp.nan * counted,
+            validation_loss=after.loss,
+            validation_accuracy=after.accuracy,
+            unsettled=steps.unsettled.sum().astype(counted.dtype) / steps.phases.sum().astype(counted.dtype),
+            left_out=1 - steps.used.sum().astype(counted.dtype) / counted,
+            validation_unsettled=after.unconverged,
+            steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
+            steps_max=jnp.maximum(steps.steps_max.max(), after.steps.max()),
+            margin=margin,
+            lowest_margin=steps.margin.min(),
+            certified=certified,
+            fell_back=steps.fell_back.mean(dtype=counted.dtype),
+            cosine=self._cosine(state, train),
+            failed=state.failed,
+        )
+        return state, metrics
+
+    def evaluate(self, parameters: Parameters, samples: Samples, key: PRNGKeyArray) -> Evaluation:
+        """Settle every sample and compare its outputs with its targets. Unsettled samples are judged where they
+        stand, and counted."""
+        network = self.network.replace(parameters)
+        count = samples.x.shape[0]
+        begin = self._start(key, count)
+
+        def some(rows: Int[Array, " some"]) -> tuple[Array, Array, Array]:
+            settled = settle(network, samples.x[rows], method=self.method, stop=self.stop, state=begin[rows])
+            return network.outputs(settled.state), settled.converged, settled.steps
+
+        if count > AT_ONCE:
+            place = jnp.minimum(jnp.arange(-(-count // AT_ONCE) * AT_ONCE), count - 1)
+            parts = jax.lax.map(some, place.reshape(-1, AT_ONCE))
+            outputs, converged, steps = (part.reshape(-1, *part.shape[2:])[:count] for part in parts)
+        else:
+            outputs, converged, steps = some(jnp.arange(count))
+        total = jnp.array(count, samples.x.dtype)
+        correct = self._correct(outputs, samples.y).sum()
+        return Evaluation(
+            loss=self.cost.value(outputs, samples.y).sum() / total,
+            accuracy=correct.astype(total.dtype) / total if self.classify else jnp.nan * total,
+            unconverged=(~converged).sum(),
+            steps=steps,
+        )
+
+
+def choose(condition: Array, yes: Any, no: Any) -> Any:
+    """One of two states of equal structure."""
+
+    def pick(a, b):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jnp.where(condition, jax.random.key_data(a), jax.random.key_data(b)))
+        return jnp.where(condition, a, b)
+
+    return jax.tree.map(pick, yes, no)
