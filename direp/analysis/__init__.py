@@ -5,16 +5,6 @@ from .gradients import Comparison, compare_gradients, groups, is_flat, order_in_
 from .statistics import bootstrap_mean, wilson
 
 __all__ = [
-    "Comparison",
-    "bootstrap_mean",
-    "compare_gradients",
-    "figures_of",
-    "groups",
-    "is_flat",
-    "order_in_beta",
-    "paired",
-    "solved_by",
-    "state_of",
-    "table",
-    "wilson",
-]
+    "Comparison", "bootstrap_mean", "compare_gradients", "figures_of", "groups", "is_flat", "order_in_beta",
+    "paired", "solved_by", "state_of", "table", "wilson",
+]  # fmt: skip

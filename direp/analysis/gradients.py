@@ -27,7 +27,7 @@ from ..rules import (
     VectorField,
     cosine,
     estimate,
-)
+)  # fmt: skip
 from ..settling import AbstractStop, Tolerance
 
 __all__ = ["Comparison", "compare_gradients", "groups", "is_flat", "order_in_beta", "state_of"]

@@ -5,21 +5,6 @@ from .ball import exact, matrix, positive_definite, precise
 from .interval import Interval, Ramp, Shape, Smooth, down, up
 
 __all__ = [
-    "Affine",
-    "Interval",
-    "Ramp",
-    "Shape",
-    "Smooth",
-    "apply",
-    "constant",
-    "contract",
-    "down",
-    "exact",
-    "inverse",
-    "matrix",
-    "positive_definite",
-    "precise",
-    "solve",
-    "transform",
-    "up",
-]
+    "Affine", "Interval", "Ramp", "Shape", "Smooth", "apply", "constant", "contract", "down", "exact", "inverse",
+    "matrix", "positive_definite", "precise", "solve", "transform", "up",
+]  # fmt: skip

@@ -19,14 +19,16 @@ __all__ = ["Network", "Parameters"]
 
 
 class Parameters(NamedTuple):
-    r"""All that learning may change: weights $w_{ij}$, biases $b_j$ and leaks $\lambda_j$.
+    r"""All that learning may change: weights $w_{ij}$, biases $b_j$, leaks $\lambda_j$, and what a rule learns.
 
-    Gradients and updates have the same structure.
+    Gradients and updates have the same structure. `rule` is a pytree of the rule's own parameters, such as feedback
+    weights; `()` for most rules.
     """
 
     weight: Weight
     bias: Float[Array, "*lanes free"]
     leak: Float[Array, "*lanes free"]
+    rule: Any = ()
 
 
 class Network(eqx.Module):
@@ -97,7 +99,7 @@ class Network(eqx.Module):
     def replace(self, parameters: Parameters) -> "Network":
         """The same network with other parameters."""
         where = lambda n: (n.weight, n.bias, n.leak)  # noqa: E731
-        return eqx.tree_at(where, self, tuple(parameters))
+        return eqx.tree_at(where, self, tuple(parameters[:3]))
 
     @property
     def dtype(self) -> jnp.dtype:

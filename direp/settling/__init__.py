@@ -8,7 +8,7 @@ from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, RESULTS, Settled
 from .stop import AbstractStop, Steps, Tolerance
 
 __all__ = [
-    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "AbstractMethod", "AbstractStop", "Anderson",
-    "Coloured", "Euler", "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance", "choose_method",
-    "run", "settle", "trajectory",
+    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "AbstractMethod", "AbstractStop",
+    "Anderson", "Coloured", "Euler", "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance",
+    "choose_method", "run", "settle", "trajectory",
 ]  # fmt: skip

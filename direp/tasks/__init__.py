@@ -7,17 +7,6 @@ from .tables import BUNDLED, bundled, from_arrays
 from .task import Samples, Task
 
 __all__ = [
-    "BUNDLED",
-    "GATES",
-    "IMAGES",
-    "AbstractAugmentation",
-    "DataMissing",
-    "DataUnreadable",
-    "Samples",
-    "Shift",
-    "Task",
-    "bundled",
-    "from_arrays",
-    "gate",
-    "images",
-]
+    "BUNDLED", "GATES", "IMAGES", "AbstractAugmentation", "DataMissing", "DataUnreadable", "Samples", "Shift",
+    "Task", "bundled", "from_arrays", "gate", "images",
+]  # fmt: skip

@@ -7,23 +7,7 @@ from .step import AT_ONCE, Evaluation, Metrics, Trainer, TrainState, choose
 from .update import prune, shrink, trainable
 
 __all__ = [
-    "AT_ONCE",
-    "AbstractControl",
-    "AbstractGuarantee",
-    "Balanced",
-    "ControlState",
-    "Evaluation",
-    "LeakController",
-    "Metrics",
-    "Pairs",
-    "Run",
-    "SignSymmetric",
-    "TrainState",
-    "Trainer",
-    "WeightProjection",
-    "choose",
-    "fit",
-    "prune",
-    "shrink",
-    "trainable",
-]
+    "AT_ONCE", "AbstractControl", "AbstractGuarantee", "Balanced", "ControlState", "Evaluation", "LeakController",
+    "Metrics", "Pairs", "Run", "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "choose", "fit",
+    "prune", "shrink", "trainable",
+]  # fmt: skip

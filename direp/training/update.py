@@ -48,7 +48,7 @@ def trainable(
             weight = jax.tree.map(jnp.multiply, weight, into)
         learned_bias = updates.bias * own if bias and graph.bias else jnp.zeros_like(updates.bias)
         learned_leak = updates.leak * own if leak else jnp.zeros_like(updates.leak)
-        return Parameters(weight, learned_bias, learned_leak), state
+        return updates._replace(weight=weight, bias=learned_bias, leak=learned_leak), state
 
     return _stateless(update)
 

@@ -7,18 +7,6 @@ from .linear import Sample, dense
 from .structure import balance, detailed_balance, gains, one_layer, pairs, structural
 
 __all__ = [
-    "Directions",
-    "LearningCertificate",
-    "Sample",
-    "SampleVerdict",
-    "Step",
-    "balance",
-    "certify_learning",
-    "conditions",
-    "dense",
-    "detailed_balance",
-    "gains",
-    "one_layer",
-    "pairs",
-    "structural",
-]
+    "Directions", "LearningCertificate", "Sample", "SampleVerdict", "Step", "balance", "certify_learning",
+    "conditions", "dense", "detailed_balance", "gains", "one_layer", "pairs", "structural",
+]  # fmt: skip

@@ -25,7 +25,7 @@ from ...rules import (
     Safeguard,
     SquaredError,
     estimate,
-)
+)  # fmt: skip
 from ...settling import AbstractStop, Tolerance
 from ...settling.methods import AbstractMethod
 from ..convergence import Verdict

@@ -8,24 +8,6 @@ from .search import Search, Tree
 from .states import ACTIVE, HIGH, LOW, Family, Forms
 
 __all__ = [
-    "ACTIVE",
-    "ASCENDS",
-    "DESCENDS",
-    "EDGE",
-    "FLAT",
-    "HIGH",
-    "LOW",
-    "OPEN",
-    "Bounds",
-    "Box",
-    "Family",
-    "Forms",
-    "Region",
-    "RegionPoint",
-    "Search",
-    "Tree",
-    "bounds",
-    "certify_region",
-    "inner_product",
-    "vector",
-]
+    "ACTIVE", "ASCENDS", "DESCENDS", "EDGE", "FLAT", "HIGH", "LOW", "OPEN", "Bounds", "Box", "Family", "Forms",
+    "Region", "RegionPoint", "Search", "Tree", "bounds", "certify_region", "inner_product", "vector",
+]  # fmt: skip

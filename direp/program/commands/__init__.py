@@ -13,8 +13,8 @@ import tyro
 from ..settings import WrongUse
 
 __all__ = [
-    "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop", "fresh_folder",
-    "option", "parse",
+    "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop",
+    "fresh_folder", "option", "parse",
 ]  # fmt: skip
 
 OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED, UNDECIDED, REFUTED = range(7)
