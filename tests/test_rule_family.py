@@ -213,11 +213,15 @@ def test_derivatives_are_found_inside_transformations():
 
 
 def test_a_certificate_covers_the_phases_that_are_run_and_no_others():
-    local = direp.Local(direp.Centred(0.05))
-    assert direp.Homeostasis(local).plain_nudge is local.nudge
-    assert direp.Safeguard(local).plain_nudge is local.nudge
-    for rule in (direp.AsymEP(local.nudge), direp.Dyadic(), direp.Adjoint()):  # their fields are not nudged networks
-        assert rule.plain_nudge is None
+    net, local = network("rate-tanh", "none"), direp.Local(direp.Centred(0.05))
+    for rule in (local, direp.Homeostasis(local), direp.Safeguard(local, direp.Adjoint())):
+        assert direp.rules.phases_of(rule, net) == ((local.nudge,), ())
+    others = {direp.AsymEP(local.nudge): ("AsymField",), direp.Dyadic(): ("AdjointField",), direp.Adjoint(): ()}
+    for rule, names in others.items():  # their fields are not the network with a current
+        assert direp.rules.phases_of(rule, net) == ((), names)
+        both = direp.rules.phases_of(direp.Safeguard(local, direp.Safeguard(rule, local)), net)
+        assert both == ((local.nudge, local.nudge), names)
+        assert both.strengths == (0.05, -0.05)
 
 
 @pytest.mark.usefixtures("_optax")
@@ -232,7 +236,7 @@ def test_a_wrapped_nudge_beyond_the_margin_is_refused_too():
 def test_a_negative_nudge_beyond_the_margin_is_refused():
     net = network("rate-tanh", "none")
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 2)), np.arange(30) % 2, name="noise")
-    with pytest.raises(ValueError, match=r"Local\(Centred\): the phase at beta=-0.5.*below 0.1"):
+    with pytest.raises(ValueError, match=r"Centred\(beta=-0.5\): the phase at beta=-0.5.*below 0.1"):
         direp.fit(
             net, task, rule=direp.Local(direp.Centred(0.5)), optimiser=optax.sgd(0.1), epochs=1,
             control=direp.LeakController(0.1),

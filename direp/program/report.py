@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from ..certificates.convergence import CASCADE, Certificate, certify
+from ..rules import phases_of
 from ..tasks import Task
 from ..training import Evaluation, Run
 from .run_folder import summarise
@@ -89,7 +90,7 @@ def summary_of(
 
 def certificates_of(run: Run) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
-    nudge, control = run.trainer.rule.plain_nudge, run.trainer.control
+    nudge, control = phases_of(run.trainer.rule, run.network).nudges, run.trainer.control
     criteria = CASCADE if control is None else (control.criterion, *CASCADE)
     return [
         certify(network, nudge=nudge, cost=run.trainer.cost, criteria=criteria, starts=0) for network in run.networks

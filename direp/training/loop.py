@@ -13,7 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError
+from ..rules import AbstractCost, AbstractNudge, AbstractRule, CrossEntropy, SquaredError, phases_of
 from ..settling import AbstractStop, Tolerance
 from ..settling.methods import AbstractMethod, choose_method
 from ..tasks import AbstractAugmentation, Samples, Task
@@ -186,11 +186,11 @@ def fit(
     networks = [network] if isinstance(network, Network) else list(network)
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
     _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
-    rule.check(networks[0])
+    phases = phases_of(rule, networks[0], cost)
     if augment is not None:
         augment.check(task.inputs)
     if control is not None:
-        _check_nudge(rule, control, cost or SquaredError(), networks[0])
+        _check_nudge(phases.nudges, control, cost or SquaredError(), networks[0])
     if isinstance(control, LeakController) and learn_leak and control.follow:
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
@@ -311,17 +311,19 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
 
 
-def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
+def _check_nudge(
+    nudges: Sequence[AbstractNudge], control: AbstractControl, cost: AbstractCost, network: Network
+) -> None:
     """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
-    nudge, slope = rule.plain_nudge, network.neuron.activation.slope
-    if nudge is None or slope is None:
+    slope = network.neuron.activation.slope
+    if slope is None:
         return
-    for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
+    for nudge, beta in ((each, float(beta)) for each in nudges for beta in each.strengths if float(beta) < 0):
         loss = float(cost.feedback(beta, slope, np.ones(1))[0])
         margin = float(control.margin)
         if loss >= margin:
             raise ValueError(
-                f"{type(rule).__name__}({type(nudge).__name__}): the phase at beta={beta:g} can take {loss:.3g} from "
+                f"{type(nudge).__name__}(beta={beta:g}): the phase at beta={beta:g} can take {loss:.3g} from "
                 f"the certified margin {margin:g} and need not settle; use a beta below "
                 f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
             )

@@ -30,7 +30,7 @@ _CLAIM = "contracts to one equilibrium for each input, from every start"
 def certify(
     network: Network,
     *,
-    nudge: AbstractNudge | None = None,
+    nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
     cost: AbstractCost | None = None,
     criteria: Sequence[AbstractCriterion] = CASCADE,
     x: Num[ArrayLike, "batch input"] | None = None,
@@ -41,8 +41,9 @@ def certify(
 
     **Arguments:**
 
-    - `nudge`, `cost`: cover the nudged phases too, each with its own sign and strength. A positive nudge of the squared
-      error changes nothing; a negative one, and cross-entropy, eat into the margin of the outputs.
+    - `nudge`, `cost`: cover the phases of one nudge, or of several, too, each with its own sign and strength. A
+      positive nudge of the squared error changes nothing; a negative one, and cross-entropy, take from the margin of
+      the outputs.
     - `criteria`: what to try, in this order, until one proves. `(Perron(),)` asks for the sharpest diagonal norm at
       once, at the price of a few linear systems.
     - `x`: inputs at which to search for a counter-example first, before inputs of the search's own choice.

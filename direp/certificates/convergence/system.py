@@ -1,6 +1,7 @@
 """What the criteria read of a network: numbers on the host, in 64 bits, exactly as they are stored."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -37,7 +38,12 @@ class System:
     eps: float = _EPS  # of the precision in which the network itself computes
 
     @classmethod
-    def of(cls, network: Network, nudge: AbstractNudge | None = None, cost: AbstractCost | None = None) -> "System":
+    def of(
+        cls,
+        network: Network,
+        nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
+        cost: AbstractCost | None = None,
+    ) -> "System":
         """Raises `ValueError` if the network holds NaN or infinite numbers, negative leaks or no free unit."""
         for name, tree in (("weight", network.weight), ("bias", network.bias), ("leak", network.leak)):
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
@@ -47,7 +53,8 @@ class System:
         leak = np.asarray(network.leak, np.float64)
         if (leak < 0).any():
             raise ValueError(f"certify: the network has a leak of {leak.min():g}; leaks are 0 or above")
-        strengths = () if nudge is None else tuple(float(beta) for beta in nudge.strengths)
+        nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else nudge
+        strengths = tuple(dict.fromkeys(float(beta) for each in nudges for beta in each.strengths))
         weight = network.synapses.host(network.weight)
         eps = float(jnp.finfo(network.dtype).eps)
         return cls(weight, leak, network.neuron, network.graph.hidden, cost or SquaredError(), strengths, eps)

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-import equinox as eqx
 import flint
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Num
@@ -25,6 +22,7 @@ from ...rules import (
     Safeguard,
     SquaredError,
     estimate,
+    phases_of,
 )  # fmt: skip
 from ...settling import AbstractStop, Tolerance
 from ...settling.methods import AbstractMethod
@@ -40,11 +38,6 @@ _CLAIM = "a small step of {rule} lowers the mean cost of this batch"
 _LARGEST = 200  # free units whose phases are enclosed
 _CHECK = "equilibria, adjoints and inner products enclosed in ball arithmetic, 128 bits"
 _EXACT = (Adjoint, Dyadic)
-
-
-@eqx.filter_jit
-def _run(network: Network, x, y, rule: AbstractRule, cost: AbstractCost, method, stop) -> Estimate:
-    return estimate(network, x, y, rule, cost=cost, method=method, stop=stop)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
@@ -78,7 +71,7 @@ def certify_learning(
     cost = SquaredError() if cost is None else cost
     # As the network sees them, in its own precision.
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
-    rule.check(network)
+    phases_of(rule, network, cost)  # raises where the rule refuses the network
     nudge = getattr(rule, "nudge", None)
     if isinstance(nudge, Fading | RandomSign) or isinstance(rule, Safeguard):
         raise ValueError(
@@ -88,9 +81,7 @@ def certify_learning(
     if isinstance(cost, CrossEntropy) and not np.allclose(y.sum(1), 1):
         raise ValueError(f"certify_learning(y=...): CrossEntropy needs targets that sum to one; they sum to {y.sum(1)}")
     stop = stop or Tolerance(max_steps=50_000)
-    # Numbers as arrays: another strength of the nudge needs no other program.
-    traced = jax.tree.map(lambda leaf: jnp.asarray(leaf, network.dtype) if isinstance(leaf, float) else leaf, rule)
-    said = _run(network, x.astype(network.dtype), y.astype(network.dtype), traced, cost, method, stop)
+    said = estimate(network, x, y, rule, cost=cost, method=method, stop=stop)
     used = np.asarray(said.used)
     left_out = tuple(int(n) for n in np.flatnonzero(~used))
     with precise():

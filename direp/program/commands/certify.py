@@ -153,6 +153,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         told = "is no run folder, .safetensors or .npz file" if path.exists() else "does not exist"
         raise Unreadable(f"{path} {told}")
 
+    from ...rules import phases_of
     from ..run_folder import load_run
 
     settings, networks = load_run(path)
@@ -162,7 +163,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         networks,
         [f"seed {seed}" for seed in built["seeds"][: len(networks)]],
         path / "certificate",
-        built["rule"].plain_nudge,
+        phases_of(built["rule"], networks[0]).nudges,
         built["cost"],
         np.asarray(task.train.x),
         np.asarray(task.train.y),
