@@ -48,7 +48,7 @@ class AsymEP(AbstractRule):
             for beta in nudge.strengths
         )
         a = nudge.difference(free.state, [phase.state for phase in phases])
-        used = problem.valid & all_settled(free, *phases)
+        used = all_settled(free, *phases) & problem.valid
         post = problem.network.neuron.transfer_slope(free.drive) * a
         return problem.estimate(problem.gradient(post, a, used), used, phases)
 
@@ -102,7 +102,7 @@ class Dyadic(AbstractRule):
         linear = AdjointField.at(problem.field, free, pull / size)
         difference, _ = problem.settle(linear, jnp.zeros_like(free.state))
         a = size * difference.state
-        used = problem.valid & all_settled(free, difference)
+        used = all_settled(free, difference) & problem.valid
         post = network.neuron.transfer_slope(free.drive) * a
         return problem.estimate(problem.gradient(post, a, used), used, (difference,))
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 
@@ -81,21 +82,21 @@ def estimate(
     cost = SquaredError() if cost is None else cost
     method, stop = method or choose_method(network), stop or Tolerance()
     method.check(network)
-    x, y = (_table(values, network.dtype) for values in (x, y))
-    if x.ndim != 2 or y.shape != (x.shape[0], network.graph.outputs):
+    inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
+    if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
         raise ValueError(
-            f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x"
+            f"y has shape {targets.shape} and x {inputs.shape}; needed are {network.graph.outputs} targets for each "
+            f"row of {network.graph.inputs} inputs"
         )
     start = None if state is None else _table(state, network.dtype)
-    valid = np.ones(x.shape[0], bool) if valid is None else valid
-    update = np.asarray(update, np.int32) if isinstance(update, int) else update
+    counted: Any = np.ones(len(inputs), bool) if valid is None else valid
+    number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
     if parameters_of(rule):
         rule = initialise(rule, network, jax.random.key(0) if key is None else key)
     settings = (rule, cost, method, stop)
-    parts = (network, x, y, settings, start, valid, update, key)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(parts)):
-        return _estimate(*parts)
-    return _compiled(network, x, y, traced(settings, network.dtype), start, valid, update, key)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((network, inputs, targets, settings, start, key))):
+        return _estimate(network, inputs, targets, settings, start, counted, number, key)
+    return _compiled(network, inputs, targets, traced(settings, network.dtype), start, counted, number, key)
 
 
 def _table(values: Any, dtype: Any) -> Any:

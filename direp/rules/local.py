@@ -34,7 +34,7 @@ class Local(AbstractRule):
 
     def estimate(self, problem, key):
         response = problem.nudge(self.nudge, key)
+        used = response.settled & problem.valid
         d_rate, d_drive = response.difference("rate"), response.difference("drive")
         back = problem.network.neuron.response(d_rate, d_drive, problem.field.total_leak)
-        used = problem.valid & response.settled
         return problem.estimate(problem.gradient(d_rate, back, used), used, response.phases)

@@ -1,6 +1,8 @@
 """What a rule is asked, what it may do to find out, and what it answers."""
 
+import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import equinox as eqx
@@ -129,7 +131,8 @@ class Problem(eqx.Module):
     ) -> Parameters:
         """`Network.local_gradient` averaged over the samples that count (zero if there are none)."""
         # An unused sample may hold anything, even NaN: it is replaced, not multiplied by zero.
-        post, back = (jnp.where(used[:, None], value, 0) / self.count(used) for value in (post, back))
+        count = self.count(used)
+        post, back = (jnp.where(used[:, None], value, 0) / count for value in (post, back))
         return self.network.local_gradient(self.x, self.free.state, post, back)
 
     def count(self, used: Bool[Array, " batch"]) -> Float[Array, ""]:
@@ -151,7 +154,7 @@ class Problem(eqx.Module):
 
 def all_settled(*phases: Settled) -> Bool[Array, " batch"]:
     """The samples that settled in every one of some phases."""
-    return jnp.stack([phase.converged for phase in phases]).all(0)
+    return reduce(operator.and_, [phase.converged for phase in phases])
 
 
 def _observe(observe: Observe, valid: Array, observed: Any, before: Array, after: Array, moved: Array) -> Any:

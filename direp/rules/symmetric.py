@@ -29,7 +29,7 @@ class SymmetricEP(AbstractRule):
         network, x, synapses, free = problem.network, problem.x, problem.network.synapses, problem.free
         neuron, leak = network.neuron, problem.field.total_leak
         response = problem.nudge(self.nudge, key)
-        settled = problem.valid & response.settled
+        settled = response.settled & problem.valid
         used, count = settled[:, None], problem.count(settled)
         d_rate = response.difference("rate")
         back = jnp.where(used, neuron.response(d_rate, response.difference("drive"), leak), 0)

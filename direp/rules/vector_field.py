@@ -25,7 +25,7 @@ class VectorField(AbstractRule):
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         response = problem.nudge(self.nudge, key)
+        used = response.settled & problem.valid
         moved = response.difference("state")
         slope = problem.network.neuron.transfer_slope(problem.free.drive)
-        used = problem.valid & response.settled
         return problem.estimate(problem.gradient(slope * moved, moved, used), used, response.phases)
