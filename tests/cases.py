@@ -60,9 +60,15 @@ def estimate(*arguments, **settings):
 
 
 @eqx.filter_jit
-def gradients(net, x, y, rules, **settings):
-    """What several rules say, compiled as one program."""
-    return [direp.estimate(net, x, y, rule, **settings).gradient for rule in rules]
+def gradients(net, x, y, rules, cost=None, stop=TIGHT):
+    """The gradients of several rules from one and the same free phase, compiled as one program."""
+    field = net.field(jnp.asarray(x))
+    free = direp.settle(field, state=net.rest(len(x)), stop=stop)
+    problem = direp.rules.Problem(
+        field, jnp.asarray(y), cost or direp.SquaredError(), direp.choose_method(net), stop, free,
+        jnp.ones(len(x), bool), 0,
+    )  # fmt: skip
+    return [rule.estimate(problem, None).gradient for rule in rules]
 
 
 @eqx.filter_jit
