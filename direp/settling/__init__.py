@@ -2,7 +2,7 @@
 
 from .checks import check_count, check_kind, check_number
 from .compiled import compiled, keep_programs, within_trace
-from .door import settle
+from .door import how_to_settle, settle
 from .loop import Observer, run
 from .methods import AbstractMethod, Anderson, Coloured, Euler, Newton, Preconditioned, choose_method
 from .ode import ODE, trajectory
@@ -12,5 +12,6 @@ from .stop import AbstractStop, Steps, Tolerance
 __all__ = [
     "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "AbstractMethod", "AbstractStop",
     "Anderson", "Coloured", "Euler", "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance",
-    "check_count", "check_kind", "check_number", "choose_method", "compiled", "keep_programs", "run", "settle", "trajectory", "within_trace",
+    "check_count", "check_kind", "check_number", "choose_method", "compiled", "how_to_settle", "keep_programs",
+    "run", "settle", "trajectory", "within_trace",
 ]  # fmt: skip

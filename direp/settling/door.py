@@ -16,7 +16,7 @@ from .methods import AbstractMethod, choose_method
 from .result import Settled
 from .stop import AbstractStop, Tolerance
 
-__all__ = ["on_device", "phase", "settle", "settled_by"]
+__all__ = ["begin", "how_to_settle", "on_device", "phase", "settle"]
 
 
 def settle(
@@ -49,7 +49,7 @@ def settle(
     `result`.
     """
     x, state = phase("settle", network, x, state)
-    method, stop = settled_by("settle", network, method, stop)
+    method, stop = how_to_settle("settle", network, method, stop)
     return _settle(network, x, state, method, stop)
 
 
@@ -63,9 +63,7 @@ def phase(call: str, network: Any, x: Any, state: Any) -> tuple[Any, Any]:
     check_kind(f"{call}(network=...)", network, (Network, AbstractField), "a Network, or a field such as direp.Nudged")
     if isinstance(network, AbstractField):
         if state is None:
-            raise ValueError(
-                f"{call}(state=...) is missing: a field starts from a given state, e.g. the free phase's"
-            )
+            raise ValueError(f"{call}(state=...) is missing: a field starts from a given state, e.g. the free phase's")
         return None, on_device(state, network.total_leak.dtype)
     if x is None:
         raise ValueError(f"{call}(x=...) is missing: give the clamped inputs, one row for every sample")
@@ -84,7 +82,7 @@ def begin(network: Network | AbstractField, x: Any, state: Any) -> tuple[Abstrac
     return field, network.rest(len(x)) if state is None else jnp.asarray(state, network.dtype)
 
 
-def settled_by(call: str, network: Any, method: Any, stop: Any) -> tuple[AbstractMethod, AbstractStop]:
+def how_to_settle(call: str, network: Any, method: Any, stop: Any) -> tuple[AbstractMethod, AbstractStop]:
     """The method and the stop, checked, and chosen where none is given."""
     network = network.network if isinstance(network, AbstractField) else network
     method = choose_method(network) if method is None else method
