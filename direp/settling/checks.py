@@ -15,7 +15,7 @@ def check_kind(where: str, value: Any, kind: type | tuple[type, ...], instead: s
         raise ValueError(f"{where} got {reprlib.repr(value)}: give {instead}")
 
 
-def check_number(where: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
+def check_number(where: str, value: Any, *, above: float | int | None = None, least: float | int | None = None) -> None:
     """Raise `ValueError` unless `value` is a finite number, or an array of such, above a bound or not below one.
 
     What is being traced has no value yet, and passes.

@@ -21,18 +21,24 @@ __all__ = ["equilibrium"]
 _DENSE = 128  # free units up to which the system is solved directly, sample by sample
 
 
-@eqx.filter_custom_jvp
 def equilibrium(
     field: AbstractField, start: Float[Array, "batch free"], method: AbstractMethod, stop: AbstractStop
 ) -> Settled:
     """Settle; `state`, `rate` and `drive` can be differentiated with respect to everything in the field."""
-    return run(field, start, method, stop, observer=None, observed=None)[0]
+    return Settled(*_found(field, start, method, stop))
 
 
-@equilibrium.def_jvp
+@eqx.filter_custom_jvp
+def _found(field, start, method, stop) -> tuple[Array, ...]:
+    settled, _ = run(field, start, method, stop, observer=None, observed=None)
+    return settled.state, settled.rate, settled.drive, settled.residual, settled.steps, settled.result
+
+
+@_found.def_jvp
 def _(primals, tangents):
     field, (moved, *_) = primals[0], tangents  # the equilibrium does not depend on where, how and until when it began
-    settled = equilibrium(*primals)
+    found = _found(*primals)
+    settled = Settled(*found)
     state = settled.state
     active = ~field.held(state, field.flow(state, settled.drive))
 
@@ -44,13 +50,13 @@ def _(primals, tangents):
 
     def solve(matrix, right: Array) -> Array:
         small = right.shape[-1] <= _DENSE
-        found = _directly(matrix, right) if small else _by_steps(matrix, right, field.stiffness())
+        change = _directly(matrix, right) if small else _by_steps(matrix, right, field.stiffness())
         largest = jnp.abs(right).max(-1)
-        left = jnp.abs(matrix(found) - right).max(-1)
+        left = jnp.abs(matrix(change) - right).max(-1)
         solved = settled.converged & (left <= jnp.sqrt(jnp.finfo(right.dtype).eps) * largest)
         # A sample without equilibrium, or with a singular Jacobian there, has no derivative.
         missing = jnp.where(largest == 0, 0, jnp.nan)
-        return jnp.where(solved[:, None], found, missing[:, None])
+        return jnp.where(solved[:, None], change, missing[:, None])
 
     _, along = jax.linearize(lambda state: flow(field, state), state)
     _, forced = eqx.filter_jvp(lambda field: flow(field, state), (field,), (moved,))
@@ -58,7 +64,7 @@ def _(primals, tangents):
     read = lambda field, state: (field.rate(state), field.drive(state))  # noqa: E731
     _, (d_rate, d_drive) = eqx.filter_jvp(read, (field, state), (moved, d_state))
     none = np.zeros(settled.steps.shape, jax.dtypes.float0)
-    return settled, Settled(d_state, d_rate, d_drive, jnp.zeros_like(settled.residual), none, none)
+    return found, (d_state, d_rate, d_drive, jnp.zeros_like(settled.residual), none, none)
 
 
 def _directly(matrix, right: Float[Array, "batch free"]) -> Float[Array, "batch free"]:

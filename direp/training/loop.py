@@ -175,6 +175,9 @@ def fit(
 ) -> Run:
     """Train a network, or several of the same kind at once, on a task.
 
+    What it runs is compiled once for every structure and shape, and kept, on disk too: other keys, learning rates,
+    decays, schedules, nudges and margins are no other program.
+
     **Arguments:**
 
     - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
@@ -189,7 +192,7 @@ def fit(
     - `keep`: `"best"` keeps the epoch with the best validation accuracy (then loss), `"last"` the last one.
     - `probe`: after every epoch, measure the angle between the rule and the exact gradient (`Adjoint`) on so many
       training samples; 0 does not.
-    - `augment`: changes the training inputs anew at every sight, such as `Shift`.
+    - `augment`: changes the training inputs at random whenever they are used, such as `Shift`.
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
 
@@ -198,19 +201,20 @@ def fit(
     A sample whose phases do not settle is left out of the update and counted. Seeds whose parameters stop being
     finite, or none of whose samples settle in an epoch, stop with their last good state and are marked `failed`.
     """
-    networks = [network] if isinstance(network, Network) else list(network)
+    networks = list(network) if isinstance(network, list | tuple) else [network]
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
     if within_trace(networks, rule, control, guarantee):
         raise ValueError("fit cannot be traced by jit, vmap or grad: call it outside; what it runs is compiled already")
     for what, value, kind, instead in (
         ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
         ("optimiser", optimiser, optax.GradientTransformation, "an optax transformation such as optax.adam(0.05)"),
-        ("cost", cost, AbstractCost | None, "a cost object such as direp.CrossEntropy()"),
-        ("control", control, AbstractControl | None, "a control object such as direp.LeakController()"),
-        ("guarantee", guarantee, AbstractGuarantee | None, "an object such as direp.SignSymmetric()"),
-        ("augment", augment, AbstractAugmentation | None, "an object such as direp.Shift()"),
+        ("cost", cost, AbstractCost, "a cost object such as direp.CrossEntropy()"),
+        ("control", control, AbstractControl, "a control object such as direp.LeakController()"),
+        ("guarantee", guarantee, AbstractGuarantee, "an object such as direp.SignSymmetric()"),
+        ("augment", augment, AbstractAugmentation, "an object such as direp.Shift()"),
     ):
-        check_kind(f"fit({what}=...)", value, kind, instead)
+        if value is not None or what in ("rule", "optimiser"):
+            check_kind(f"fit({what}=...)", value, kind, instead)
     _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
     rule.check(networks[0])
     if augment is not None:
@@ -311,7 +315,7 @@ def _traced(tree: Any, dtype: Any) -> Any:
 
 
 def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:
-    for network in networks:
+    for network in networks or [None]:
         check_kind("fit(network=...)", network, Network, "a Network, or several in a list")
     needed = "a task such as direp.tasks.xor(); direp.tasks.from_arrays(x, y) makes one of arrays"
     check_kind("fit(task=...)", task, Task, needed)
