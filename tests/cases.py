@@ -1,5 +1,7 @@
 """Named constructors that the laws range over, and small tools for tests."""
 
+from contextlib import contextmanager
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -74,6 +76,22 @@ def gradients(net, x, y, rules, cost=None, stop=TIGHT):
 @eqx.filter_jit
 def settle(*arguments, **settings):
     return direp.settle(*arguments, **settings)
+
+
+@contextmanager
+def compilations():
+    """Every program that is compiled (or read from disk) within, by its duration."""
+    found = []
+
+    def note(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            found.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
 
 
 def flat(tree):

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "direp"
-ROOMS = ("tasks", "arithmetic", "model", "settling", "rules", "certificates", "training", "analysis", "testing", "program")
+ROOMS = (
+    "tasks",
+    "arithmetic",
+    "model",
+    "settling",
+    "rules",
+    "certificates",
+    "training",
+    "analysis",
+    "testing",
+    "program",
+)
 
 
 def module_of(path):

@@ -3,7 +3,7 @@
 from .adjoint import Adjoint, AdjointField, state_gradient
 from .alignment import cosine, inner
 from .asymmetric import AsymEP, Dyadic
-from .base import AbstractRule, estimate, traced
+from .base import AbstractRule, estimate
 from .bptt import BPTT
 from .cost import AbstractCost, CrossEntropy, SquaredError
 from .homeostasis import Homeostasis, antisymmetry
@@ -23,5 +23,5 @@ __all__ = [
     "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided", "Problem",
     "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory", "VectorField",
     "antisymmetry", "cosine", "estimate", "initialise", "inner", "jacobian", "limit_response", "nudges_of",
-    "parameters_of", "phases_of", "state_gradient", "traced", "with_nudge", "with_parameters",
+    "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters",
 ]  # fmt: skip

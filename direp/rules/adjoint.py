@@ -4,8 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..model import AbstractField, Network, NetworkField
-from ..settling import Settled, Tolerance, run
-from ..settling.methods import Preconditioned
+from ..settling import Preconditioned, Settled, Tolerance, run
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 

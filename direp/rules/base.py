@@ -7,17 +7,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 
 from ..model import Network
-from ..settling import AbstractMethod, AbstractStop, Tolerance, choose_method, run
+from ..settling import AbstractMethod, AbstractStop, check_kind, compiled, how_to_settle, run, within_trace
 from .cost import AbstractCost, SquaredError
 from .learned import initialise, parameters_of
 from .problem import Estimate, Problem
 
-__all__ = ["AbstractRule", "estimate", "needs_derivative", "traced"]
+__all__ = ["AbstractRule", "estimate", "needs_derivative"]
 
 
 class AbstractRule(eqx.Module):
@@ -78,10 +77,14 @@ def estimate(
 
     Compiled on the first call for each shape of the arguments, and kept.
     """
-    _check(network, rule, cost)
+    for name, value, kind, instead in (
+        ("network", network, Network, "a network such as direp.Network(graph, direp.Projected(), key=...)"),
+        ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
+        ("cost", SquaredError() if cost is None else cost, AbstractCost, "a cost object such as direp.CrossEntropy()"),
+    ):
+        check_kind(f"estimate({name}=...)", value, kind, instead)
     cost = SquaredError() if cost is None else cost
-    method, stop = method or choose_method(network), stop or Tolerance()
-    method.check(network)
+    method, stop = how_to_settle("estimate", network, method, stop)
     inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
     if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
         raise ValueError(
@@ -93,28 +96,15 @@ def estimate(
     number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
     if parameters_of(rule):
         rule = initialise(rule, network, jax.random.key(0) if key is None else key)
-    settings = (rule, cost, method, stop)
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((network, inputs, targets, settings, start, key))):
-        return _estimate(network, inputs, targets, settings, start, counted, number, key)
-    return _compiled(network, inputs, targets, traced(settings, network.dtype), start, counted, number, key)
+    parts = (network, inputs, targets, rule, cost, method, stop, start, counted, number, key)
+    return (_estimate if within_trace(parts) else _compiled)(*parts)
 
 
 def _table(values: Any, dtype: Any) -> Any:
     return jnp.asarray(values, dtype) if isinstance(values, jax.Array) else np.asarray(values, dtype)
 
 
-def _check(network: Any, rule: Any, cost: Any) -> None:
-    for name, value, kind, example in (
-        ("network", network, Network, "direp.Network(graph, direp.Projected(), key=...)"),
-        ("rule", rule, AbstractRule, "direp.Local(beta=2.0)"),
-        ("cost", cost, AbstractCost | None, "direp.SquaredError()"),
-    ):
-        if not isinstance(value, kind):
-            raise ValueError(f"estimate({name}={value!r}) is no {name}: give an object, such as {example}")
-
-
-def _estimate(network, x, y, settings, start, valid, update, key) -> Estimate:
-    rule, cost, method, stop = settings
+def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key) -> Estimate:
     x, y, valid, update = jnp.asarray(x), jnp.asarray(y), jnp.asarray(valid), jnp.asarray(update)
     field = network.field(x)
     start = network.rest(x.shape[0]) if start is None else jnp.asarray(start)
@@ -129,4 +119,4 @@ def _estimate(network, x, y, settings, start, valid, update, key) -> Estimate:
     return found
 
 
-_compiled = eqx.filter_jit(_estimate)
+_compiled = compiled(_estimate)

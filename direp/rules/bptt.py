@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from ..model import Parameters
-from ..settling.methods import Preconditioned
+from ..settling import Preconditioned
 from .base import AbstractRule, needs_derivative
 
 __all__ = ["BPTT"]

@@ -14,8 +14,8 @@ from direp.certificates.convergence import prove
 
 
 class Degree(direp.AbstractCriterion):
-    r"""Weights $\eta_i=\Lambda_i+d_2\sum_k|w_{ik}|$ (or over sources). `prove` decides, rounding included: a criterion of
-    this kind only proposes weights, so it cannot prove what is not so."""
+    r"""Weights $\eta_i=\Lambda_i+d_2\sum_k|w_{ik}|$ (or over sources). `prove` decides, rounding included: a criterion
+    of this kind only proposes weights, so it cannot prove what is not so."""
 
     name: ClassVar[str] = "degree"
 

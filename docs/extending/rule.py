@@ -11,7 +11,7 @@ import direp
 
 
 class Trace(direp.AbstractRule):
-    r"""$\Delta w_{ij}\propto e_i\,\Delta r_j$ with $e_i\leftarrow(1-\alpha)e_i+\alpha r_i$ at every step of the phase."""
+    r"""$\Delta w_{ij}\propto e_i\,\Delta r_j$, with $e_i\leftarrow(1-\alpha)e_i+\alpha r_i$ at every step."""
 
     nudge: direp.AbstractNudge = direp.OneSided(0.5)
     decay: float = 0.2

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...model.synapses import Layered
+from ..checks import check_count
 from .base import AbstractMethod
 from .preconditioned import Preconditioned
 
@@ -19,6 +20,9 @@ class Coloured(AbstractMethod):
     """
 
     products: int = eqx.field(static=True, default=8)
+
+    def __check_init__(self):
+        check_count("Coloured(products", self.products, 0)
 
     @property
     def evaluations(self) -> float:

@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import check_count
 from .base import AbstractMethod
 
 __all__ = ["Preconditioned"]
@@ -22,6 +23,9 @@ class Preconditioned(AbstractMethod):
     """
 
     products: int = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        check_count("Preconditioned(products", self.products, 0)
 
     def prepare(self, field):
         network = field.network
