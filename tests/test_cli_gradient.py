@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     made = {"graph": "layered", "hidden": (4,), "neuron": "rate", "activation": "sigmoid", "outflow": "none"}
     made |= {"guarantee": "sign-symmetric", "weight_scale": 0.5, "beta": 2.0}
     built = Settings(seeds="3..4", **made).build(direp.tasks.xor())
-    networks = [built["guarantee"].start(network) for network in built["network"]]
+    networks = [built["guarantee"].begin(network) for network in built["network"]]
     return folder_of(tmp_path_factory.mktemp("runs") / "xor", networks, task="xor", **made)
 
 

@@ -52,7 +52,7 @@ def test_every_control_certifies_after_any_update(control, criterion, seed, neur
         assert (np.asarray(after.leak) >= np.asarray(net.leak) - 1e-12).all()
     if control == "weights":
         moved, _ = updated(made, net, seed, size=0.0)  # inside already: nothing moves
-        inside = made.start(net)
+        inside = made.begin(net)
         again, _ = updated(made, inside, seed, size=0.0)
         if criterion.name != "Perron":
             assert np.abs(flat(again.parameters) - flat(inside.parameters)).max() < 1e-9
@@ -66,7 +66,7 @@ def test_every_control_certifies_after_any_update(control, criterion, seed, neur
 def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outflow, criterion):
     """With leaks at the criterion, the cost as a function of the weights has the gradient that `through` gives."""
     control = direp.LeakController(0.5, criterion=CRITERIA[criterion])
-    net = control.start(network(neuron, outflow, scale=0.2))
+    net = control.begin(network(neuron, outflow, scale=0.2))
     x, y = data(net.graph)
     gradient = estimate(net, x, y, direp.Adjoint(), stop=TIGHT).gradient
     gradient = control.through(net, control.criterion.start(net), gradient)
@@ -76,7 +76,7 @@ def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outfl
 
     def cost(sign):
         weight = jax.tree.map(lambda w, d: w + sign * h * d, net.weight, step)
-        return mean_cost(control.start(net.replace(net.parameters._replace(weight=weight))), x, y)
+        return mean_cost(control.begin(net.replace(net.parameters._replace(weight=weight))), x, y)
 
     slope = (cost(1) - cost(-1)) / (2 * h)
     assert abs(flat(gradient.weight) @ flat(step) - slope) < 1e-6 * np.linalg.norm(flat(gradient.weight))

@@ -57,7 +57,7 @@ def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimise
 def test_outside_the_region_the_batch_loss_does_rise():
     task, rises = direp.tasks.xor(), 0
     graph = direp.Graph.layered([2, 4, 1])
-    nets = [direp.SignSymmetric().start(net) for net in networks(graph, NEURONS["rate-tanh"], 6)]
+    nets = [direp.SignSymmetric().begin(net) for net in networks(graph, NEURONS["rate-tanh"], 6)]
     for k, net in enumerate(nets):
         weight = np.array(net.matrix)
         weight[:2] *= 3
@@ -81,7 +81,7 @@ def test_outside_the_region_the_batch_loss_does_rise():
 def test_every_epoch_stays_inside_the_region(guarantee, neuron, graph, criterion):
     task = direp.tasks.xor()
     before = networks(graph, neuron, 2)
-    nets = [guarantee.start(net) for net in before]
+    nets = [guarantee.begin(net) for net in before]
     for epochs in (10, 60):
         run = direp.fit(
             nets, task, rule=direp.Local(2.0), optimiser=optax.adam(0.05), epochs=epochs, guarantee=guarantee,
@@ -97,11 +97,11 @@ def test_every_epoch_stays_inside_the_region(guarantee, neuron, graph, criterion
 def test_starting_keeps_the_sizes_that_fit():
     graph = direp.Graph.layered([2, 3, 1])
     net = networks(graph, direp.Rate(tanh), 1, leak=4.0)[0]
-    moved = direp.SignSymmetric(margin=0.5).start(net)
+    moved = direp.SignSymmetric(margin=0.5).begin(net)
     old, new = np.asarray(net.matrix), np.asarray(moved.matrix)
     assert (old[:2] == new[:2]).all()
     assert np.abs(np.abs(old) - np.abs(new)).max() < 1e-12
-    tight = direp.SignSymmetric(margin=3.9).start(net)
+    tight = direp.SignSymmetric(margin=3.9).begin(net)
     assert float(direp.contraction_margin(tight).min()) >= 3.9 - 1e-9
 
 
@@ -120,7 +120,7 @@ LAYERS = direp.Graph.layered([2, 3, 1])
 )
 def test_networks_without_a_guarantee_are_refused_with_the_way_out(guarantee, graph, neuron, leak, message):
     with pytest.raises(ValueError, match=message):
-        guarantee.start(networks(graph, neuron, 1, leak=leak)[0])
+        guarantee.begin(networks(graph, neuron, 1, leak=leak)[0])
 
 
 def test_a_guarantee_keeps_the_leaks_it_has():

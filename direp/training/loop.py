@@ -17,6 +17,7 @@ from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError
 from ..settling import AbstractStop, Tolerance
 from ..settling.methods import AbstractMethod, choose_method
 from ..tasks import AbstractAugmentation, Samples, Task
+from .constraint import check_nudges, constrain
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
 from .memory import check_memory
@@ -71,7 +72,7 @@ def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: 
 
 @eqx.filter_jit
 def _inside(control: AbstractControl, template: Network, parameters: Parameters) -> Parameters:
-    return jax.vmap(lambda own: control.start(template.replace(own)).parameters)(parameters)
+    return jax.vmap(lambda own: control.begin(template.replace(own)).parameters)(parameters)
 
 
 def _mesh(seeds: int) -> Mesh | None:
@@ -189,8 +190,10 @@ def fit(
     rule.check(networks[0])
     if augment is not None:
         augment.check(task.inputs)
-    if control is not None:
-        _check_nudge(rule, control, cost or SquaredError(), networks[0])
+    nudges = () if rule.plain_nudge is None else (rule.plain_nudge,)
+    for constraint in (control, guarantee):
+        if constraint is not None:
+            check_nudges(constraint, nudges, cost or SquaredError(), networks[0])
     if isinstance(control, LeakController) and learn_leak and control.follow:
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
@@ -201,14 +204,14 @@ def fit(
             "learn_leak"
         )
     if guarantee is not None:
-        networks = [guarantee.start(network) for network in networks]
+        networks = [guarantee.begin(network) for network in networks]
     template = networks[0]
     method = choose_method(template) if method is None else method
     method.check(template)
     # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
     mask = trainable(template, leak=learn_leak, outputs_only=outputs_only)
     masked = optax.chain(mask, optimiser, mask)
-    masked = masked if guarantee is None else guarantee.wrap(template, masked)
+    masked = masked if guarantee is None else constrain(masked, guarantee, template)
     control = None if control is None else _traced(control, template.dtype)
     samples = len(task.train.x)
     size = min(batch_size or samples, samples)
@@ -216,7 +219,7 @@ def fit(
         network=template,
         rule=_traced(rule, template.dtype),
         cost=cost or SquaredError(),
-        optimiser=masked if control is None else control.wrap(template, masked),
+        optimiser=masked if control is None else constrain(masked, control, template),
         control=control,
         method=_traced(method, template.dtype),
         stop=stop or Tolerance(),
@@ -309,19 +312,3 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
         raise ValueError(f"fit(epochs={epochs}, batch_size={batch_size}) must both be 1 or more")
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
-
-
-def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
-    """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
-    nudge, slope = rule.plain_nudge, network.neuron.activation.slope
-    if nudge is None or slope is None:
-        return
-    for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
-        loss = float(cost.feedback(beta, slope, np.ones(1))[0])
-        margin = float(control.margin)
-        if loss >= margin:
-            raise ValueError(
-                f"{type(rule).__name__}({type(nudge).__name__}): the phase at beta={beta:g} can take {loss:.3g} from "
-                f"the certified margin {margin:g} and need not settle; use a beta below "
-                f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
-            )

@@ -15,6 +15,7 @@ from ..settling import AbstractStop, Settled, settle
 from ..settling.methods import AbstractMethod
 from ..tasks import AbstractAugmentation, Samples
 from .control import AbstractControl
+from .update import own_keys
 
 __all__ = ["AT_ONCE", "Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
 
@@ -93,7 +94,7 @@ class Trainer(eqx.Module):
     network: Network
     rule: AbstractRule
     cost: AbstractCost
-    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    optimiser: optax.GradientTransformation
     control: AbstractControl | None
     method: AbstractMethod
     stop: AbstractStop
@@ -110,7 +111,7 @@ class Trainer(eqx.Module):
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
             parameters=parameters,
-            optimiser=self.optimiser.init(parameters),  # pyright: ignore[reportArgumentType]
+            optimiser=own_keys(self.optimiser.init(parameters), key),  # pyright: ignore[reportArgumentType]
             key=key,
             updates=jnp.array(0, jnp.int32),
             states=self._start(jax.random.fold_in(key, 0), samples),
@@ -199,7 +200,7 @@ class Trainer(eqx.Module):
         """The smallest margin of any unit, and a bound on its rounding."""
         network = self.network.replace(state.parameters)
         criterion = LocalLeak() if self.control is None else self.control.criterion
-        norm = criterion.start(network) if self.control is None else state.optimiser.norm
+        norm = criterion.start(network) if self.control is None else state.optimiser.constraint
         return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
 
     def epoch(
