@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..model import Graph, Network, Parameters
+from ..model import Network, Parameters
 from ..rules import (
     AbstractCost,
     AbstractRule,
@@ -74,8 +74,12 @@ class Comparison:
         return {**own, "worst_sample": worst, "unsettled": len(self.unsettled), "groups": parts}
 
 
-def groups(graph: Graph) -> dict[str, np.ndarray]:
-    """Masks over synapses, in the order of `Graph.source`: by layers if there are any, else by kinds of units."""
+def groups(network: Network) -> dict[str, np.ndarray]:
+    """Masks over the numbers that learn, as `synapses.numbers` orders them: by layers if there are any, else by kinds
+    of units. A strength that synapses of several groups share is in each."""
+    graph, place = network.graph, network.synapses.place
+    _, first, number = np.unique(place, return_index=True, return_inverse=True)
+    number = np.argsort(np.argsort(first))[number]
     if graph.layers is not None:
         edges = np.cumsum(graph.layers)
         names = ["inputs", *(f"hidden {k}" for k in range(1, len(graph.layers) - 1)), "outputs"]
@@ -86,16 +90,16 @@ def groups(graph: Graph) -> dict[str, np.ndarray]:
     found = {}
     for p in range(len(names)):
         for q in range(len(names)):
-            mask = (source == p) & (target == q)
+            mask = np.zeros(len(first), bool)
+            mask[number[(source == p) & (target == q)]] = True
             if mask.any():
                 found[f"{names[p]} to {names[q]}"] = mask
     return found
 
 
 def _flat(network: Network, gradient: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    graph = network.graph
-    weight = np.asarray(network.synapses.matrix(gradient.weight))[graph.source, graph.target - graph.inputs]
-    return weight, np.asarray(gradient.bias) if graph.bias else np.zeros(0)
+    weight = np.asarray(network.synapses.numbers(gradient.weight))
+    return weight, np.asarray(gradient.bias) if network.graph.bias else np.zeros(0)
 
 
 def _against(
@@ -180,7 +184,7 @@ def compare_gradients(
     """
     bench = _Bench(network, x, y, cost, stop, key)
     said, counted, used = bench.all({**rules, "": bench.oracle})
-    exact, masks = _flat(network, said[""].gradient), groups(network.graph)
+    exact, masks = _flat(network, said[""].gradient), groups(network)
     order = tuple(bench.traced(rule) for rule in rules.values())
     alone = np.array(_one_by_one(network, bench.x, bench.y, order, bench.oracle, bench.cost, bench.stop, bench.key))
     alone[~used] = np.nan
@@ -286,7 +290,7 @@ def state_of(
     used = np.asarray(said.used)
     moved = np.abs(np.asarray(said.nudged[0].rate - free.rate))[used]
     found: dict[str, Any] = {
-        "rms_weight": {name: float(np.sqrt(np.mean(weight[mask] ** 2))) for name, mask in groups(graph).items()},
+        "rms_weight": {name: float(np.sqrt(np.mean(weight[mask] ** 2))) for name, mask in groups(network).items()},
         "loss": float(np.asarray(said.loss)[used].mean()) if used.any() else math.nan,
     }
     for name, part in (("hidden", slice(0, graph.hidden)), ("outputs", slice(graph.hidden, None))):

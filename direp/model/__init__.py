@@ -11,7 +11,7 @@ from .synapses import AbstractSynapses, Dense, Layered, LinearMap, Sparse, Weigh
 
 __all__ = [
     "AbstractField", "AbstractInitialiser", "AbstractNeuron", "AbstractSynapses", "AbstractWrapper", "Activation",
-    "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap", "Network", "NetworkField", "Normal", "Outflow", "Parameters",
-    "Projected", "Rate", "Sparse", "Weight", "activation", "hard_sigmoid", "identity", "lay_out", "relu", "sigmoid",
-    "softplus", "tanh",
+    "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap", "Network", "NetworkField", "Normal", "Outflow",
+    "Parameters", "Projected", "Rate", "Sparse", "Weight", "activation", "hard_sigmoid", "identity", "lay_out",
+    "relu", "sigmoid", "softplus", "tanh",
 ]  # fmt: skip

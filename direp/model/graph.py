@@ -90,7 +90,9 @@ class Graph:
     @property
     def kinds(self) -> str:
         """How many units there are of each kind, in words."""
-        ends = [f"{n:,} {name}{'' if n == 1 else 's'}" for n, name in ((self.inputs, "input"), (self.outputs, "output"))]
+        ends = [
+            f"{n:,} {name}{'' if n == 1 else 's'}" for n, name in ((self.inputs, "input"), (self.outputs, "output"))
+        ]
         return f"{ends[0]}, {self.hidden:,} hidden, {ends[1]}"
 
     @property

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.sparse import sparray, spmatrix
 
@@ -82,7 +83,7 @@ class Network(eqx.Module):
                 f"Network(layout={type(layout).__name__}(...)) was made for {self.synapses.graph}, not for {graph}; "
                 "make both from one graph"
             )
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((jnp.zeros(()), weight, leak, bias, key))):
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((jnp.zeros(()), weight, leak, bias, key))):
             raise ValueError(
                 "Network(...) is made inside jit, vmap or grad, where numbers are not known yet; make it outside, and "
                 "take network.replace(parameters) inside"

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..model import Network, Parameters, Projected
+from ..model import Network, Projected
 from ..model.synapses import Weight
 from .constraint import AbstractConstraint
 
@@ -63,11 +63,7 @@ class AbstractGuarantee(AbstractConstraint):
 
     def begin(self, network):
         """Sizes of weights are kept where they may."""
-        if network.synapses.shared:
-            raise ValueError(
-                f"{type(self).__name__} guarantees layouts with one strength a synapse, and {network.synapses} shares "
-                "strengths: use Dense(graph) or Sparse(graph), or Safeguard"
-            )
+        network.synapses.refuse_shared(type(self).__name__)
         self.check(network)
         if (np.asarray(network.leak) <= self.margin).any():
             raise ValueError(

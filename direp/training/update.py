@@ -80,11 +80,7 @@ def prune(
     (arXiv:2006.08798).
     """
     _check("prune", threshold=(threshold, 0), scale=(scale, np.finfo(np.float32).tiny))
-    if network.synapses.shared:
-        raise ValueError(
-            f"prune cuts single synapses, and those of {network.synapses} share strengths: leave it out, or use "
-            "Dense(graph)"
-        )
+    network.synapses.refuse_shared("prune")
     update = eqx.Partial(_pruned, network.synapses, threshold, scale)
     return optax.GradientTransformation(eqx.Partial(_keyed, key), update)  # pyright: ignore[reportArgumentType]
 

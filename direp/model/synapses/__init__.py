@@ -1,4 +1,4 @@
-"""Where the weights lie in memory, behind one interface: dense with a mask, layered blocks, sparse edges, or a user's own."""
+"""Where the weights lie in memory, behind one interface: dense, layered blocks, sparse edges, a user's own."""
 
 from .auto import lay_out
 from .base import AbstractSynapses, Weight

@@ -109,17 +109,25 @@ class AbstractSynapses(eqx.Module):
         A shared number gets the smallest factor of its synapses.
         """
 
+    def refuse_shared(self, who: str) -> None:
+        """Raise `ValueError` if synapses share strengths, for `who` reads or moves each by itself."""
+        if self.shared:
+            raise ValueError(
+                f"{who} needs a strength for every synapse, and {type(self).__name__} shares them: use Dense(graph) or "
+                "Sparse(graph)"
+            )
+
+    def numbers(self, weight: Weight) -> Float[Array, " number"]:
+        """All strengths that learn, a shared one once: in the order of the first synapse of each."""
+        return flattened(weight)[self.place[np.sort(np.unique(self.place, return_index=True)[1])]]
+
     def strengths(self, weight: Weight) -> Float[Array, " synapse"]:
         """One number a synapse, in the order of the graph."""
         return flattened(weight)[self.place]
 
     def reverse(self, weight: Weight) -> Weight:
         r"""$w_{ji}$ in the place of $w_{ij}$, for synapses between free units; zero where there is none."""
-        if self.shared:
-            raise ValueError(
-                f"{type(self).__name__}: synapses share strengths here, so that a pair has no two of its own; use "
-                "Dense(graph), Layered(graph) or Sparse(graph)"
-            )
+        self.refuse_shared("reverse")
         graph, place = self.graph, self.place
         own, partner = (
             np.asarray(a, np.int64) * graph.units + b

@@ -132,7 +132,7 @@ def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
         def strengths(numbers: np.ndarray) -> np.ndarray:
             return _strengths(layout, arranged(jnp.asarray(numbers, flattened(like).dtype), like))
 
-        place, scale, digits = 0, 1, np.arange(size)
+        place, scale, digits = np.zeros(layout.graph.synapses, np.int64), 1, np.arange(size)
         while scale < max(size, 2):
             place = place + scale * (strengths(digits // scale % _DIGIT + 1).astype(np.int64) - 1)
             scale *= _DIGIT
@@ -154,7 +154,7 @@ def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
     if wrong.any():
         i, j = (int(end[np.argmax(wrong)]) for end in ends)
         raise ValueError(
-            f"{type(layout).__name__}.build asks for the synapse from unit {i} to unit {j} where the products use another;"
-            " call make(sources, targets) with units (inputs first) of a synapse that has this number as its strength"
+            f"{type(layout).__name__}.build makes a number for unit {i} -> unit {j} that the products use elsewhere; call "
+            "make(sources, targets) with units (inputs first) of a synapse whose strength the number is"
         )
     return place, size
