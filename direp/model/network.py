@@ -83,6 +83,7 @@ class Network(eqx.Module):
                 f"Network(layout={type(layout).__name__}(...)) was made for {self.synapses.graph}, not for {graph}; "
                 "make both from one graph"
             )
+        _ = self.synapses.shared  # a layout of the user's own is tried here
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((jnp.zeros(()), weight, leak, bias, key))):
             raise ValueError(
                 "Network(...) is made inside jit, vmap or grad, where numbers are not known yet; make it outside, and "

@@ -27,8 +27,7 @@ class Convolution(direp.LinearMap):
         self.graph = direp.Graph(length, hidden.size, outputs, source, target)
 
     def build(self, make):
-        """`make` gets one synapse of each number: those of the first place of every channel."""
-        first = self.graph.inputs * (1 + np.arange(self.channels))[:, None]
+        first = self.graph.inputs * (1 + np.arange(self.channels))[:, None]  # one unit of each channel is enough
         out = self.graph.inputs + self.graph.hidden + np.arange(self.graph.outputs)
         kernel, readout, feedback = make(np.arange(self.width), first), make(first, out), make(out, first)
         return Weight(jnp.asarray(kernel), (jnp.asarray(readout), jnp.asarray(feedback)))

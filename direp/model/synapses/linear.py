@@ -126,11 +126,12 @@ def _strengths(layout: LinearMap, weight: Weight) -> np.ndarray:
 def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
     """The place of every synapse's strength, and how many numbers there are."""
     with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
-        like = _zeros(layout)
-        size = flattened(like).size
+        like = layout.build(lambda i, j: np.ones(np.broadcast_shapes(np.shape(i), np.shape(j))))
+        exists = flattened(like)
+        size = exists.size
 
         def strengths(numbers: np.ndarray) -> np.ndarray:
-            return _strengths(layout, arranged(jnp.asarray(numbers, flattened(like).dtype), like))
+            return _strengths(layout, arranged(jnp.asarray(numbers, exists.dtype) * exists, like))
 
         place, scale, digits = np.zeros(layout.graph.synapses, np.int64), 1, np.arange(size)
         while scale < max(size, 2):
@@ -154,7 +155,7 @@ def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
     if wrong.any():
         i, j = (int(end[np.argmax(wrong)]) for end in ends)
         raise ValueError(
-            f"{type(layout).__name__}.build makes a number for unit {i} -> unit {j} that the products use elsewhere; call "
-            "make(sources, targets) with units (inputs first) of a synapse whose strength the number is"
+            f"{type(layout).__name__}.build makes a number for unit {i} -> unit {j} that the products use elsewhere; "
+            "call make(sources, targets) with units (inputs first) of a synapse whose strength the number is"
         )
     return place, size
