@@ -1,9 +1,7 @@
-"""All layouts hold the same numbers; each method equals a plain loop over synapses; shared strengths sum over theirs."""
-
-import importlib.util
-from pathlib import Path
+"""All layouts hold the same numbers; each method equals a loop over synapses, and shared strengths sum over theirs."""
 
 import equinox as eqx
+import extending.layout as example
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +14,6 @@ import direp
 from direp.model import Weight, lay_out
 from direp.model.synapses.base import flattened
 from direp.model.synapses.linear import _found
-
-_spec = importlib.util.spec_from_file_location("extending_layout", Path(__file__).parent / "extending" / "layout.py")
-example = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(example)
 
 LAYERED = direp.Graph.layered([3, 4, 2, 2], skip=True, lateral=True)
 LARGE = direp.Graph.complete(3, 25, 2)  # beyond the size up to which products are written out
@@ -152,8 +146,8 @@ RULES = {
 def made(layout, neuron, outflow):
     rng = np.random.default_rng(1)
     net = direp.Network(
-        layout.graph, NEURONS[neuron](outflow), random_weight(layout, scale=0.3), leak=1.5 + rng.random(layout.graph.free),
-        bias=rng.normal(0.4, 0.2, layout.graph.free), layout=layout,
+        layout.graph, NEURONS[neuron](outflow), random_weight(layout, scale=0.3), layout=layout,
+        leak=1.5 + rng.random(layout.graph.free), bias=rng.normal(0.4, 0.2, layout.graph.free),
     )  # fmt: skip
     return direp.LeakController(0.3, follow=False).begin(net)
 
@@ -190,13 +184,12 @@ def test_exact_rules_of_a_convolution_are_the_slope_of_its_cost():
     rules = tuple(RULES.values())  # compiled for the test before
     said = dict(zip(RULES, gradients(net, x, y, rules, stop=TIGHT, key=jax.random.key(0)), strict=True))
     step, h = random_weight(RING, seed=7), 1e-5
-    cost = [
-        mean_cost(
-            net.replace(net.parameters._replace(weight=jax.tree.map(lambda w, d: w + s * d, net.weight, step))), x, y
-        )
-        for s in (h, -h)
-    ]
-    slope = (cost[0] - cost[1]) / (2 * h)
+
+    def cost(size):
+        weight = jax.tree.map(lambda w, d: w + size * d, net.weight, step)
+        return mean_cost(net.replace(net.parameters._replace(weight=weight)), x, y)
+
+    slope = (cost(h) - cost(-h)) / (2 * h)
     for name, exact in (("exact", 1e-7), ("adjoint", 1e-7), ("dyadic", 1e-7), ("asym-ep", 0.05)):
         assert abs(flat(said[name].weight) @ flat(step) - slope) < exact * np.linalg.norm(flat(said[name].weight)), name
 

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractNudge
+from .update import Bound
 
 __all__ = ["AbstractConstraint", "ConstrainedState", "check_nudges", "constrain"]
 
@@ -60,7 +61,7 @@ def constrain(
     learns itself (`Parameters.rule`) is the optimiser's alone.
     """
     held = (optimiser, constraint, network)
-    return optax.GradientTransformation(eqx.Partial(_init, *held), eqx.Partial(_update, *held))  # pyright: ignore[reportArgumentType]
+    return optax.GradientTransformation(Bound(_init, *held), Bound(_update, *held))  # pyright: ignore[reportArgumentType]
 
 
 def _init(optimiser, constraint: AbstractConstraint, network: Network, params: Any) -> ConstrainedState:

@@ -14,6 +14,16 @@ from ..model import AbstractSynapses, Network, Parameters
 __all__ = ["own_keys", "prune", "shrink", "trainable"]
 
 
+class Bound(eqx.Partial):
+    """A function with some arguments given, whose arrays are leaves of a pytree: another value is no other program.
+
+    Where `jit` takes it for a function, it is known by identity, as a closure would be.
+    """
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
 def _stateless(update) -> optax.GradientTransformation:
     return optax.GradientTransformation(_empty, update)
 
@@ -36,7 +46,7 @@ def trainable(
     With `outputs_only` nothing but the outputs learn, by the synapses into them: a control that shows what the hidden
     units contribute. A strength that a hidden unit shares stays as it is.
     """
-    return _stateless(eqx.Partial(_learned, network.synapses, bias and network.graph.bias, leak, outputs_only))
+    return _stateless(Bound(_learned, network.synapses, bias and network.graph.bias, leak, outputs_only))
 
 
 def _learned(
@@ -58,7 +68,7 @@ def shrink(strength: float) -> optax.GradientTransformation:
     Source: DEEP (arXiv:2006.08798), where it is $1.5\cdot10^{-4}$.
     """
     _check("shrink", strength=(strength, 0))
-    return _stateless(eqx.Partial(_shrunk, strength))
+    return _stateless(Bound(_shrunk, strength))
 
 
 def _shrunk(strength: float, updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -81,8 +91,8 @@ def prune(
     """
     _check("prune", threshold=(threshold, 0), scale=(scale, np.finfo(np.float32).tiny))
     network.synapses.refuse_shared("prune")
-    update = eqx.Partial(_pruned, network.synapses, threshold, scale)
-    return optax.GradientTransformation(eqx.Partial(_keyed, key), update)  # pyright: ignore[reportArgumentType]
+    update = Bound(_pruned, network.synapses, threshold, scale)
+    return optax.GradientTransformation(Bound(_keyed, key), update)  # pyright: ignore[reportArgumentType]
 
 
 def _keyed(key: PRNGKeyArray, params: Any) -> PruneState:
