@@ -14,7 +14,6 @@ from direp.training import constrain
 
 SMALL = direp.Local(direp.Centred(1e-3))
 NEURONS = {
-    "rate-sigmoid": direp.Rate(sigmoid),
     "rate-tanh": direp.Rate(tanh),
     "hopfield-sigmoid": direp.Hopfield(sigmoid),
 }
@@ -35,9 +34,8 @@ def networks(graph, neuron, count, leak=1.0, spread=0.6):
 @pytest.mark.parametrize(
     ("neuron", "gate", "optimiser"),
     [
-        ("rate-sigmoid", "xor", lambda: optax.sgd(0.05)),
-        ("rate-tanh", "identity", lambda: optax.rmsprop(1e-3)),
-        ("hopfield-sigmoid", "xor", lambda: optax.rmsprop(1e-3)),
+        ("rate-tanh", "xor", lambda: optax.sgd(0.05)),
+        ("hopfield-sigmoid", "identity", lambda: optax.rmsprop(1e-3)),
     ],
 )
 def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimiser):
@@ -45,7 +43,7 @@ def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimise
     graph = direp.Graph.layered([task.inputs, 4, 1])
     run = direp.fit(
         networks(graph, NEURONS[neuron], 4), task, rule=SMALL, optimiser=optimiser(), epochs=400, stop=TIGHT,
-        guarantee=direp.SignSymmetric(), keep="last",
+        guarantee=direp.SignSymmetric(), keep="last", method=direp.Preconditioned(),
     )  # fmt: skip
     loss = run.history["loss"]
     assert (np.diff(loss, axis=0) <= 1e-14).all()
@@ -70,7 +68,16 @@ def test_outside_the_region_the_batch_loss_does_rise():
         weight[:2] *= 3
         weight[6, :4] *= -1  # feedback of the wrong sign
         nets[k] = direp.Network(graph, net.neuron, weight, leak=1.0, bias=net.bias)
-    run = direp.fit(nets, task, rule=SMALL, optimiser=optax.sgd(0.05), epochs=200, stop=TIGHT, keep="last")
+    run = direp.fit(
+        nets,
+        task,
+        rule=SMALL,
+        optimiser=optax.sgd(0.05),
+        epochs=200,
+        stop=TIGHT,
+        keep="last",
+        method=direp.Preconditioned(),
+    )
     rises = (np.diff(run.history["loss"], axis=0) > 1e-12).sum()
     assert rises > 0
 

@@ -95,7 +95,7 @@ def test_networks_of_equal_weights_prune_apart_in_training():
     graph = direp.Graph.complete(2, 20, 1)
     net = direp.Network(graph, direp.Projected("signed"), 0.005 * graph.adjacency(), bias=0.3)
     run = direp.fit(
-        [net, net], direp.tasks.xor(), rule=direp.Local(), epochs=3, keep="last",
+        [net, net], direp.tasks.xor(), rule=direp.Local(), epochs=3, keep="last", method=direp.Preconditioned(),
         optimiser=optax.chain(optax.sgd(0.0), direp.prune(net, key=jax.random.key(0))),
     )  # fmt: skip
     cut = [np.asarray(one.matrix)[graph.adjacency()] == 0 for one in run.networks]
