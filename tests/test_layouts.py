@@ -11,6 +11,7 @@ import scipy.sparse
 from cases import GRAPHS, NEURONS, TIGHT, data, flat, gradients, mean_cost, relative, settle
 
 import direp
+from direp.analysis import groups
 from direp.model import Weight, lay_out
 from direp.model.synapses.base import flattened
 from direp.model.synapses.linear import _found
@@ -218,6 +219,17 @@ def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synap
     matrix[net.graph.inputs, -1] += 1
     with pytest.raises(ValueError, match=r"h\d -> o1 shares its strength with another, but weight has"):
         direp.Network(net.graph, net.neuron, matrix, layout=net.synapses)
+
+
+def test_gradients_are_compared_over_the_numbers_that_learn():
+    masks = groups(made(RING, "rate-tanh", "none"))
+    assert {name: mask.sum() for name, mask in masks.items()} == {
+        "inputs to hidden": 4, "hidden to outputs": 4, "outputs to hidden": 4,
+    }  # fmt: skip
+    assert sum(masks.values()).tolist() == [1] * 12
+    weight = random_weight(RING)
+    for mask, part in zip(masks.values(), (weight.input, *weight.recurrent), strict=True):
+        assert sorted(np.asarray(RING.numbers(weight))[mask]) == sorted(flat(part))
 
 
 def test_places_are_found_inside_a_compiled_function_too():
