@@ -46,7 +46,7 @@ def network(neuron, outflow, graph="complete", *, seed=0, scale=0.3, symmetric=F
         bias=rng.normal(0.4, 0.2, graph.free),
         layout=layout,
     )
-    return direp.LeakController(0.3, follow=False).start(made)
+    return direp.LeakController(0.3, follow=False).begin(made)
 
 
 def data(graph, batch=3, seed=1):

@@ -116,7 +116,7 @@ def test_an_activation_without_slope_bounds_is_undecided_with_the_reason():
     assert certificate.verdict == "undecided"
     assert "slope" in certificate.reason
     with pytest.raises(ValueError, match="slope"):
-        direp.LeakController().start(net)
+        direp.LeakController().begin(net)
 
 
 def test_numbers_that_are_none_are_refused():

@@ -267,7 +267,7 @@ def test_large_sparse_networks_are_certified_without_a_dense_matrix(outflow):
     graph = direp.Graph.random(5, 20_000, 5, density=5e-4, seed=0)
     net = direp.Network(graph, direp.Projected(outflow), direp.FanIn(0.5, 0.5), key=__import__("jax").random.key(0))
     assert isinstance(net.synapses, direp.Sparse)
-    certificate = direp.certify(direp.LeakController(0.1).start(net))
+    certificate = direp.certify(direp.LeakController(0.1).begin(net))
     assert certificate.verdict == "proved"
     weak = net.replace(net.parameters._replace(leak=jnp.full_like(net.leak, 0.01)))
     undecided = direp.certify(weak)

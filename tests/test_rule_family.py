@@ -173,7 +173,7 @@ def test_the_safeguard_falls_back_where_the_local_rule_ascends():
         matrix = rng.normal(0, 0.5, (graph.units, graph.free)) * graph.adjacency()
         matrix[7, :3] = matrix[4:7, 3] * rng.choice([1, -1])  # feedback of the right or of the wrong sign
         net = direp.Network(graph, direp.Rate(direp.activation.tanh), matrix, leak=0.3, bias=0.1 * rng.normal(size=4))
-        net = direp.LeakController(0.3).start(net)
+        net = direp.LeakController(0.3).begin(net)
         x, y = 3 * rng.random((3, 4)), rng.random((3, 1))
         said = estimate(net, x, y, rule, stop=TIGHT)
         local, exact = gradients(net, x, y, (direp.Local(SMALL), direp.Adjoint()))

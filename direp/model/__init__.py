@@ -7,11 +7,11 @@ from .graph import Graph
 from .initialise import AbstractInitialiser, FanIn, Normal
 from .network import Network, Parameters
 from .neuron import AbstractNeuron, Hopfield, Outflow, Projected, Rate
-from .synapses import AbstractSynapses, Dense, Layered, Sparse, Weight, lay_out
+from .synapses import AbstractSynapses, Dense, Layered, LinearMap, Sparse, Weight, lay_out
 
 __all__ = [
     "AbstractField", "AbstractInitialiser", "AbstractNeuron", "AbstractSynapses", "AbstractWrapper", "Activation",
-    "Dense", "FanIn", "Graph", "Hopfield", "Layered", "Network", "NetworkField", "Normal", "Outflow", "Parameters",
-    "Projected", "Rate", "Sparse", "Weight", "activation", "hard_sigmoid", "identity", "lay_out", "relu", "sigmoid",
-    "softplus", "tanh",
+    "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap", "Network", "NetworkField", "Normal", "Outflow",
+    "Parameters", "Projected", "Rate", "Sparse", "Weight", "activation", "hard_sigmoid", "identity", "lay_out",
+    "relu", "sigmoid", "softplus", "tanh",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ from .vector_field import VectorField
 
 __all__ = [
     "BPTT", "AbstractCost", "AbstractNudge", "AbstractRule", "Adjoint", "AdjointField", "AsymEP", "Centred",
-    "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided", "Problem",
-    "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory", "VectorField",
-    "antisymmetry", "cosine", "estimate", "initialise", "inner", "jacobian", "limit_response", "nudges_of",
-    "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters",
+    "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided",
+    "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory",
+    "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "jacobian", "limit_response",
+    "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters",
 ]  # fmt: skip

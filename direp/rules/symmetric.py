@@ -46,7 +46,7 @@ class SymmetricEP(AbstractRule):
         lost = (jnp.where(used, free.state, 0) * back).sum(0) / count
         if neuron.outflow_functions is not None:
             slope = neuron.outflow_functions[1]
-            kappa = synapses.per_source(network.weight, jnp.ones_like(lost), slope)
+            kappa = jax.tree.map(slope, network.weight)
             none = jnp.zeros((1, network.graph.inputs), lost.dtype)
             into = synapses.outer(none, jnp.ones_like(lost)[None], lost[None])
             outof = synapses.outer(none, lost[None], jnp.ones_like(lost)[None])

@@ -12,9 +12,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractNudge, AbstractRule, CrossEntropy, SquaredError, phases_of, with_parameters
+from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError, phases_of, with_parameters
 from ..settling import AbstractMethod, AbstractStop, check_count, check_kind, compiled, how_to_settle, within_trace
 from ..tasks import AbstractAugmentation, Samples, Task
+from .constraint import check_nudges
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
 from .memory import check_memory
@@ -219,8 +220,9 @@ def fit(
     phases = phases_of(rule, networks[0], cost)
     if augment is not None:
         augment.check(task.inputs)
-    if control is not None:
-        _check_nudge(phases.nudges, control, cost or SquaredError(), networks[0])
+    for constraint in (control, guarantee):
+        if constraint is not None:
+            check_nudges(constraint, phases.nudges, cost or SquaredError(), networks[0])
     if isinstance(control, LeakController) and learn_leak and control.follow:
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
@@ -231,7 +233,7 @@ def fit(
             "learn_leak"
         )
     if guarantee is not None:
-        networks = [guarantee.start(network) for network in networks]
+        networks = [guarantee.begin(network) for network in networks]
     template = networks[0]
     method, stop = how_to_settle("fit", template, method, stop)
     samples = len(task.train.x)
@@ -339,21 +341,3 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
     check_count("fit(batch_size", 1 if batch_size is None else batch_size)
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
-
-
-def _check_nudge(
-    nudges: Sequence[AbstractNudge], control: AbstractControl, cost: AbstractCost, network: Network
-) -> None:
-    """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
-    slope = network.neuron.activation.slope
-    if slope is None:
-        return
-    for nudge, beta in ((each, float(beta)) for each in nudges for beta in each.strengths if float(beta) < 0):
-        loss = float(cost.feedback(beta, slope, np.ones(1))[0])
-        margin = float(control.margin)
-        if loss >= margin:
-            raise ValueError(
-                f"{type(nudge).__name__}(beta={beta:g}): the phase at beta={beta:g} can take {loss:.3g} from "
-                f"the certified margin {margin:g} and need not settle; use a beta below "
-                f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
-            )

@@ -23,10 +23,11 @@ from ..rules import (
 )  # fmt: skip
 from ..settling import AbstractMethod, AbstractStop, Settled, settle
 from ..tasks import AbstractAugmentation, Samples
+from .constraint import constrain
 from .control import AbstractControl
 from .guarantee import AbstractGuarantee
 from .recorded import RecordedOptimiser
-from .update import trainable
+from .update import own_keys, trainable
 
 __all__ = ["AT_ONCE", "Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
 
@@ -131,20 +132,20 @@ class Trainer(eqx.Module):
         mask = trainable(network, leak=self.learn_leak, outputs_only=self.outputs_only)
         whole = optax.chain(mask, optax.GradientTransformation(inner.init, inner.update), mask)  # pyright: ignore
         for constraint in (self.guarantee, self.control):
-            whole = whole if constraint is None else constraint.wrap(network, whole)
+            whole = whole if constraint is None else constrain(whole, constraint, network)
         return whole
 
     def begin(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         """The state of a seed before its first update, whose parameters are those given, moved inside."""
         network = self.network.replace(parameters)
         if self.control is not None:
-            parameters = self.control.start(network).parameters
+            parameters = self.control.begin(network).parameters
         own = initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1))
         parameters = parameters._replace(rule=parameters_of(own))
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
             parameters=parameters,
-            optimiser=self.transformation.init(parameters),  # pyright: ignore[reportArgumentType]
+            optimiser=own_keys(self.transformation.init(parameters), key),  # pyright: ignore[reportArgumentType]
             key=key,
             updates=jnp.array(0, jnp.int32),
             states=self._start(jax.random.fold_in(key, 0), samples),
@@ -237,7 +238,7 @@ class Trainer(eqx.Module):
         """The smallest margin of any unit, and a bound on its rounding."""
         network = self.network.replace(state.parameters)
         criterion = LocalLeak() if self.control is None else self.control.criterion
-        norm = criterion.start(network) if self.control is None else state.optimiser.norm
+        norm = criterion.start(network) if self.control is None else state.optimiser.constraint
         return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
 
     def epoch(

@@ -73,7 +73,7 @@ class AbstractDiagonal(AbstractCriterion):
         functions = network.neuron.outflow_functions
         if functions is None:
             return extra
-        lost = network.synapses.per_source(network.weight, pull, functions[1])
+        lost = network.synapses.outgoing_gradient(network.weight, pull, functions[1])
         return jax.tree.map(jnp.subtract, extra, lost)
 
     # On the host.

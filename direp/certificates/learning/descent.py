@@ -66,8 +66,10 @@ def certify_learning(
 
     **Returns:**
 
-    A [`LearningCertificate`][direp.LearningCertificate]. Raises `ValueError` for a rule that the network cannot have.
+    A [`LearningCertificate`][direp.LearningCertificate]. Raises `ValueError` for a rule that the network cannot have,
+    and for a layout that shares strengths among synapses.
     """
+    network.synapses.refuse_shared("certify_learning")
     cost = SquaredError() if cost is None else cost
     # As the network sees them, in its own precision.
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))

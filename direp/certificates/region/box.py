@@ -29,6 +29,7 @@ class Box:
 
     def __post_init__(self):
         graph = self.low.graph
+        self.low.synapses.refuse_shared("certify_region")
         if self.high.graph != graph or type(self.high.neuron) is not type(self.low.neuron):
             raise ValueError("Box(low=..., high=...) are networks of different graphs or neurons; give one of each")
         if self.high.neuron != self.low.neuron:

@@ -149,7 +149,7 @@ def _start(built: dict[str, Any], chosen: list[int]) -> list["Network"]:
     """The networks as training began: from their seeds, with what the guarantee and the control make of them."""
     networks = [built["network"][k] for k in chosen]
     for part in (built["guarantee"], built["control"]):
-        networks = networks if part is None else [part.start(network) for network in networks]
+        networks = networks if part is None else [part.begin(network) for network in networks]
     return networks
 
 
