@@ -128,12 +128,12 @@ class AbstractNudgedRule(AbstractRule):
 
 def needs_derivative(rule: AbstractRule, network: Network) -> None:
     """Refuse an activation without derivative, for the rules that use it."""
-    activation, name = network.neuron.activation, type(rule).__name__
-    if not activation.differentiable:
-        raise ValueError(
-            f"{name} needs the derivative of the activation, and {activation.name!r} has none: use Local(), which "
-            "needs responses alone, or a smooth activation such as sigmoid"
-        )
+    for activation in (network.neuron.transfer, network.neuron.rate):
+        if not activation.differentiable:
+            raise ValueError(
+                f"{type(rule).__name__} needs the derivative of the activation, and {activation.name!r} has none: use "
+                "Local(), which needs responses alone, or a smooth activation such as sigmoid"
+            )
 
 
 class Estimate(eqx.Module):

@@ -40,4 +40,4 @@ class Local(AbstractNudgedRule):
     def estimate(self, phases):
         d_rate, d_drive = self.difference("rate", phases), self.difference("drive", phases)
         neuron, leak = phases.network.neuron, phases.field.total_leak
-        return phases.mean(post=d_rate, back=neuron.response(d_rate, d_drive, leak)), phases.used
+        return phases.mean(post=d_rate, back=neuron.response(phases.free.state, d_rate, d_drive, leak)), phases.used

@@ -35,7 +35,7 @@ class SymmetricEP(AbstractNudgedRule):
         used = phases.used[:, None]
         count = jnp.maximum(phases.used.sum(), 1).astype(x.dtype)
         d_rate = self.difference("rate", phases)
-        back = jnp.where(used, neuron.response(d_rate, self.difference("drive", phases), leak), 0)
+        back = jnp.where(used, neuron.response(phases.free.state, d_rate, self.difference("drive", phases), leak), 0)
 
         def product(phase) -> Weight:
             rate = jnp.where(used, phase.rate, 0)
@@ -47,9 +47,8 @@ class SymmetricEP(AbstractNudgedRule):
             lambda free, *phase: -self.nudge.difference(free, phase) / count, product(phases.free), *nudged
         )
         lost = (jnp.where(used, phases.free.state, 0) * back).sum(0) / count
-        if neuron.outflow_functions is not None:
-            slope = neuron.outflow_functions[1]
-            kappa = synapses.per_source(network.weight, jnp.ones_like(lost), slope)
+        if neuron.outflow.active:
+            kappa = synapses.per_source(network.weight, jnp.ones_like(lost), neuron.outflow.slope)
             none = jnp.zeros((1, network.graph.inputs), lost.dtype)
             into = synapses.outer(none, jnp.ones_like(lost)[None], lost[None])
             outof = synapses.outer(none, lost[None], jnp.ones_like(lost)[None])

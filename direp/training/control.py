@@ -47,8 +47,8 @@ class AbstractControl(eqx.Module):
 
     def start(self, network: Network) -> Network:
         """The network moved inside, before training."""
-        activation = network.neuron.activation
-        if not np.isfinite(activation.gain):
+        if not np.isfinite(network.neuron.gain):
+            activation = next(a for a in (network.neuron.transfer, network.neuron.rate) if a.slope is None)
             raise ValueError(
                 f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
             )
@@ -156,7 +156,7 @@ class WeightProjection(AbstractControl):
 
     def _scaled(self, network: Network, factor: Array) -> Weight:
         synapses, weight = network.synapses, network.weight
-        if self.criterion.incoming and network.neuron.outflow_functions is not None:
+        if self.criterion.incoming and network.neuron.outflow.active:
             scaled = jax.tree.map(lambda w: w * factor.min(), weight)
         elif self.criterion.incoming:
             none, ones = jnp.zeros((1, network.graph.inputs), factor.dtype), jnp.ones_like(factor)

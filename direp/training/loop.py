@@ -313,7 +313,7 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
 
 def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
     """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
-    nudge, slope = rule.plain_nudge, network.neuron.activation.slope
+    nudge, slope = rule.plain_nudge, network.neuron.slope
     if nudge is None or slope is None:
         return
     for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
