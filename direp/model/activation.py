@@ -20,6 +20,11 @@ ACTIVATIONS: dict[str, "Activation"] = {}  # those of this file by name, the ord
 _RESERVED = ("hard-sigmoid", "sigmoid", "tanh", "relu", "softplus", "identity")
 
 
+def _numbers(bounds: Any) -> Any:
+    """Plain numbers, which compare and hash."""
+    return None if bounds is None else tuple(float(bound) for bound in bounds)
+
+
 class Activation(eqx.Module):
     r"""A function $\rho$ applied unit by unit, with its range and slope bounds $d_1\le\rho'\le d_2$.
 
@@ -43,8 +48,8 @@ class Activation(eqx.Module):
 
     name: str = eqx.field(static=True)
     fn: Callable[[Array], Array] = eqx.field(static=True)
-    range: tuple[float, float] = eqx.field(static=True)
-    slope: tuple[float, float] | None = eqx.field(static=True)
+    range: tuple[float, float] = eqx.field(static=True, converter=_numbers)
+    slope: tuple[float, float] | None = eqx.field(static=True, converter=_numbers)
     enclose: Callable[[Any], tuple[Any, Any]] | None = eqx.field(static=True, default=None)
     above_identity: bool = eqx.field(static=True, default=False)
     interval: Shape | None = eqx.field(static=True, default=None)

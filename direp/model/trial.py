@@ -14,7 +14,7 @@ from ..arithmetic import Interval
 
 __all__ = ["apart", "refute"]
 
-_COUNT = 8192  # points of one look; one size, so that one program serves all of them
+_COUNT = 16384  # points of one look; one size, so that one program serves all of them
 _BALLS, _INSIDE = 96, 5  # balls (and intervals) over which enclosures are tried, and points in each
 _EPS = 256  # in units of rounding: what a bound may be missed by
 
@@ -37,36 +37,30 @@ def _points() -> np.ndarray:
     """A dense grid on [-20, 20], all scales from 1e-8 to 1e3, and random points of several scales."""
     rng = np.random.default_rng(0)
     scales = np.concatenate([np.logspace(-8, -3, 64), np.logspace(-3, 3, 512)])
-    given = np.concatenate([np.linspace(-20, 20, 4001), scales, -scales])
+    given = np.concatenate([np.linspace(-20, 20, 10001), scales, -scales])
     sizes = np.repeat([0.5, 4.0, 30.0, 300.0], 1 + (_COUNT - len(given)) // 4)[: _COUNT - len(given)]
     return np.sort(np.concatenate([given, np.clip(rng.normal(0, sizes), -1000, 1000)]))
 
 
 class _Look:
-    """Values and slopes of a function at many points, in 64 bits."""
+    """Values and slopes of a function at many points, in 64 bits. Not compiled: its operations are, once for all."""
 
     def __init__(self, fn: Callable):
-        self.fn, self.program = fn, None
+        self.fn, self.eps = fn, 0.0
 
     def __call__(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`at` has at most `_COUNT` entries. Where there is no derivative, its slope is NaN."""
         padded = np.resize(at, _COUNT)
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            values, slopes = self._run(jnp.asarray(padded))
+            given = jnp.asarray(padded)
+            try:
+                values, slopes = jax.jvp(self.fn, (given,), (jnp.ones_like(given),))
+            except TypeError:  # a function that JAX cannot differentiate
+                values, slopes = self.fn(given), np.full(_COUNT, np.nan)
         if np.shape(values) != padded.shape:
             raise ValueError(f"fn maps an array of shape {padded.shape} to one of shape {np.shape(values)}")
         self.eps = _EPS * float(jnp.finfo(values.dtype).eps)
-        found = (np.asarray(each, np.float64)[: len(at)] for each in (values, slopes))
-        return next(found), next(found)
-
-    def _run(self, at: Any) -> tuple[Any, Any]:
-        if self.program is None:
-            self.program = jax.jit(lambda s: jax.jvp(self.fn, (s,), (jnp.ones_like(s),)))
-            try:
-                return self.program(at)
-            except TypeError:  # a function that JAX cannot differentiate
-                self.program = jax.jit(lambda s: (self.fn(s), jnp.full_like(s, jnp.nan)))
-        return self.program(at)
+        return np.asarray(values, np.float64)[: len(at)], np.asarray(slopes, np.float64)[: len(at)]
 
 
 def _complaints(activation: Any) -> Iterator[str]:
