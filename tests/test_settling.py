@@ -18,7 +18,7 @@ def by_scipy(net, x):
     """SciPy's ODE solver on a plain NumPy copy of the dynamics, until nothing moves."""
     weight, bias = np.asarray(net.matrix), np.asarray(net.bias)
     recurrent, neuron = weight[net.graph.inputs :], net.neuron
-    out = {"none": 0, "signed": recurrent.sum(1), "absolute": np.abs(recurrent).sum(1)}[neuron.outflow]
+    out = {"none": 0, "signed": recurrent.sum(1), "absolute": np.abs(recurrent).sum(1)}[neuron.outflow.name]
     leak, drive = np.asarray(net.leak) + out, x @ weight[: net.graph.inputs] + bias
     rho = {
         "hard-sigmoid": lambda s: np.clip(s, 0, 1),
@@ -26,7 +26,7 @@ def by_scipy(net, x):
         "tanh": np.tanh,
         "softplus": lambda s: np.logaddexp(s, 0),
         "identity": lambda s: s,
-    }[neuron.activation.name]
+    }[(neuron.transfer if neuron.rate.name == "identity" else neuron.rate).name]
 
     def field(t, s):
         if isinstance(neuron, direp.Projected):

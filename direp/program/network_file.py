@@ -13,8 +13,7 @@ from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
 from ..certificates.convergence import Counterexample
-from ..model import AbstractNeuron, Graph, Hopfield, Network, Projected, Rate
-from ..model import activation as activations
+from ..model import ACTIVATIONS, AbstractNeuron, Graph, Hopfield, Network, Projected, Rate
 from ..model.synapses import Sparse, lay_out
 from .settings import Unreadable
 
@@ -30,8 +29,9 @@ def save_network(path: str | Path, network: Network, counterexample: Counterexam
     Raises `ValueError` for an activation that is not one of `direp.activation`: a file holds no code.
     """
     graph, neuron = network.graph, network.neuron
-    name = neuron.activation.name
-    if getattr(activations, name.replace("-", "_"), None) != neuron.activation:
+    activation = next((a for a in (neuron.transfer, neuron.rate) if a != ACTIVATIONS["identity"]), neuron.rate)
+    name = activation.name
+    if ACTIVATIONS.get(name) != activation:
         raise ValueError(
             f"save_network: activation {name!r} is not one of direp.activation; a file cannot hold its code"
         )
@@ -43,7 +43,13 @@ def save_network(path: str | Path, network: Network, counterexample: Counterexam
         "layers": graph.layers,
         "blocks": graph.blocks,
         "names": None if graph.names == default else graph.names,
-        "neuron": {"kind": kind, "activation": name, "outflow": neuron.outflow, "low": neuron.low, "high": neuron.high},
+        "neuron": {
+            "kind": kind,
+            "activation": name,
+            "outflow": neuron.outflow.name,
+            "low": neuron.low,
+            "high": neuron.high,
+        },
     }
     arrays = {
         "source": graph.source,
@@ -125,7 +131,7 @@ def make_neuron(kind: str, activation: str, outflow: Any, **bounds: float) -> Ab
     made: Any = _NEURONS[kind]
     if kind == "projected":
         return made(outflow, **bounds)
-    return made(getattr(activations, activation.replace("-", "_")), outflow)
+    return made(activation, outflow)
 
 
 def _from_edges(graph: Graph, neuron: AbstractNeuron, strength: np.ndarray, leak: Any, bias: Any) -> Network:

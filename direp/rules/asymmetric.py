@@ -79,7 +79,7 @@ class AsymField(AbstractWrapper):
         return AsymField(self.base.take(rows), free, self.cost, self.y[rows], self.beta)
 
     def stiffness(self):
-        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
+        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
 
 

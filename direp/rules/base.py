@@ -37,12 +37,12 @@ class AbstractRule(eqx.Module):
 
 def needs_derivative(rule: AbstractRule, network: Network) -> None:
     """Refuse an activation without derivative, for the rules that use it."""
-    activation, name = network.neuron.activation, type(rule).__name__
-    if not activation.differentiable:
-        raise ValueError(
-            f"{name} needs the derivative of the activation, and {activation.name!r} has none: use Local(), which "
-            "needs responses alone, or a smooth activation such as sigmoid"
-        )
+    for activation in (network.neuron.transfer, network.neuron.rate):
+        if not activation.differentiable:
+            raise ValueError(
+                f"{type(rule).__name__} needs the derivative of the activation, and {activation.name!r} has none: use "
+                "Local(), which needs responses alone, or a smooth activation such as sigmoid"
+            )
 
 
 def traced(tree: Any, dtype: Any) -> Any:

@@ -36,5 +36,5 @@ class Local(AbstractRule):
         response = problem.nudge(self.nudge, key)
         used = response.settled & problem.valid
         d_rate, d_drive = response.difference("rate"), response.difference("drive")
-        back = problem.network.neuron.response(d_rate, d_drive, problem.field.total_leak)
+        back = problem.network.neuron.response(problem.free.state, d_rate, d_drive, problem.field.total_leak)
         return problem.estimate(problem.gradient(d_rate, back, used), used, response.phases)

@@ -32,7 +32,7 @@ class SymmetricEP(AbstractRule):
         settled = response.settled & problem.valid
         used, count = settled[:, None], problem.count(settled)
         d_rate = response.difference("rate")
-        back = jnp.where(used, neuron.response(d_rate, response.difference("drive"), leak), 0)
+        back = jnp.where(used, neuron.response(free.state, d_rate, response.difference("drive"), leak), 0)
 
         def product(phase) -> Weight:
             rate = jnp.where(used, phase.rate, 0)
@@ -44,9 +44,8 @@ class SymmetricEP(AbstractRule):
             lambda free, *phase: -response.nudge.difference(free, phase) / count, product(free), *nudged
         )
         lost = (jnp.where(used, free.state, 0) * back).sum(0) / count
-        if neuron.outflow_functions is not None:
-            slope = neuron.outflow_functions[1]
-            kappa = jax.tree.map(slope, network.weight)
+        if neuron.outflow.active:
+            kappa = jax.tree.map(neuron.outflow.slope, network.weight)
             none = jnp.zeros((1, network.graph.inputs), lost.dtype)
             into = synapses.outer(none, jnp.ones_like(lost)[None], lost[None])
             outof = synapses.outer(none, lost[None], jnp.ones_like(lost)[None])

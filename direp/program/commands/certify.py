@@ -216,18 +216,19 @@ def _show(
     """A few lines for people, on standard output."""
     certificate, network = certificates[worst], subject.networks[worst]
     graph, neuron = network.graph, network.neuron
-    activation = "" if neuron.bounded else f" ({neuron.activation.name})"
+    activations = {a.name for a in (neuron.transfer, neuron.rate)} - {"identity"}
+    activation = f" ({', '.join(sorted(activations)) or 'identity'})" if not neuron.bounded else ""
     rows = [
         (
             "network",
             f"{graph.inputs} inputs, {graph.hidden} hidden, {graph.outputs} outputs, {graph.synapses} synapses; "
-            f"{type(neuron).__name__}{activation}, {'no' if neuron.outflow == 'none' else neuron.outflow} outflow",
+            f"{type(neuron).__name__}{activation}, {neuron.outflow.name if neuron.outflow.active else 'no'} outflow",
         )
     ]
     if len(certificates) > 1:
         counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in ("proved", "undecided", "refuted")]
         rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[worst]}:"))
-    rows.append(("verdict", f"{certificate.verdict}: {certificate.claim}"))
+    rows.append(("verdict", certificate.sentence))
     if certificate:
         phases = ", ".join(f"{rate:.3g} ({name})" for name, rate in certificate.phases.items())
         rows += [

@@ -31,7 +31,7 @@ class Preconditioned(AbstractMethod):
         network = field.network
         synapses, weight = network.synapses, network.weight
         stiffness = field.stiffness()
-        gain = network.neuron.activation.gain
+        gain = network.neuron.gain
         gain = gain if np.isfinite(gain) else 1.0
         into = gain * synapses.incoming(weight, jnp.abs)
         outof = gain * synapses.outgoing(weight, jnp.abs)
