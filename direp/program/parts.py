@@ -13,7 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from .catalogue import CATALOGUE, WrongUse, is_own, names
+from .catalogue import CATALOGUE, WrongUse, is_own, names, nearest
 
 __all__ = ["Unreadable", "build", "call", "fingerprint", "name_of", "permit", "resolve"]
 
@@ -42,26 +42,27 @@ def fingerprint(path: str) -> tuple[Path | None, str | None]:
 
 
 def permit(own: Mapping[str, tuple[str, str | None]], where: Path, allowed: bool) -> None:
-    """Ask before a file's own parts, what for -> (import path, fingerprint when it was written), are imported.
+    """Ask before the parts of the user's own that a file names, what for -> (import path, fingerprint when it was
+    written), are imported.
 
     Raises `Unreadable` if a module is missing, or if importing is not allowed; says on standard error what has changed.
     """
-    for what, (path, before) in own.items():
-        file, now = fingerprint(path)
+    named = ", ".join(f"{what} {path}" for what, (path, _) in own.items())
+    states = {}
+    for path, before in own.values():
         module = path.partition(":")[0]
+        file, now = fingerprint(path)
         if file is None:
             raise Unreadable(
-                f"{where} names the {what} {path}, and module {module!r} is neither on sys.path nor in the current "
-                "directory: run direp where it lies, or set PYTHONPATH"
+                f"{where} needs {named}, and module {module!r} is neither on sys.path nor in the current directory: "
+                "run direp where it lies, or set PYTHONPATH"
             )
-        changed = before is not None and now != before
-        if not allowed:
-            state = "which has changed since" if changed else "unchanged since"
-            raise Unreadable(
-                f"{where} names the {what} {path} ({file}, {state}): code is imported only with --allow-import"
-            )
-        if changed:
-            print(f"direp: {what} {path}: {file} has changed since {where} was written", file=sys.stderr)
+        states[file] = "unknown to it" if before is None else "unchanged" if now == before else "changed since"
+    shown = ", ".join(f"{file} ({state})" for file, state in states.items())
+    if own and not allowed:
+        raise Unreadable(f"{where} needs {named}, from {shown}: code is imported only with --allow-import")
+    if "changed since" in states.values():
+        print(f"direp: {where} needs {named}, from {shown}: numbers may differ", file=sys.stderr)
 
 
 def resolve(path: str, what: str) -> Any:
@@ -83,8 +84,8 @@ def resolve(path: str, what: str) -> Any:
         raise WrongUse(f"{what} {path}: importing {module!r} fails: {type(error).__name__}: {error}") from error
     for name in attribute.split("."):
         if not hasattr(found, name):
-            public = [other for other in vars(found) if not other.startswith("_")]
-            raise WrongUse(f"{what} {path}: {module!r} has no {attribute!r}; it has {', '.join(public) or 'nothing'}")
+            own = [other for other, value in vars(found).items() if getattr(value, "__module__", None) == module]
+            raise WrongUse(nearest(f"{what} {path}: in {module!r}, the name", name, own or ["none of its own"]))
         found = getattr(found, name)
     return found
 
@@ -106,11 +107,11 @@ def build(kind: str, name: str, known: Callable[[str], Any], what: str | None = 
     if bases and isinstance(maker, bases):
         return maker
     if not callable(maker):
-        raise WrongUse(f"{what} {path} is {_kind_of(maker)}; needed is a {_alternatives(bases)} or what makes one")
+        raise WrongUse(f"{what} {path} is of type {type(maker).__name__}; needed is {_any(bases)}, or what makes one")
     settings = {name: setting or name for name, _, setting in (item.partition("=") for item in about.takes.split())}
     made = call(maker, settings, known, f"{what} {path}")
     if bases and not isinstance(made, bases):
-        raise WrongUse(f"{what} {path} makes {_kind_of(made)}; needed is a {_alternatives(bases)}")
+        raise WrongUse(f"{what} {path} makes an object of type {type(made).__name__}; needed is {_any(bases)}")
     return made
 
 
@@ -139,11 +140,7 @@ def call(maker: Callable, settings: Mapping[str, str], known: Callable[[str], An
         raise WrongUse(f"{what} fails when called with {shown}: {type(error).__name__}: {error}") from error
 
 
-def _kind_of(value: Any) -> str:
-    return f"a {type(value).__name__}" if value is not None else "None"
-
-
-def _alternatives(bases: tuple[type, ...]) -> str:
+def _any(bases: tuple[type, ...]) -> str:
     return " or ".join(base.__name__ for base in bases)
 
 
@@ -154,12 +151,11 @@ def name_of(kind: str, part: Any) -> str:
         if entry.path and resolve(entry.path, kind) == part:
             return name
     if hasattr(part, "__qualname__"):
-        home, candidates = part.__module__, {part.__qualname__: part}
-    else:  # an object: found in the module of a function that it holds
-        homes = (value.__module__ for value in vars(part).values() if inspect.isfunction(value))
-        home = next((module for module in homes if module in sys.modules), "")
-        candidates = dict(vars(sys.modules[home])) if home else {}
-    found = next((name for name, value in candidates.items() if value is part), "<")
+        places = [(part.__module__, part.__qualname__)]
+    else:  # an object: it is found by looking, for it does not know where it was made
+        loaded = [(name, dict(vars(module))) for name, module in sys.modules.items() if hasattr(module, "__dict__")]
+        places = [(name, key) for name, content in loaded for key, value in content.items() if value is part]
+    home, found = next((place for place in places if place[0] != "__main__"), ("__main__", "<"))
     if "<" in found or home == "__main__":
         raise ValueError(
             f"{kind} {getattr(part, 'name', part)!r} is not one of {', '.join(names(kind))} nor found in a module "
