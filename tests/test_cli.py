@@ -140,6 +140,9 @@ def test_a_damaged_folder_is_unreadable(tmp_path):
             load_run(broken)
     with pytest.raises(Unreadable, match=r"config\.json is missing"):
         load_run(tmp_path / "nowhere")
+    (tmp_path / "weights.safetensors" / "weights.safetensors").unlink()
+    with pytest.raises(Unreadable, match=r"weights\.safetensors is missing"):
+        load_run(tmp_path / "weights.safetensors")
 
 
 def table(path, x, y):
@@ -183,6 +186,7 @@ good_x, good_y = rng.normal(size=(60, 2)), np.arange(60) % 3
         (["train", "xor", "--rule", "direp.rules:"], 2, "write module:Name"),
         (["train", "xor", "--rule", "direp.rules:Lokal"], 2, "is unknown"),
         (["train", "xor", "--rule", "direp.rules:SquaredError"], 2, "makes an object of type SquaredError"),
+        (["train", "xor", "--nudge", "random-sign", "--beta", "0.2", "--quiet"], 2, "need not settle"),
         (["train", "nowhere:task"], 2, "there is no module 'nowhere'"),
         (["train", "xor", "--pruen"], 2, "perhaps you meant --prune"),
         (["train", "xor", "--cost", "cross-entropy"], 2, "cross-entropy needs two outputs"),

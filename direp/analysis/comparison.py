@@ -1,4 +1,4 @@
-"""What several runs on the same seeds say of each other: figures with intervals, and paired differences."""
+"""Several runs on the same seeds compared: figures with intervals, and paired differences."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if metadata.get("format") not in _FORMATS:
         found = metadata.get("format", "no format")
         hint = ": give the run's folder instead" if found == "direp 1" else ""
-        raise Unreadable(f"{path} is no network file (it says {found!r}, needed is {_FORMATS[-1]!r}){hint}")
+        raise Unreadable(f"{path} is no network file (its format is {found!r}, needed is {_FORMATS[-1]!r}){hint}")
     try:
         return json.loads(metadata["network"]), arrays
     except (KeyError, json.JSONDecodeError) as error:

@@ -32,15 +32,24 @@ class RunFolder:
     `summary.json`, figures."""
 
     def __init__(self, path: Path | None, settings: Settings):
-        self.path = new_folder(fresh_folder(path, stamped(label_of(settings.task))))
+        self.path = fresh_folder(path, stamped(label_of(settings.task)))
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        new_folder(self.path)
         write_json(self.path / "config.json", {**config_of(settings), "versions": versions()})
         self._metrics = (self.path / "metrics.jsonl").open("w")
 
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        """A run that was refused before its first epoch leaves nothing behind."""
         self._metrics.close()
+        metrics = self.path / "metrics.jsonl"
+        if error is not None and metrics.stat().st_size == 0:
+            for path in (metrics, self.path / "config.json"):
+                path.unlink()
+            for folder in self._made:
+                folder.rmdir()
 
     def epoch(self, number: int, row: dict[str, np.ndarray]) -> None:
         """One line of metrics: over the seeds, the mean (or the worst, where the mean would hide it)."""
@@ -120,7 +129,8 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
         settings, own = read_config(path / "config.json")
         arrays = load_file(path / "weights.safetensors")
     except FileNotFoundError as error:
-        raise Unreadable(f"{path} is no run folder: {Path(error.filename).name} is missing in it") from None
+        missing = Path(error.filename or "weights.safetensors").name
+        raise Unreadable(f"{path} is no run folder: {missing} is missing in it") from None
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
     permit(own, path / "config.json", allow_import)

@@ -116,7 +116,7 @@ class Settings:
         str, _help("guarantee", "Keep weights where the local rule is proved to descend, in place of a control: ")
     ] = "none"
     through_leak: bool = True
-    """Let synapses learn through the leak that the controller sets."""
+    """Count in the gradient that the leak, as the controller sets it, depends on the weights."""
     learn_leak: bool = False
     outputs_only: bool = False
     """Let only the synapses into outputs learn: a control that shows what hidden units contribute."""

@@ -124,7 +124,7 @@ def _folder(name: str, data_dir: str | Path | None) -> Path:
     folder = Path(pooch.os_cache("direp")) / name
     for file, wanted in sums.items():
         if (folder / file).is_file():
-            _check(folder / file, wanted, "delete the file and run again, to download it anew")
+            _check(folder / file, wanted, "delete the file and run again, to download it once more")
         else:
             _download(folder, file, wanted, mirrors)
     return folder
