@@ -163,7 +163,7 @@ class Stop:
     @classmethod
     def install(cls, *, at_once: bool = False) -> None:
         """With `at_once`, the interrupt comes at once: for what is interrupted in its own Python code."""
-        cls.asked = False
+        cls.asked, cls.received = False, signal.SIGINT
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, cls._raise if at_once else cls._note)
 
