@@ -1,46 +1,30 @@
-"""The program as a user meets it: a process, its two outputs, its exit code and its folder."""
+"""The program as a user meets it: its two outputs, its exit code and its folder."""
 
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from cases import flat
+from program import call, finished
 
 import direp
-from direp.program import cli
-from direp.program.run_folder import load_run
-from direp.program.settings import Unreadable
+from direp.program.run_folder import RunFolder, load_run
+from direp.program.settings import Unreadable, WrongUse, parse_seeds
 
 pytestmark = pytest.mark.usefixtures("_optax")
-PROGRAM = [sys.executable, "-m", "direp"]
 
 
-def call(capsys, *arguments):
-    """Run the program in this process: exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return left.value.code, out, err
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """One real run as a process, with JSON on standard output and nothing else."""
-    folder = tmp_path_factory.mktemp("runs") / "xor"
-    command = [*PROGRAM, "train", "xor", "--seeds", "0..2", "--epochs", "60", "--json", "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return folder, json.loads(done.stdout), done.stderr
-
-
-def test_the_json_document_has_the_promised_keys(finished):
-    folder, document, progress = finished
+def test_the_json_document_has_the_promised_keys():
+    folder, document, progress = finished()
     assert document["run"] == str(folder)
     assert document["task"] == "xor"
     assert document["seeds"] == len(document["per_seed"]) == 3
+    assert [entry["seed"] for entry in document["per_seed"]] == [0, 2, 3]
     assert document["solved"] == 3
     for part in ("train", "validation", "test"):
         assert set(document[part]) == {"loss", "accuracy"}
@@ -53,8 +37,8 @@ def test_the_json_document_has_the_promised_keys(finished):
     assert json.loads((folder / "summary.json").read_text()) == document
 
 
-def test_the_folder_holds_all_that_is_needed(finished):
-    folder, document, _ = finished
+def test_the_folder_holds_all_that_is_needed():
+    folder, document, _ = finished()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 61))
     assert lines[-1]["loss"] < lines[0]["loss"]
@@ -69,56 +53,83 @@ def test_the_folder_holds_all_that_is_needed(finished):
         assert abs(0.5 * np.square(outputs - task.test.y).mean() - seed["test"]["loss"]) < 1e-4
 
 
-def test_a_config_runs_again_to_the_same_numbers(finished, tmp_path):
-    folder, document, _ = finished
-    command = [
-        *PROGRAM,
-        "train",
-        "--config",
-        str(folder / "config.json"),
-        "--json",
-        "--quiet",
-        "--out",
-        str(tmp_path / "again"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    again = json.loads(done.stdout)
+def test_a_config_runs_again_to_the_same_numbers(tmp_path):
+    folder, document, _ = finished()
+    again = tmp_path / "again"
+    code, out, err = call("train", "--config", folder / "config.json", "--json", "--quiet", "--out", again)
+    assert (code, err) == (0, "")
+    again = json.loads(out)
     for name in ("per_seed", "train", "test", "certificate", "settle"):
         assert again[name] == document[name]
     one, two = (flat(load_run(path)[1][0].parameters) for path in (folder, tmp_path / "again"))
     assert (one == two).all()
 
 
-def test_nothing_is_overwritten(finished, capsys):
-    folder, *_ = finished
+def test_nothing_is_overwritten():
+    folder, *_ = finished()
     before = (folder / "weights.safetensors").read_bytes()
-    code, out, err = call(capsys, "train", "xor", "--epochs", "1", "--out", folder)
+    code, out, err = call("train", "xor", "--epochs", "1", "--out", folder)
     assert (code, out) == (2, "")
     assert "already holds something" in err
     assert (folder / "weights.safetensors").read_bytes() == before
 
 
-def test_an_interrupted_run_keeps_what_it_has(tmp_path):
+@pytest.fixture
+def _handlers():
+    """The program's own handlers of signals end with the test."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    command = [*PROGRAM, "train", "xor", "--epochs", "1000000", "--out", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    metrics = folder / "metrics.jsonl"
-    for _ in range(600):
-        if metrics.exists() and metrics.stat().st_size > 0:
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 143
+    epoch = RunFolder.epoch
+
+    def interrupted(self, number, row):
+        epoch(self, number, row)
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunFolder, "epoch", interrupted)
+    code, _, err = call("train", "xor", "--preset", "small", "--epochs", "1000", "--out", folder)
+    assert code == 143
     assert "interrupted" in err
     _, networks = load_run(folder)
     assert direp.certify(networks[0]).verdict == "proved"
-    assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert 3 <= summary["epochs"] < 1000
 
 
-def test_a_damaged_folder_is_unreadable(finished, tmp_path):
-    folder, *_ = finished
+def test_files_are_readable_as_the_umask_says_and_none_is_left_half_written():
+    folder, *_ = finished()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
+    umask = os.umask(0)
+    os.umask(umask)
+    assert set(modes.values()) == {0o666 & ~umask}
+    assert not [name for name in modes if name.endswith(".part")]
+
+
+def test_shares_of_samples_are_not_negative():
+    folder, *_ = finished()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["left_out"] >= 0 and line["unsettled"] >= 0 for line in lines)
+
+
+def test_seeds_are_ranges_and_lists():
+    assert parse_seeds("3") == (3,)
+    assert parse_seeds("0..4") == parse_seeds("0-4") == (0, 1, 2, 3, 4)
+    assert parse_seeds("1,2, 5..7") == (1, 2, 5, 6, 7)
+    for wrong in ("", "a", "1..", "1;2", "-1", "4..1", "1,1", "0..2,2"):
+        with pytest.raises(WrongUse, match="--seeds"):
+            parse_seeds(wrong)
+
+
+def test_a_damaged_folder_is_unreadable(tmp_path):
+    folder, *_ = finished()
     for name in ("config.json", "weights.safetensors"):
         broken = tmp_path / name
         broken.mkdir()
@@ -129,6 +140,9 @@ def test_a_damaged_folder_is_unreadable(finished, tmp_path):
             load_run(broken)
     with pytest.raises(Unreadable, match=r"config\.json is missing"):
         load_run(tmp_path / "nowhere")
+    (tmp_path / "weights.safetensors" / "weights.safetensors").unlink()
+    with pytest.raises(Unreadable, match=r"weights\.safetensors is missing"):
+        load_run(tmp_path / "weights.safetensors")
 
 
 def table(path, x, y):
@@ -157,6 +171,7 @@ good_x, good_y = rng.normal(size=(60, 2)), np.arange(60) % 3
         (["train", "iris", "--hidden", "0"], 2, "empty layer"),
         (["train", "xor", "--hidden", "-3"], 2, "negative"),
         (["train", "xor", "--leak", "0"], 2, "cannot be certified"),
+        (["train", "xor", "--layout", "layered"], 2, "Layered"),
         (["train", "xor", "--leak", "-1"], 2, "--leak -1"),
         (["train", "xor", "--beta", "0"], 2, "no nudge"),
         (["train", "xor", "--beta", "nan"], 2, "not a finite number"),
@@ -164,16 +179,24 @@ good_x, good_y = rng.normal(size=(60, 2)), np.arange(60) % 3
         (["train", "xor", "--epochs", "many"], 2, "many"),
         (["train", "xor", "--seeds", "5..2"], 2, "count upwards"),
         (["train", "xor", "--seeds", "a"], 2, "no seed and no range"),
+        (["train", "xor", "--seeds", "1,1"], 2, "names a seed twice"),
+        (["train", "iris", "--hidden", "8", "--hidden", "4"], 2, "--hidden is given twice"),
         (["train", "xor", "--wings", "2"], 2, "wings"),
+        (["train", "xor", "--rule", "nowhere:Rule"], 2, "there is no module 'nowhere'"),
+        (["train", "xor", "--rule", "direp.rules:"], 2, "write module:Name"),
+        (["train", "xor", "--rule", "direp.rules:Lokal"], 2, "is unknown"),
+        (["train", "xor", "--rule", "direp.rules:SquaredError"], 2, "makes an object of type SquaredError"),
+        (["train", "xor", "--nudge", "random-sign", "--beta", "0.2", "--quiet"], 2, "need not settle"),
+        (["train", "nowhere:task"], 2, "there is no module 'nowhere'"),
         (["train", "xor", "--pruen"], 2, "perhaps you meant --prune"),
         (["train", "xor", "--cost", "cross-entropy"], 2, "cross-entropy needs two outputs"),
         (["train", "nowhere.npz"], 3, "does not exist"),
         (["train", "--config", "nowhere.json"], 3, "does not exist"),
     ],
 )
-def test_wrong_use_says_what_was_given_and_what_is_allowed(arguments, code, message, capsys, tmp_path, monkeypatch):
+def test_wrong_use_says_what_was_given_and_what_is_allowed(arguments, code, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    got, out, err = call(capsys, *arguments)
+    got, out, err = call(*arguments)
     assert got == code
     assert out == ""
     assert message in err
@@ -190,36 +213,40 @@ def test_wrong_use_says_what_was_given_and_what_is_allowed(arguments, code, mess
         (good_x.reshape(60, 2, 1), good_y, 2, "flatten"),
     ],
 )
-def test_bad_data_files_are_refused(x, y, code, message, capsys, tmp_path):
-    got, out, err = call(capsys, "train", table(tmp_path / "data.npz", x, y), "--out", tmp_path / "run")
+def test_bad_data_files_are_refused(x, y, code, message, tmp_path):
+    got, out, err = call("train", table(tmp_path / "data.npz", x, y), "--out", tmp_path / "run")
     assert (got, out) == (code, "")
     assert message in err
     assert err.count("\n") == 1
 
 
-def test_a_foreign_file_is_unreadable(capsys, tmp_path):
+def test_a_foreign_file_is_unreadable(tmp_path):
     path = tmp_path / "data.npz"
     path.write_bytes(b"not arrays")
-    assert call(capsys, "train", path)[0] == 3
+    assert call("train", path)[0] == 3
     np.savez(path, a=good_x)
-    code, _, err = call(capsys, "train", path)
+    code, _, err = call("train", path)
     assert code == 3
     assert "needed are arrays named x and y" in err
 
 
-def test_a_users_own_table_trains(capsys, tmp_path):
+def test_a_users_own_table_trains(tmp_path):
     centres = np.array([[0, 0], [3, 0], [0, 3]])
     path = table(tmp_path / "blobs.npz", centres[good_y] + 0.3 * good_x, good_y)
-    code, out, _ = call(capsys, "train", path, "--epochs", "15", "--hidden", "12", "--quiet", "--out", tmp_path / "run")
+    code, out, _ = call(
+        "train", path, "--epochs", "15", "--hidden", "8", "--batch-size", "42", "--learning-rate", "0.1", "--quiet",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
     assert code == 0
     assert "proved" in out
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["test"]["accuracy"] > 0.8
 
 
-def test_training_that_never_settles_leaves_with_4(capsys, tmp_path):
+def test_training_that_never_settles_leaves_with_4(tmp_path):
     code, _, err = call(
-        capsys, "train", "and", "--neuron", "rate", "--activation", "relu", "--outflow", "none", "--margin", "None",
-        "--weight-scale", "50", "--bias", "5", "--quiet", "--max-steps", "300", "--out", tmp_path / "run",
+        "train", "and", "--neuron", "rate", "--activation", "relu", "--outflow", "none", "--margin", "none",
+        "--weight-scale", "50", "--bias", "5", "--quiet", "--max-steps", "20", "--hidden", "2", "--epochs", "3",
+        "--out", tmp_path / "run",
     )  # fmt: skip
     assert code == 4
     assert "no sample settled for every seed" in err
@@ -228,7 +255,9 @@ def test_training_that_never_settles_leaves_with_4(capsys, tmp_path):
 
 
 def test_help_does_not_wait_for_jax():
-    code = "import sys, direp.program.cli; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
+    code = "import sys, direp.program.cli as c; print(c._help()); sys.exit('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "train TASK" in done.stdout
+    assert "6 refuted" in done.stdout
+    assert call("--help")[1] == done.stdout
+    assert call("--version") == (0, f"direp {direp.__version__}\n", "")

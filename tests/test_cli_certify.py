@@ -2,16 +2,16 @@
 
 import json
 import shutil
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import network
-from test_cli import call
+from program import call, finished, folder_of
 
 import direp
-from direp.program.network_file import save_network
+from direp.program.network_file import load_network, save_network
+from direp.program.presets import preset
 
 pytestmark = pytest.mark.usefixtures("_optax")
 RING = np.array([[0, -3.0, 0], [0, 0, -3.0], [-3.0, 0, 0]])
@@ -24,15 +24,14 @@ def matrix(path, weight, leak=1.0, **more):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A small real run."""
+    """A small real run, of three seeds."""
     folder = tmp_path_factory.mktemp("runs") / "xor"
-    command = [sys.executable, "-m", "direp", "train", "xor", "--preset", "small", "--seeds", "0..1", "--epochs", "20"]
-    subprocess.run([*command, "--quiet", "--out", str(folder)], check=True, capture_output=True)
+    shutil.copytree(finished()[0], folder)
     return folder
 
 
-def test_a_run_is_certified_for_the_phases_it_was_trained_with(run, capsys):
-    code, out, _ = call(capsys, "certify", run, "--json")
+def test_a_run_is_certified_for_the_phases_it_was_trained_with(run):
+    code, out, _ = call("certify", run, "--json")
     assert code == 0
     document = json.loads(out)
     assert document["convergence"]["verdict"] == "proved"
@@ -42,15 +41,15 @@ def test_a_run_is_certified_for_the_phases_it_was_trained_with(run, capsys):
     assert learning["verdict"] in ("proved", "refuted", "undecided")
     assert learning["criterion"] == "as run (Local, beta=+6)"
     assert learning["count"] == 4
-    assert sum(learning["counts"].values()) == 2
+    assert sum(learning["counts"].values()) == 3
     assert {"T3 output errors", "T6 detailed balance"} <= {step["criterion"] for step in learning["steps"]}
-    assert len(document["per_seed"]) == 2
+    assert len(document["per_seed"]) == 3
     for name in ("discs", "decay", "margin"):
         assert (run / "certificate" / f"{name}.png").stat().st_size > 5000
     assert json.loads((run / "certificate" / "certificate.json").read_text()) == document
     kept = json.loads((run / "certificate.json").read_text())  # what training itself left there
     assert kept["rate"] == document["convergence"]["rate"]
-    code, out, _ = call(capsys, "certify", run / "weights.safetensors", "--no-figures", "--criterion", "perron")
+    code, out, _ = call("certify", run / "weights.safetensors", "--no-figures", "--criterion", "perron")
     assert code == 0
     assert "certificate-2" in out
     assert "weighted l1" in out
@@ -63,48 +62,49 @@ def test_metrics_say_for_every_epoch_whether_it_was_certified(run):
     assert json.loads((run / "summary.json").read_text())["certificate"]["certified_epochs"] == 1
 
 
-def test_a_refuted_matrix_leaves_a_counterexample_that_runs_again(capsys, tmp_path):
+def test_a_refuted_matrix_leaves_a_counterexample_that_runs_again(tmp_path):
     path = matrix(tmp_path / "ring.npz", RING)
-    code, out, _ = call(capsys, "certify", path, "--neuron", "rate", "--activation", "tanh", "--no-figures")
+    code, out, _ = call("certify", path, "--neuron", "rate", "--activation", "tanh", "--no-figures")
     assert code == 6
     assert "refuted" in out
     example = tmp_path / "ring-certificate" / "counterexample.safetensors"
     assert example.exists()
-    code, out, _ = call(capsys, "certify", example)
+    code, out, _ = call("certify", example)
     assert code == 6
     assert "Proved again" in out
-    code, out, _ = call(capsys, "certify", example, "--json")
+    code, out, _ = call("certify", example, "--json")
     assert code == 6
     assert json.loads(out)["convergence"]["criterion"] == "cycle"
 
 
-def test_an_undecided_network_says_what_it_would_take(capsys, tmp_path):
+def test_an_undecided_network_says_what_it_would_take(tmp_path):
     path = matrix(tmp_path / "matrix.npz", RING * 0.4, leak=1.0)
     options = ("--neuron", "rate", "--activation", "tanh", "--criterion", "perron", "--starts", "4")
-    code, out, _ = call(capsys, "certify", path, "--json", *options)
+    code, out, _ = call("certify", path, "--json", *options)
     document = json.loads(out)["convergence"]
     assert code == 5
     assert document["verdict"] == "undecided"
     assert abs(document["remedy"]["common_leak"] - 0.2) < 1e-6
     assert abs(document["remedy"]["weight_scale"] - 1 / 1.2) < 1e-6
     assert "would certify it" in document["reason"]
-    code, out, _ = call(capsys, "certify", matrix(path, RING * 0.4 / 1.21), "--neuron", "rate", "--no-figures")
+    code, out, _ = call("certify", matrix(path, RING * 0.4 / 1.21), "--neuron", "rate", "--no-figures")
     assert code == 0
 
 
-def test_network_files_are_certified(capsys, tmp_path):
+def test_network_files_are_certified(tmp_path):
     save_network(tmp_path / "net.safetensors", network("hopfield-sigmoid", "absolute"))
-    code, out, _ = call(capsys, "certify", tmp_path / "net.safetensors", "--nudge", "centred", "--beta", "0.1")
+    code, out, _ = call("certify", tmp_path / "net.safetensors", "--nudge", "centred", "--beta", "0.1")
     assert code == 0
     assert "beta=-0.1" in out
     assert "Hopfield (sigmoid), absolute outflow" in out
     assert "learning     undecided: a rule descends on data: certify the folder of a run" in out
 
 
-def test_deep_2020_is_not_proved_and_the_reason_is_its_singular_jacobian(capsys, tmp_path):
-    out_folder = tmp_path / "run"
-    call(capsys, "train", "xor", "--preset", "deep-2020", "--epochs", "3", "--quiet", "--out", out_folder)
-    code, out, _ = call(capsys, "certify", out_folder, "--json", "--no-figures")
+def test_deep_2020_is_not_proved_and_the_reason_is_its_singular_jacobian(tmp_path):
+    settings = preset("xor", "deep-2020")
+    networks = settings.build(settings.load_task())["network"]
+    folder = folder_of(tmp_path / "run", networks, settings.to_dict())
+    code, out, _ = call("certify", folder, "--json", "--no-figures", "--starts", "4")
     document = json.loads(out)["convergence"]
     assert code in (5, 6)
     assert "singular whatever the weights" in document["reason"]
@@ -127,9 +127,9 @@ def test_deep_2020_is_not_proved_and_the_reason_is_its_singular_jacobian(capsys,
         ({"x": RING, "y": RING}, 3, "needed are leak"),
     ],
 )
-def test_bad_matrices_get_one_line(arrays, code, message, capsys, tmp_path):
+def test_bad_matrices_get_one_line(arrays, code, message, tmp_path):
     np.savez(tmp_path / "matrix.npz", **arrays)
-    got, out, err = call(capsys, "certify", tmp_path / "matrix.npz")
+    got, out, err = call("certify", tmp_path / "matrix.npz")
     assert (got, out) == (code, "")
     assert message in err
     assert err.count("\n") == 1
@@ -154,30 +154,52 @@ def test_bad_matrices_get_one_line(arrays, code, message, capsys, tmp_path):
         (["certify", "good.npz", "--nudge", "centred", "--beta", "0"], 2, "must be finite and not 0"),
     ],
 )
-def test_wrong_use_of_certify(arguments, code, message, capsys, tmp_path, monkeypatch):
+def test_wrong_use_of_certify(arguments, code, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("junk.npz", "junk.safetensors", "junk.txt"):
         (tmp_path / name).write_bytes(b"junk")
     (tmp_path / "folder" / "taken").mkdir(parents=True)
     (tmp_path / "folder" / "taken" / "mine").write_text("precious")
     matrix(tmp_path / "good.npz", RING * 0.1)
-    got, out, err = call(capsys, *arguments)
+    got, out, err = call(*arguments)
     assert (got, out) == (code, "")
     assert message in err
     assert err.count("\n") == 1
     assert (tmp_path / "folder" / "taken" / "mine").read_text() == "precious"
 
 
-def test_a_run_with_damaged_weights_is_unreadable(run, capsys, tmp_path):
+def test_a_run_with_damaged_weights_is_unreadable(run, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     content = (broken / "weights.safetensors").read_bytes()
     (broken / "weights.safetensors").write_bytes(content[: len(content) // 2])
-    assert call(capsys, "certify", broken)[0] == 3
+    assert call("certify", broken)[0] == 3
 
 
-def test_help_names_every_exit_code():
-    done = subprocess.run([sys.executable, "-m", "direp", "--help"], capture_output=True, text=True, check=True)
-    assert "certify PATH" in done.stdout
-    assert "6 refuted" in done.stdout
-    assert direp.__version__
+def test_both_signs_of_a_random_nudge_are_certified(tmp_path):
+    path = matrix(tmp_path / "matrix.npz", RING * 0.1)
+    code, out, _ = call("certify", path, "--nudge", "random-sign", "--beta", "0.1", "--json", "--no-figures")
+    assert code == 0
+    assert set(json.loads(out)["convergence"]["phases"]) == {"free", "beta=+0.1", "beta=-0.1"}
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    """Made before network files had a layout; the same network saved again is the same."""
+    old = load_network(Path(__file__).parent / "data" / "network-1.safetensors")
+    assert (old.graph, old.neuron) == (direp.Graph.layered([2, 3, 1]), direp.Rate(direp.activation.tanh, "absolute"))
+    made = np.arange(1.0, 13.0)[: old.graph.synapses] / 20
+    matrix = np.asarray(old.matrix)
+    assert (matrix[old.graph.source, old.graph.target - 2] == made).all()
+    assert np.asarray(old.leak).tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert np.asarray(old.bias).tolist() == [0.1, 0.2, 0.3, 0.4]
+    save_network(tmp_path / "new.safetensors", old)
+    assert (np.asarray(load_network(tmp_path / "new.safetensors").matrix) == matrix).all()
+
+
+def test_a_layout_other_than_the_default_is_kept(tmp_path):
+    graph = direp.Graph.layered([2, 3, 1])
+    for layout in (direp.Dense(graph), direp.Sparse(graph)):
+        save_network(tmp_path / "net.safetensors", made := network("projected", "signed", graph, layout=layout))
+        again = load_network(tmp_path / "net.safetensors")
+        assert type(again.synapses) is type(layout)
+        assert (np.asarray(again.matrix) == np.asarray(made.matrix)).all()

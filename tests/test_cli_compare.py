@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from program import call
 from scipy import stats
-from test_cli import call
 
 from direp.analysis.comparison import table
 from direp.analysis.statistics import bootstrap_mean, wilson
@@ -19,20 +19,27 @@ pytestmark = pytest.mark.usefixtures("_optax")
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    import subprocess
-    import sys
+    """Folder, document, and the outcome of every rule."""
+    folder, outcomes = tmp_path_factory.mktemp("runs") / "compare", []
 
-    folder = tmp_path_factory.mktemp("runs") / "compare"
-    command = [sys.executable, "-m", "direp", "compare", "identity", "--preset", "small", "--epochs", "20"]
-    command += ["--seeds", "0..4", "--probe", "2", "--rules", "local", "local:beta=6.0", "adjoint", "--json", "--quiet"]
-    done = subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True, text=True)
-    return folder, json.loads(done.stdout)
+    def keeps(settings, out, **shown):
+        outcomes.append(record(settings, out, **shown))
+        return outcomes[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("direp.program.commands.compare.record", keeps)
+        code, out, _ = call(
+            "compare", "identity", "--preset", "small", "--hidden", "2", "--epochs", "5", "--seeds", "0,2..3",
+            "--probe", "2", "--rules", "local", "local:beta=6.0", "adjoint", "--json", "--quiet", "--out", folder,
+        )  # fmt: skip
+    assert code == 0
+    return folder, json.loads(out), outcomes
 
 
 def test_the_same_rule_twice_differs_by_nothing_and_another_one_does(compared):
-    _, document = compared
+    _, document, _ = compared
     assert list(document["rules"]) == ["local", "local:beta=6.0", "adjoint"]
-    assert (document["seeds"], document["seed_range"]) == (5, "0..4")
+    assert (document["seeds"], document["seed_range"]) == (3, "0,2..3")
     same, other = document["paired"]["local:beta=6.0"], document["paired"]["adjoint"]
     assert same["loss"] == {"mean": 0.0, "interval": [0.0, 0.0]}
     assert same["solved_only_here"] == same["solved_only_there"] == 0
@@ -40,20 +47,20 @@ def test_the_same_rule_twice_differs_by_nothing_and_another_one_does(compared):
     assert other["loss"]["interval"][0] <= other["loss"]["mean"] <= other["loss"]["interval"][1]
     assert abs(document["rules"]["adjoint"]["cosine"] - 1) < 1e-3
     for entry in document["rules"].values():
-        assert entry["epochs"] == entry["updates"] == 20
-        assert abs(entry["steps_total"] - 20 * 2 * entry["steps"]) < 1e-3 * entry["steps_total"]
-        assert len(entry["per_seed"]["test_loss"]) == 5
-        assert entry["solved_interval"] == list(wilson(entry["solved"], 5))
+        assert entry["epochs"] == entry["updates"] == 5
+        assert abs(entry["steps_total"] - 5 * 2 * entry["steps"]) < 1e-3 * entry["steps_total"]
+        assert len(entry["per_seed"]["test_loss"]) == 3
+        assert entry["solved_interval"] == list(wilson(entry["solved"], 3))
 
 
 def test_the_folder_holds_every_run_the_table_and_the_figure(compared):
-    folder, document = compared
+    folder, document, _ = compared
     assert json.loads((folder / "compare.json").read_text()) == document
     assert len((folder / "table.md").read_text().splitlines()) == 5
     assert (folder / "compare.png").stat().st_size > 5000
     for k, name in enumerate(("local", "local_beta=6.0", "adjoint"), 1):
         config = json.loads((folder / f"{k}-{name}" / "config.json").read_text())["settings"]
-        assert config["seeds"] == "0..4"
+        assert config["seeds"] == "0,2..3"
         assert config["rule"] == name.split("_")[0]
 
 
@@ -63,6 +70,9 @@ def test_a_variant_takes_settings_and_presets():
     made = variant("asym-ep:beta=0.5:margin=None:hidden=3,2:graph=layered:outputs-only=true", base)
     assert (made.rule, made.beta, made.margin, made.hidden, made.outputs_only) == ("asym-ep", 0.5, None, (3, 2), True)
     assert variant("preset=deep-2020", base).rule == "trajectory"
+    assert variant("local:margin=none", base).margin is None
+    mine = variant("mymodule:Mine.made:beta=0.5", base)
+    assert (mine.rule, mine.beta) == ("mymodule:Mine.made", 0.5)
     assert variant("preset=guaranteed:hidden=5", base).hidden == (5,)
 
 
@@ -102,17 +112,17 @@ def test_presets_bring_their_own_budget_and_the_table_says_so():
     assert "| local | 3 of 20 (5.2 to 36.0 %), 2 failed | most never do | 75.00%" in lines[2]
 
 
-def test_an_interrupted_comparison_keeps_the_rules_that_are_done(capsys, tmp_path, monkeypatch):
+def test_an_interrupted_comparison_keeps_the_rules_that_are_done(compared, tmp_path, monkeypatch):
     def stops(settings, out, **shown):
         if settings.rule == "adjoint":
             raise KeyboardInterrupt
-        return record(settings, out, **shown)
+        return compared[2][0]
 
     monkeypatch.setattr("direp.program.commands.compare.record", stops)
     monkeypatch.setattr("direp.program.commands.Stop.ignore", lambda: None)
     folder = tmp_path / "compare"
     code, out, err = call(
-        capsys, "compare", "identity", "--preset", "small", "--epochs", "2", "--rules", "local", "adjoint", "dyadic",
+        "compare", "identity", "--preset", "small", "--epochs", "2", "--rules", "local", "adjoint", "dyadic",
         "--quiet", "--json", "--out", folder,
     )  # fmt: skip
     assert code == 130
@@ -133,9 +143,9 @@ def test_an_interrupted_comparison_keeps_the_rules_that_are_done(capsys, tmp_pat
         (("xor", "--preset", "smal"), "did you mean 'small'"),
     ],
 )
-def test_wrong_use_gets_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+def test_wrong_use_gets_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(capsys, "compare", *arguments)
+    code, out, err = call("compare", *arguments)
     assert code == 2
     assert message in err
     assert out == ""

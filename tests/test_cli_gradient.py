@@ -1,27 +1,26 @@
-"""`direp gradient`: what synapses say against the exact gradient, as a library and as a command."""
+"""`direp gradient`: gradient estimates against the exact gradient, as a library and as a command."""
 
 import json
 import math
+import os
+import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import data, network
-from test_cli import call
+from cases import data, estimate, network
+from program import call, folder_of
 
 import direp
 from direp.analysis.gradients import compare_gradients, groups, is_flat, order_in_beta, state_of
-from direp.program.run_folder import RunFolder
+from direp.program.catalogue import names
+from direp.program.commands.gradient import RULES, _nudge
 from direp.program.settings import Settings
+from direp.rules import cosine
 
 pytestmark = pytest.mark.usefixtures("_optax")
-
-
-def folder_of(path, networks, **settings):
-    """A run folder as training leaves it, without the training."""
-    settings = Settings(seeds=f"3..{2 + len(networks)}", **settings)
-    with RunFolder(path, settings) as folder:
-        folder.weights(networks, tuple(range(3, 3 + len(networks))))
-    return path
+# Networks of one shape share their compiled programs.
+LAYERED, SMALL = direp.Graph.layered([2, 3, 2, 2]), direp.Graph.layered([1, 2, 1])
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def run(tmp_path_factory):
 
 
 def test_exact_rules_have_cosine_one_and_groups_recombine_to_the_whole():
-    net = network("rate-tanh", "signed", direp.Graph.layered([2, 3, 2, 2]))
+    net = network("rate-tanh", "none", LAYERED)
     x, y = data(net.graph)
     rules = {"local": direp.Local(0.5), "dyadic": direp.Dyadic(), "asym-ep": direp.AsymEP(direp.Centred(1e-4))}
     found, left_out = compare_gradients(net, x, y, rules)
@@ -49,13 +48,16 @@ def test_exact_rules_have_cosine_one_and_groups_recombine_to_the_whole():
     assert sum(masks.values()).tolist() == [1] * net.graph.synapses
     assert set(masks) >= {"inputs to hidden 1", "hidden 1 to hidden 2", "hidden 2 to hidden 1", "hidden 2 to outputs"}
     index, worst = found["local"].worst_sample
-    alone = [compare_gradients(net, x[k : k + 1], y[k : k + 1], rules)[0]["local"].cosine for k in range(len(x))]
+    tight, only = direp.Tolerance(1e-13, 1e-13), np.eye(len(x), dtype=bool)
+    both = rules["local"], direp.Adjoint()
+    one = [[estimate(net, x, y, rule, stop=tight, valid=k).gradient for k in only] for rule in both]
+    alone = [float(cosine(net, *pair)) for pair in zip(*one, strict=True)]
     assert index == int(np.argmin(alone))
     assert abs(worst - min(alone)) < 1e-9
     parts, whole = found["local"].groups, found["local"]
     assert set(parts) == {*masks, "biases"}
     assert abs(sum(part.inner for part in parts.values()) - whole.inner) < 1e-12 * abs(whole.inner)
-    exact = direp.estimate(net, x, y, direp.Adjoint(), stop=direp.Tolerance(1e-13, 1e-13)).gradient
+    exact = estimate(net, x, y, direp.Adjoint(), stop=tight, valid=np.ones(len(x), bool)).gradient
     flat = np.asarray(net.synapses.matrix(exact.weight))[net.graph.source, net.graph.target - net.graph.inputs]
     sizes = {name: np.linalg.norm(flat[mask]) for name, mask in masks.items()}
     sizes["biases"] = np.linalg.norm(np.asarray(exact.bias))
@@ -69,7 +71,7 @@ def test_exact_rules_have_cosine_one_and_groups_recombine_to_the_whole():
 
 
 def test_symmetric_weights_align_the_local_rule_and_the_order_in_beta_is_that_of_the_nudge():
-    net = network("rate-tanh", "none", symmetric=True)
+    net = network("rate-tanh", "none", LAYERED, symmetric=True)
     x, y = data(net.graph)
     found, _ = compare_gradients(net, x, y, {"local": direp.Local(direp.Centred(1e-4))})
     assert found["local"].angle < 1e-3
@@ -84,10 +86,11 @@ def test_symmetric_weights_align_the_local_rule_and_the_order_in_beta_is_that_of
 
 
 def test_a_bound_that_is_met_on_the_way_does_not_bend_the_order():
-    graph = direp.Graph.layered([1, 1, 1])
-    net = direp.Network(graph, direp.Projected(), np.array([[1.0, 0.0], [0.0, 0.5], [0.9, 0.0]]), leak=1.0)
-    # The hidden unit is 0.04 below its upper face and meets it at a nudge between 0.01 and 0.02.
-    x, y = np.array([[(1 - 0.04) * (1 - 0.45)]]), np.array([[2.0]])
+    matrix = np.zeros((4, 3))
+    matrix[0, 0], matrix[1, 2], matrix[3, 0] = 1.0, 0.5, 0.9  # the second hidden unit has no part in it
+    net = direp.Network(SMALL, direp.Projected(), matrix, leak=1.0)
+    # The first hidden unit is 0.04 below its upper face and meets it at a nudge between 0.01 and 0.02.
+    x, y = np.full((2, 1), (1 - 0.04) * (1 - 0.45)), np.full((2, 1), 2.0)
     order = order_in_beta(net, x, y, direp.Local())["limit"]["one-sided"]
     slopes = np.diff(np.log(order["errors"])) / np.diff(np.log([0.02, 0.01, 0.005, 0.0025]))
     assert abs(slopes[0] - 1) > 0.25
@@ -106,7 +109,7 @@ def test_samples_that_do_not_settle_in_one_rule_are_left_out_of_all():
     net, x, y = growing(), np.array([[-1.0], [1.0]]), np.ones((2, 1))
     rules = {"local": direp.Local(0.1), "dyadic": direp.Dyadic()}
     found, left_out = compare_gradients(net, x, y, rules)
-    alone, _ = compare_gradients(net, x[:1], y[:1], rules)
+    alone, _ = compare_gradients(net, x[[0, 0]], y[[0, 0]], rules)  # as many samples: the same compiled programs
     assert left_out == (1,)
     assert found["local"].unsettled == found["dyadic"].unsettled == (1,)
     assert abs(found["local"].cosine - alone["local"].cosine) < 1e-9
@@ -122,11 +125,10 @@ def test_samples_that_do_not_settle_in_one_rule_are_left_out_of_all():
 
 
 def test_units_without_gradient_are_counted():
-    graph = direp.Graph.layered([1, 2, 1])
     matrix = np.zeros((4, 3))
     matrix[0, :2] = 5.0, -5.0  # both hidden units at a face
     matrix[1:3, 2] = 0.4
-    net = direp.Network(graph, direp.Projected(), matrix, leak=1.0)
+    net = direp.Network(SMALL, direp.Projected(), matrix, leak=1.0)
     x, y = np.ones((2, 1)), np.ones((2, 1))
     state = state_of(net, x, y, direp.Local(0.1), tolerance=1e-3)
     assert state["without_gradient_hidden"] == state["below_tolerance_hidden"] == 1
@@ -140,14 +142,15 @@ def test_units_without_gradient_are_counted():
     assert order_in_beta(net, x, np.full((2, 1), 0.4), direp.Local()) is None
 
 
-def test_the_command_measures_every_rule_and_promises_its_keys(run, capsys):
-    code, out, err = call(capsys, "gradient", run, "--json", "--quiet")
+def test_the_command_promises_its_keys(run):
+    assert tuple(name for name in names("rule") if name not in ("adjoint", "safeguard")) == RULES
+    code, out, err = call("gradient", run, "--rules", "local", "dyadic", "--json", "--quiet")
     assert (code, err) == (0, "")
     document = json.loads(out)
-    for name in ("local", "local (limit)", "trajectory", "vector-field", "symmetric-ep", "asym-ep", "dyadic", "bptt"):
+    for name in ("local", "local (limit)", "dyadic"):
         assert {"cosine", "relative_error", "norm_ratio", "angle", "groups"} <= set(document["rules"][name])
     assert document["rules"]["dyadic"]["cosine"] > 1 - 1e-9
-    assert document["rules"]["asym-ep (limit)"]["cosine"] > 1 - 1e-8
+    assert document["nudge"] == {"run": "one-sided 2", "measured": "one-sided 2"}
     limit = document["rules"]["local (limit)"]
     assert limit["certificate"]["verdict"] == "proved"
     assert limit["angle"] <= limit["certificate"]["angle"]
@@ -159,7 +162,7 @@ def test_the_command_measures_every_rule_and_promises_its_keys(run, capsys):
     assert json.loads((run / "gradient" / "gradient.json").read_text()) == document
     assert (run / "gradient" / "gradient.png").stat().st_size > 5000
     code, out, _ = call(
-        capsys, "gradient", run, "--rules", "local", "--quiet", "--samples", "2", "--no-figures", "--seed-index", "1",
+        "gradient", run, "--rules", "local", "--quiet", "--samples", "2", "--no-figures", "--seed-index", "1",
         "--at", "start",
     )  # fmt: skip
     assert code == 0
@@ -168,7 +171,7 @@ def test_the_command_measures_every_rule_and_promises_its_keys(run, capsys):
     assert "gradient-2" in out
 
 
-def test_where_training_has_left_no_gradient_the_beginning_is_measured_and_said_so(capsys, tmp_path):
+def test_where_training_has_left_no_gradient_the_beginning_is_measured_and_said_so(tmp_path):
     graph = direp.Graph.complete(2, 1, 1)
     weight = np.zeros((4, 2), np.float32)
     weight[:2, 1] = 5.0  # either input saturates the output: or, without an error
@@ -176,29 +179,88 @@ def test_where_training_has_left_no_gradient_the_beginning_is_measured_and_said_
     made = {"task": "or", "hidden": (1,), "outflow": "none", "margin": None}
     folder = folder_of(tmp_path / "run", [solved], **made)
     arguments = ("gradient", folder, "--rules", "dyadic", "--no-figures")
-    code, out, err = call(capsys, *arguments, "--json", "--out", tmp_path / "auto")
+    code, out, err = call(*arguments, "--json", "--out", tmp_path / "auto")
     assert code == 0
     assert "measured where training began" in err
     document = json.loads(out)
     assert document["at"] == "start"
     assert document["rules"]["dyadic"]["cosine"] > 1 - 1e-9
-    code, out, err = call(capsys, *arguments, "--at", "trained", "--quiet")
+    code, out, err = call(*arguments, "--at", "trained", "--quiet")
     assert (code, err) == (0, "")
     assert "the exact gradient is zero" in out
 
 
-def test_a_run_that_never_settles_leaves_with_4(capsys, tmp_path):
+def test_a_run_that_never_settles_leaves_with_4(tmp_path):
     made = {"task": "and", "hidden": (2,), "neuron": "rate", "activation": "relu", "outflow": "none", "margin": None}
     weight = 50.0 * direp.Graph.complete(2, 2, 1).adjacency()
     wild = direp.Network(
         direp.Graph.complete(2, 2, 1), direp.Rate(direp.activation.relu), weight, leak=1.0, bias=5.0, dtype=np.float32
     )
     folder = folder_of(tmp_path / "run", [wild], **made)
-    code, out, err = call(capsys, "gradient", folder, "--rules", "local", "dyadic", "--no-figures", "--quiet")
+    code, out, err = call("gradient", folder, "--rules", "dyadic", "--no-figures", "--quiet")
     assert code == 4
     assert "4 of 4 left out" in out
     assert "nothing settled" in out
     assert "no sample settled" in err
+
+
+@pytest.mark.parametrize(
+    ("settings", "beta", "at", "own", "measured", "nudge"),
+    [
+        ({"nudge": "random-sign", "beta": 0.1}, None, "trained", "random-sign 0.1",
+         "centred 0.1 (the mean over its signs)", direp.Centred(0.1)),
+        ({"beta": 2.0, "beta_end": 0.5}, None, "trained", "one-sided 2, fading to 0.5",
+         "one-sided 0.5 (where training ended)", direp.OneSided(0.5)),
+        ({"beta": 2.0, "beta_end": 0.5}, None, "start", "one-sided 2, fading to 0.5",
+         "one-sided 2 (where training began)", direp.OneSided(2.0)),
+        ({"nudge": "centred"}, 0.3, "trained", "centred 1", "centred 0.3", direp.Centred(0.3)),
+    ],
+)  # fmt: skip
+def test_the_nudge_of_the_run_is_measured_and_named(settings, beta, at, own, measured, nudge, tmp_path):
+    settings = Settings(**settings)
+    run = SimpleNamespace(settings=settings, parts=SimpleNamespace(updates=100))
+    found, words = _nudge(run, beta, at)
+    assert found == nudge
+    assert words == {"run": own, "measured": measured}
+
+
+@pytest.fixture
+def _handlers():
+    kept = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
+@pytest.mark.usefixtures("_handlers")
+@pytest.mark.parametrize("done", [0, 1])
+def test_an_interrupt_leaves_the_networks_that_are_measured_or_nothing(run, done, tmp_path, monkeypatch):
+    """The request comes while a network is measured, and ends the command at the next safe point."""
+    entry = {
+        "rules": {"bptt": {"cosine": 1.0, "relative_error": 0.0, "norm_ratio": 1.0, "angle": 0.0, "unsettled": 0,
+                           "worst_sample": None, "groups": {}}},
+        "order": {}, "left_out": 0, "used": 4,
+        "state": {"rms_weight": {}, **{f"{figure}_{part}": None for part in ("hidden", "outputs") for figure in (
+            "mean_response", "below_tolerance", "without_gradient")}},
+    }  # fmt: skip
+    measured = []
+
+    def measure(*arguments):
+        if len(measured) == done:
+            os.kill(os.getpid(), signal.SIGINT)
+        arguments[-1]("bptt")
+        measured.append(entry)
+        return entry
+
+    monkeypatch.setattr("direp.program.commands.gradient._measure", measure)
+    folder = tmp_path / "out"
+    code, out, err = call("gradient", run, "--rules", "bptt", "--at", "trained", "--json", "--out", folder)
+    assert (code, len(measured)) == (130, done)
+    assert "interrupted" in err
+    assert folder.exists() == bool(done)
+    if done:
+        document = json.loads(out)
+        assert document["status"] == "interrupted"
+        assert [one["network"] for one in document["per_seed"]] == ["seed 3"]
 
 
 @pytest.mark.parametrize(
@@ -215,9 +277,9 @@ def test_a_run_that_never_settles_leaves_with_4(capsys, tmp_path):
         (("RUN", "--out", "RUN"), 2, "already holds something"),
     ],
 )
-def test_wrong_use_gets_one_line(run, arguments, code, message, capsys):
+def test_wrong_use_gets_one_line(run, arguments, code, message):
     given = [str(run) if argument == "RUN" else argument for argument in arguments]
-    left, out, err = call(capsys, "gradient", *given)
+    left, out, err = call("gradient", *given)
     assert left == code
     assert message in err
     assert out == ""

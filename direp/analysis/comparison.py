@@ -1,4 +1,4 @@
-"""What several runs on the same seeds say of each other: figures with intervals, and paired differences."""
+"""Several runs on the same seeds compared: figures with intervals, and paired differences."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -111,6 +111,6 @@ def table(document: dict[str, Any]) -> str:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     if len({entry["updates"] for entry in document["rules"].values()}) > 1:
-        told = ", ".join(f"{name} {entry['updates']}" for name, entry in document["rules"].items())
-        lines += ["", f"Budgets differ. Updates a seed: {told}."]
+        updates = ", ".join(f"{name} {entry['updates']}" for name, entry in document["rules"].items())
+        lines += ["", f"Budgets differ. Updates a seed: {updates}."]
     return "\n".join(lines) + "\n"

@@ -181,8 +181,8 @@ def compare_gradients(
     """Every rule against `Adjoint`, and the samples that were left out.
 
     A sample that does not settle in some phase of some rule is left out of all rules and of the exact gradient, so that
-    all are compared on the same; only a rule in which no sample settles takes none from the others. `stop` is by
-    default as tight as the numbers allow: a response is a small difference. Use 64-bit networks.
+    all are compared on the same; only a rule in which no sample settles takes none from the others. By default `stop`
+    is as tight as the numbers allow: a response is a small difference. Use 64-bit networks.
     """
     bench = _Bench(network, x, y, cost, stop, key)
     estimated, counted, used = bench.all({**rules, "": bench.oracle})

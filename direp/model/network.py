@@ -141,10 +141,9 @@ class Network(eqx.Module):
 
     def outflow(self) -> Float[Array, " free"]:
         r"""$\mathrm{out}_j(W)$, zero for a neuron without outflow."""
-        functions = self.neuron.outflow_functions
-        if functions is None:
+        if not self.neuron.outflow.active:
             return jnp.zeros_like(self.leak)
-        return self.synapses.outgoing(self.weight, functions[0])
+        return self.synapses.outgoing(self.weight, self.neuron.outflow.value)
 
     def total_leak(self) -> Float[Array, " free"]:
         r"""$\Lambda_j=\lambda_j+\kappa\,\mathrm{out}_j(W)$."""
@@ -183,9 +182,9 @@ class Network(eqx.Module):
         rate = self.neuron.rate(state)
         lost = (state * back).sum(0)
         weight = self.synapses.outer(x, rate, -post)
-        functions = self.neuron.outflow_functions
-        if functions is not None:
-            more = self.synapses.outgoing_gradient(self.weight, lost, functions[1])
+        outflow = self.neuron.outflow
+        if outflow.active:
+            more = self.synapses.outgoing_gradient(self.weight, lost, outflow.slope)
             weight = jax.tree.map(jnp.add, weight, more)
         bias = -post.sum(0) if self.graph.bias else jnp.zeros_like(self.bias)
         return Parameters(weight, bias, lost)

@@ -31,7 +31,7 @@ from ..settling.methods import Preconditioned
 from ..training import fit
 from .presets import preset
 
-__all__ = ["PARTS", "Timing", "compare", "machine", "numpy_gate"]
+__all__ = ["Timing", "compare", "machine", "numpy_gate"]
 
 
 @dataclass(frozen=True)
@@ -306,8 +306,3 @@ def startup(repeats: int) -> list[Timing]:
 
     calls = {"direp --help": (program("--help"), 1), "direp train xor": (program("train", "xor", "--quiet"), 1)}
     return compare("startup", calls, None, repeats)
-
-
-PARTS: dict[str, Callable[[int], list[Timing]]] = {
-    "startup": startup, "gate": gate, "dense": dense, "sparse": sparse, "ode": ode,
-}  # fmt: skip

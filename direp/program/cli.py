@@ -3,13 +3,13 @@
 import importlib
 import os
 import sys
+import textwrap
 
-from .commands import INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
-from .settings import Unreadable, WrongUse, nearest
+from .catalogue import WrongUse, names, nearest
+from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
+from .parts import Unreadable
 
 __all__ = ["main"]
-
-COMMANDS = ("train", "certify", "gradient", "compare", "bench")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -18,18 +18,18 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     try:
         code = _run(arguments)
-    except (WrongUse, ValueError) as error:
+    except ValueError as error:
         code = _complain(error, UNREADABLE if isinstance(error, Unreadable) else WRONG_USE, debug)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
     except KeyboardInterrupt:
         code = 128 + Stop.received
-        print("direp: interrupted before the run was complete; see its folder for what it holds", file=sys.stderr)
+        print("direp: interrupted before there was a result", file=sys.stderr)
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            told = ValueError("the device is out of memory: lower --batch-size, or train fewer --seeds at once")
-            code = _complain(told, WRONG_USE, debug)
+            advice = ValueError("the device is out of memory: lower --batch-size, or train fewer --seeds at once")
+            code = _complain(advice, WRONG_USE, debug)
         else:
             code = _complain(error, INTERNAL, debug)
     raise SystemExit(code)
@@ -52,7 +52,7 @@ def _run(arguments: list[str]) -> int:
 
             print(f"direp {__version__}")
         else:
-            print(_HELP)
+            print(_help())
         return OK if arguments else WRONG_USE
     command, *rest = arguments
     if command not in COMMANDS:
@@ -61,27 +61,33 @@ def _run(arguments: list[str]) -> int:
     return getattr(module, command)(rest)
 
 
+def _help() -> str:
+    commands = [
+        textwrap.fill(
+            f"{about} (direp {name} --help)", 118, initial_indent=f"  {f'{name} {takes}'.strip():<14}  ",
+            subsequent_indent=" " * 18,
+        )
+        for name, (takes, about) in COMMANDS.items()
+    ]  # fmt: skip
+    tasks = f"tasks: {', '.join(names('task'))}, a file.npz with arrays x and y, or your own, as module:function"
+    return _HELP.format(commands="\n".join(commands), tasks=textwrap.fill(tasks, 118, subsequent_indent=" " * 7))
+
+
 _HELP = """\
 usage: direp COMMAND ...
 
 Directed equilibrium propagation: train recurrent networks of leaky neurons that settle and learn locally.
 
 commands:
-  train TASK      train on a task, show progress, write a run folder   (direp train --help: all settings)
-  certify PATH    does it settle? proof, counter-example or what is missing, for a run folder, a network file or a
-                  matrix with leaks                                    (direp certify --help: all options)
+{commands}
 
-  gradient RUN    what synapses say against the exact gradient, rule by rule   (direp gradient --help: all options)
-  compare TASK    rules trained side by side on the same seeds, with intervals  (direp compare --help: all settings)
-  bench           how fast this machine settles and trains              (direp bench --help: all options)
-
-tasks: and, or, xor, not, identity, digits, iris, wine, breast-cancer, mnist, fashion-mnist, or a file.npz with arrays
-       x and y
+{tasks}
 
 examples:
   direp train xor --seeds 0..99
   direp train xor --preset deep-2020 --seeds 0..99
   direp train digits --seeds 0..4 --json
+  direp train xor --rule mymodule:MyRule        a rule of your own, from mymodule.py
   direp train --config runs/NAME/config.json    the same run again
   direp certify runs/NAME
   direp certify matrix.npz --neuron rate --activation tanh

@@ -1,66 +1,115 @@
 """Networks in files: one safetensors file with everything, or a plain matrix with leaks from elsewhere."""
 
+import inspect
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
 from ..certificates.convergence import Counterexample
-from ..model import AbstractNeuron, Graph, Hopfield, Network, Projected, Rate
-from ..model import activation as activations
-from ..model.synapses import Sparse, lay_out
-from .settings import Unreadable
+from ..model import AbstractNeuron, AbstractSynapses, Activation, Graph, Network, Outflow, Sparse, Weight, lay_out
+from . import parts
+from .catalogue import is_own
+from .files import write_arrays
+from .parts import Unreadable
 
-__all__ = ["load_counterexample", "load_network", "network_from_matrix", "save_network"]
+__all__ = [
+    "describe_neuron", "load_counterexample", "load_network", "network_from_matrix", "save_network", "weight_names",
+]  # fmt: skip
 
-_FORMAT = "direp network 1"
-_NEURONS = {"projected": Projected, "hopfield": Hopfield, "rate": Rate}
+_FORMATS = ("direp network 1", "direp network 2")  # the first one has no layout and no parts of a user's own
 
 
 def save_network(path: str | Path, network: Network, counterexample: Counterexample | None = None) -> None:
     """Write a network, and what refutes its certificate, to a safetensors file.
 
-    Raises `ValueError` for an activation that is not one of `direp.activation`: a file holds no code.
+    A file holds no code: a neuron, an activation or a layout of the user's own is kept as its import path with the
+    fingerprint of its module. Raises `ValueError` for one that no module holds under a name.
     """
-    graph, neuron = network.graph, network.neuron
-    name = neuron.activation.name
-    if getattr(activations, name.replace("-", "_"), None) != neuron.activation:
-        raise ValueError(
-            f"save_network: activation {name!r} is not one of direp.activation; a file cannot hold its code"
-        )
-    kind = next(key for key, cls in _NEURONS.items() if type(neuron) is cls)
+    graph, layout = network.graph, network.synapses
     default = Graph(graph.inputs, graph.hidden, graph.outputs, graph.source, graph.target).names
-    described = {
+    described: dict[str, Any] = {
         "units": [graph.inputs, graph.hidden, graph.outputs],
         "bias": graph.bias,
         "layers": graph.layers,
         "blocks": graph.blocks,
         "names": None if graph.names == default else graph.names,
-        "neuron": {"kind": kind, "activation": name, "outflow": neuron.outflow, "low": neuron.low, "high": neuron.high},
+        "neuron": _describe("neuron", network.neuron),
     }
-    arrays = {
-        "source": graph.source,
-        "target": graph.target,
-        "weight": _strengths(network),
-        "bias": np.asarray(network.bias),
-        "leak": np.asarray(network.leak),
+    arrays = {"source": graph.source, "target": graph.target, "bias": network.bias, "leak": network.leak}
+    if type(layout) is not type(lay_out(graph)):
+        described["layout"] = _describe("layout", layout)
+    if is_own("layout", described.get("layout", {"kind": "auto"})["kind"]):
+        arrays |= dict(zip(weight_names(network.weight), jax.tree.leaves(network.weight), strict=True))
+    else:
+        arrays["weight"] = _strengths(network)
+    described["own"] = {
+        what: {"path": value, "sha256": parts.fingerprint(value)[1]}
+        for part in ("neuron", "layout")
+        for name, value in described.get(part, {}).items()
+        if isinstance(value, str) and is_own(what := part if name == "kind" else "activation", value)
     }
     if counterexample is not None:
         described["counterexample"] = counterexample.kind
         arrays |= {"x": counterexample.x, "states": counterexample.states}
         if counterexample.direction is not None:
             arrays["direction"] = counterexample.direction
-    beside = Path(f"{path}.part")
-    arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    save_file(arrays, beside, metadata={"format": _FORMAT, "network": json.dumps(described)})
-    os.replace(beside, path)
+    write_arrays(Path(path), arrays, {"format": _FORMATS[-1], "network": json.dumps(described)})
+
+
+def _describe(kind: str, part: Any) -> dict[str, Any]:
+    """A neuron or a layout as data: what its constructor asks for, under the same names."""
+    data: dict[str, Any] = {"kind": parts.name_of(kind, type(part))}
+    for name, parameter in inspect.signature(type(part)).parameters.items():
+        value = getattr(part, name, parameter.default)
+        if name == "activation" and isinstance(part, AbstractNeuron):
+            value = part.transfer if part.rate.linear else part.rate  # one of the two is the identity
+        if isinstance(value, Activation):
+            value = parts.name_of("activation", value)
+        elif isinstance(value, Graph):
+            continue
+        elif isinstance(value, Outflow):
+            value = value.name
+        elif value is parameter.empty or not isinstance(value, int | float | str | tuple | None):
+            raise ValueError(
+                f"save_network: {kind} {type(part).__name__} needs {name!r} to be made again, which it does not keep "
+                "as a number, a word or an activation"
+            )
+        data[name] = value
+    return data
+
+
+def _again(kind: str, data: dict[str, Any], graph: Graph | None = None) -> Any:
+    """A neuron or a layout from what `_describe` kept."""
+    about = parts.CATALOGUE[kind]
+    path = data["kind"] if is_own(kind, data["kind"]) else about.entries[data["kind"]].path
+    known = {
+        "graph": graph,
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()},
+    }
+    for name in ("activation", "transfer", "rate"):
+        if isinstance(known.get(name), str):
+            known[name] = parts.build("activation", known[name], known.__getitem__)
+    return parts.call(parts.resolve(path, kind), {name: name for name in known}, known.__getitem__, f"{kind} {path}")
+
+
+def describe_neuron(neuron: AbstractNeuron) -> str:
+    """A neuron in a few words."""
+    names = [activation.name for activation in (neuron.transfer, neuron.rate) if activation.name != "identity"]
+    activation = f" ({', '.join(names)})" if names else ""
+    return f"{type(neuron).__name__}{activation}, {neuron.outflow.name if neuron.outflow.active else 'no'} outflow"
+
+
+def weight_names(weight: Weight) -> list[str]:
+    """What files call the leaves of weights, in their order."""
+    leaves = ((part, jax.tree.leaves(getattr(weight, part))) for part in Weight._fields)
+    return [f"weight.{part}.{k}" for part, found in leaves for k in range(len(found))]
 
 
 def _strengths(network: Network) -> np.ndarray:
@@ -80,32 +129,50 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise Unreadable(f"{path} does not exist") from None
     except (SafetensorError, OSError) as error:
         raise Unreadable(f"{path} is not a readable safetensors file ({error})") from None
-    if metadata.get("format") != _FORMAT:
+    if metadata.get("format") not in _FORMATS:
         found = metadata.get("format", "no format")
         hint = ": give the run's folder instead" if found == "direp 1" else ""
-        raise Unreadable(f"{path} is no network file (it says {found!r}, needed is {_FORMAT!r}){hint}")
+        raise Unreadable(f"{path} is no network file (its format is {found!r}, needed is {_FORMATS[-1]!r}){hint}")
     try:
         return json.loads(metadata["network"]), arrays
     except (KeyError, json.JSONDecodeError) as error:
         raise Unreadable(f"{path} is a damaged network file ({error})") from None
 
 
-def load_network(path: str | Path) -> Network:
-    """The network of a file that `save_network` wrote. Raises `Unreadable` if it is missing, damaged or foreign."""
+def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
+    """The network of a file that `save_network` wrote.
+
+    Raises `Unreadable` if it is missing, damaged or foreign, or if it has parts of the user's own and `allow_import`
+    does not allow to import their modules.
+    """
     path = Path(path)
     described, arrays = _read(path)
     try:
+        own = {what: (kept["path"], kept["sha256"]) for what, kept in described.get("own", {}).items()}
+        own |= {
+            f"{part} ({name})": (value, None)
+            for part in ("neuron", "layout")
+            for name, value in (described.get(part) or {}).items()
+            if isinstance(value, str) and ":" in value and value not in {path for path, _ in own.values()}
+        }
+        parts.permit(own, path, allow_import)
         names = tuple(described["names"] or ())
         layers = None if described["layers"] is None else tuple(described["layers"])
         graph = Graph(
             *described["units"], arrays["source"], arrays["target"], bias=described["bias"], layers=layers,
             blocks=tuple(tuple(block) for block in described["blocks"]), names=names,
         )  # fmt: skip
-        told = described["neuron"]
-        bounds = {"low": told["low"], "high": told["high"]} if told["kind"] == "projected" else {}
-        neuron = make_neuron(told["kind"], told["activation"], told["outflow"], **bounds)
+        neuron = _again("neuron", described["neuron"])
         bias = arrays["bias"] if graph.bias else None
-        return _from_edges(graph, neuron, arrays["weight"], arrays["leak"], bias)
+        layout = _again("layout", described["layout"], graph) if "layout" in described else lay_out(graph)
+        if "weight" in arrays:
+            return _from_edges(graph, neuron, arrays["weight"], arrays["leak"], bias, layout)
+        places: Any = layout.build(lambda i, j: np.zeros(np.broadcast_shapes(i.shape, j.shape)))
+        leaves = [arrays[name] for name in weight_names(places)]
+        weight = jax.tree.unflatten(jax.tree.structure(places), leaves)
+        return Network(graph, neuron, weight, leak=arrays["leak"], bias=bias, layout=layout, dtype=leaves[0].dtype)
+    except Unreadable:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{path} is a damaged network file ({error})") from None
 
@@ -121,15 +188,9 @@ def load_counterexample(path: str | Path) -> Counterexample | None:
     return Counterexample(kind, arrays["x"], arrays["states"], arrays.get("direction"))
 
 
-def make_neuron(kind: str, activation: str, outflow: Any, **bounds: float) -> AbstractNeuron:
-    made: Any = _NEURONS[kind]
-    if kind == "projected":
-        return made(outflow, **bounds)
-    return made(getattr(activations, activation.replace("-", "_")), outflow)
-
-
-def _from_edges(graph: Graph, neuron: AbstractNeuron, strength: np.ndarray, leak: Any, bias: Any) -> Network:
-    layout = lay_out(graph)
+def _from_edges(
+    graph: Graph, neuron: AbstractNeuron, strength: np.ndarray, leak: Any, bias: Any, layout: AbstractSynapses
+) -> Network:
     matrix = csr_array((strength, (graph.source, graph.target - graph.inputs)), shape=(graph.units, graph.free))
     weight: Any = matrix if isinstance(layout, Sparse) else matrix.toarray()
     return Network(graph, neuron, weight, leak=leak, bias=bias, layout=layout, dtype=jnp.result_type(strength.dtype))
@@ -189,4 +250,4 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
         names = tuple(f"x{k}" if k < clamped else f"u{k - clamped}" for k in range(units))
     free = len(names) - clamped
     graph = Graph(clamped, free - 1, 1, source, target, names=names)
-    return _from_edges(graph, neuron, strength[np.lexsort((target, source))], leak, arrays.get("bias"))
+    return _from_edges(graph, neuron, strength[np.lexsort((target, source))], leak, arrays.get("bias"), lay_out(graph))

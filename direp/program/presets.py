@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from .settings import GATE_NAMES, Settings, WrongUse, nearest
+from .catalogue import CATALOGUE
+from .settings import Settings, WrongUse, nearest
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "describe_presets", "preset"]
 
 # Found on XOR by its truth table; the same setting serves all gates and any number of hidden units.
 _GATE: dict[str, Any] = {
@@ -120,15 +121,17 @@ _DEEP_2020: dict[str, Any] = {
     "precision": "float64",
 }
 
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    **{
-        name: {"default": _GATE, "small": {**_GATE, "hidden": (5,)}, "guaranteed": _GUARANTEED, "deep-2020": _DEEP_2020}
-        for name in GATE_NAMES
-    },
+_GATES = {"default": _GATE, "small": {**_GATE, "hidden": (5,)}, "guaranteed": _GUARANTEED, "deep-2020": _DEEP_2020}
+_OWN = {  # tasks with other ones than the rest of their family
     "digits": {"default": _DIGITS},
     "mnist": {"default": {**_IMAGES, "epochs": 20, "shift": 1}},
     "fashion-mnist": {"default": _FASHION},
-    **{name: {"default": _TABLE} for name in ("iris", "wine", "breast-cancer")},
+}
+_FAMILIES = {"direp.tasks:gate": _GATES}  # by what makes the task; a user's own data begins from those of the tables
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    name: _OWN.get(name, _FAMILIES.get(entry.path, {"default": _TABLE}))
+    for name, entry in CATALOGUE["task"].entries.items()
 }
 
 
@@ -138,3 +141,15 @@ def preset(task: str, name: str = "default") -> Settings:
     if name not in own:
         raise WrongUse(nearest(f"preset for {task}", name, own))
     return Settings(**{**own[name], "task": task})
+
+
+def describe_presets() -> str:
+    """All presets with the tasks that have them, for `--help`."""
+    found: dict[str, list[str]] = {}
+    for task, own in PRESETS.items():
+        for name in own:
+            found.setdefault(name, []).append(task)
+    return "; ".join(
+        f"{name} (all tasks)" if len(tasks) == len(PRESETS) else f"{name} ({', '.join(tasks)})"
+        for name, tasks in found.items()
+    )

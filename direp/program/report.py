@@ -9,9 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from ..certificates.convergence import CASCADE, Certificate, certify
+from ..certificates import CASCADE, Certificate, certify
+from ..rules import phases_of
 from ..tasks import Task
 from ..training import Evaluation, Run
+from .build import Parts
+from .commands import plural
+from .figures.style import save
 from .run_folder import summarise
 from .settings import Settings
 
@@ -87,13 +91,11 @@ def summary_of(
     }
 
 
-def certificates_of(run: Run) -> list[Certificate]:
+def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
-    nudge, control = run.trainer.rule.plain_nudge, run.trainer.control
-    criteria = CASCADE if control is None else (control.criterion, *CASCADE)
-    return [
-        certify(network, nudge=nudge, cost=run.trainer.cost, criteria=criteria, starts=0) for network in run.networks
-    ]
+    criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
+    nudges = phases_of(parts.rule, run.network, parts.cost).nudges
+    return [certify(network, nudge=nudges, cost=parts.cost, criteria=criteria, starts=0) for network in run.networks]
 
 
 def worst_of(certificates: list[Certificate]) -> Certificate:
@@ -120,8 +122,8 @@ def _seed(run: Run, parts: dict[str, Evaluation], certificates: list[Certificate
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
     """A few lines for people, on standard output."""
     seeds = summary["seeds"]
-    over = f", mean of {seeds} seeds" if seeds > 1 else ""
-    print(f"{summary['task']}: {summary['epochs']} epochs in {summary['seconds']:.1f} s{over}")
+    over = f", mean of {plural(seeds, 'seed')}" if seeds > 1 else ""
+    print(f"{summary['task']}: {plural(summary['epochs'], 'epoch')} in {summary['seconds']:.1f} s{over}")
     if summary["solved"] is not None:
         print(f"  solved       {summary['solved']} of {seeds}")
     same = summary["train"] == summary["test"]
@@ -135,8 +137,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         print(f"  {'all patterns' if same else name:<12} loss {part['loss']:.4f}{accuracy}{spread}")
     settle = summary["settle"]
     print(
-        f"  settling     {settle['unconverged']} test samples unsettled; {settle['steps_median']:.0f} steps in the "
-        f"median, {settle['steps_max']} at most ({settle['method']})"
+        f"  settling     {plural(settle['unconverged'], 'test sample')} unsettled; {settle['steps_median']:.0f} "
+        f"steps in the median, {settle['steps_max']} at most ({settle['method']})"
     )
     proof = summary["certificate"]
     if proof["verdict"] == "proved":
@@ -145,7 +147,10 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     else:
         print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {proof['reason']}")
     if summary["failed"]:
-        print(f"  failed       {summary['failed']} seeds diverged or never settled; they hold their last good weights")
+        print(
+            f"  failed       {plural(summary['failed'], 'seed')} diverged or never settled; left with their last good "
+            "weights"
+        )
     print(f"  folder       {folder}")
 
 
@@ -160,4 +165,4 @@ def save_figures(run: Run, folder: Path) -> None:
     if run.task.inputs == 2:
         figures["decision_map"] = plot.decision_map(run.network, run, f"{run.task.name}, {seed}")
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=130)
+        save(figure, folder / f"{name}.png")

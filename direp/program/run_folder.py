@@ -1,9 +1,9 @@
 """Run folders: everything needed to look at a run, use its network and run it again. No pickle."""
 
 import json
-import os
 import platform
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from ..model import Network, Parameters
-from ..model.synapses import Weight
-from .settings import Settings, Unreadable, WrongUse
+from ..tasks import Task
+from .build import Parts, load_task
+from .files import fresh_folder, new_folder, plain, stamped, write_arrays, write_json
+from .network_file import weight_names
+from .parts import Unreadable, permit
+from .settings import Settings, config_of, read_config
 
-__all__ = ["RunFolder", "load_run", "plain"]
+__all__ = ["LoadedRun", "RunFolder", "load_run", "open_run"]
 
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
@@ -28,53 +32,49 @@ class RunFolder:
     `summary.json`, figures."""
 
     def __init__(self, path: Path | None, settings: Settings):
-        self.path = _fresh(settings) if path is None else path
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise WrongUse(f"--out {self.path} already holds something: name a new folder, nothing is overwritten")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WrongUse(
-                f"--out {self.path} cannot be made ({error.strerror}): name a folder you may write to"
-            ) from None
-        self.settings = settings
-        self._write("config.json", {"settings": settings.to_dict(), "versions": versions()})
+        self.path = fresh_folder(path, stamped(label_of(settings.task)))
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        new_folder(self.path)
+        write_json(self.path / "config.json", {**config_of(settings), "versions": versions()})
         self._metrics = (self.path / "metrics.jsonl").open("w")
 
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        """A run that was refused before its first epoch leaves nothing behind."""
         self._metrics.close()
+        metrics = self.path / "metrics.jsonl"
+        if error is not None and metrics.stat().st_size == 0:
+            for path in (metrics, self.path / "config.json"):
+                path.unlink()
+            for folder in self._made:
+                folder.rmdir()
 
     def epoch(self, number: int, row: dict[str, np.ndarray]) -> None:
         """One line of metrics: over the seeds, the mean (or the worst, where the mean would hide it)."""
         line: dict[str, Any] = {"epoch": number, **summarise(row)}
         seeds = len(row["loss"])
         if 1 < seeds <= 20:
-            line["per_seed"] = {name: values.tolist() for name, values in row.items()}
+            line["per_seed"] = {name: _rounded(name, values).tolist() for name, values in row.items()}
         self._metrics.write(json.dumps(plain(line)) + "\n")
 
-    def weights(self, networks: list[Network], seeds: tuple[int, ...]) -> None:
-        """All seeds in one file; every array has the seeds as its first axis."""
-        stacked = jax.tree.map(
-            lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *(n.parameters for n in networks)
-        )
+    def weights(self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[Any] = ()) -> None:
+        """All seeds in one file; every array has the seeds as its first axis. `rules`: what the rule learned, a pytree
+        a seed."""
+        parameters = [network.parameters for network in networks]
+        if rules:
+            parameters = [own._replace(rule=rule) for own, rule in zip(parameters, rules, strict=True)]
+        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *parameters)
         arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
-        for part in Weight._fields:
-            for k, leaf in enumerate(jax.tree.leaves(getattr(stacked.weight, part))):
-                arrays[f"weight.{part}.{k}"] = np.ascontiguousarray(leaf)
-        beside = self.path / "weights.safetensors.part"
-        save_file(arrays, beside, metadata={"format": "direp 1"})
-        os.replace(beside, self.path / "weights.safetensors")
+        arrays |= dict(zip(weight_names(stacked.weight), jax.tree.leaves(stacked.weight), strict=True))
+        arrays |= {f"rule.{k}": leaf for k, leaf in enumerate(jax.tree.leaves(stacked.rule))}
+        write_arrays(self.path / "weights.safetensors", arrays, {"format": "direp 1"})
 
     def finish(self, summary: dict[str, Any], certificate: dict[str, Any]) -> None:
         self._metrics.flush()
-        self._write("certificate.json", certificate)
-        self._write("summary.json", summary)
-
-    def _write(self, name: str, content: dict[str, Any]) -> None:
-        (self.path / name).write_text(json.dumps(plain(content), indent=2) + "\n")
+        write_json(self.path / "certificate.json", certificate)
+        write_json(self.path / "summary.json", summary)
 
 
 _WORST = {
@@ -91,43 +91,73 @@ def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
     """One number a figure over seeds: the worst margin and steps, sums of counts, means of the rest."""
     fine = ~row["failed"] if not row["failed"].all() else np.ones_like(row["failed"])
     return {
-        name: float(_WORST[name](values)) if name in _WORST else float(np.mean(values[fine]))
+        name: float(_WORST[name](values)) if name in _WORST else float(np.mean(_rounded(name, values)[fine]))
         for name, values in row.items()
     }
 
 
-def load_run(path: str | Path) -> tuple[Settings, list[Network]]:
-    """The settings and the trained networks (one a seed) of a run folder.
+def _rounded(name: str, values: np.ndarray) -> np.ndarray:
+    """Shares of samples without what rounding left of them: no share is below zero."""
+    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unsettled") else values
 
-    Raises `Unreadable` if the folder or a file in it is missing, altered or foreign.
+
+def label_of(task: str) -> str:
+    """A task's name for folders: that of its file, or of its function."""
+    return Path(task).stem.rpartition(":")[2]
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run folder that was read: `networks` and `rules` (what the rule learned, arrays) for each seed."""
+
+    path: Path
+    settings: Settings
+    task: Task
+    parts: Parts
+    networks: list[Network]
+    rules: list[tuple[Any, ...]]
+
+
+def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
+    """Read a run folder.
+
+    Raises `Unreadable` if the folder or a file in it is missing, altered or foreign, or if the run has parts of the
+    user's own and `allow_import` does not allow to import their modules.
     """
     path = Path(path)
     try:
-        settings = Settings.from_dict(json.loads((path / "config.json").read_text())["settings"])
+        settings, own = read_config(path / "config.json")
         arrays = load_file(path / "weights.safetensors")
     except FileNotFoundError as error:
-        raise Unreadable(f"{path} is no run folder: {Path(error.filename).name} is missing in it") from None
-    except (json.JSONDecodeError, KeyError, TypeError, WrongUse, SafetensorError, OSError) as error:
+        missing = Path(error.filename or "weights.safetensors").name
+        raise Unreadable(f"{path} is no run folder: {missing} is missing in it") from None
+    except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
-    template = settings.build(settings.load_task())["network"][0]
+    permit(own, path / "config.json", allow_import)
+    task = load_task(settings)
+    parts = Parts(settings, task)
+    template = parts.network
     leaves, shape = jax.tree.flatten(template.weight)
-    names = [
-        f"weight.{part}.{k}"
-        for part in Weight._fields
-        for k in range(len(jax.tree.leaves(getattr(template.weight, part))))
-    ]
+    names = weight_names(template.weight)
     expected = dict(zip([*names, "bias", "leak"], [*leaves, template.bias, template.leak], strict=True))
     for name, leaf in expected.items():
         if name not in arrays or arrays[name].shape[1:] != leaf.shape:
             found = arrays[name].shape[1:] if name in arrays else "missing"
             raise Unreadable(f"{path}/weights.safetensors: {name} is {found}, the settings ask for {leaf.shape}")
-    networks = []
+    arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
+    learned = sorted((name for name in arrays if name.startswith("rule.")), key=lambda name: int(name[5:]))
+    networks, rules = [], []
     for k in range(len(arrays["bias"])):
-        weight = jax.tree.unflatten(shape, [jnp.asarray(arrays[name][k]) for name in names])
-        networks.append(
-            template.replace(Parameters(weight, jnp.asarray(arrays["bias"][k]), jnp.asarray(arrays["leak"][k])))
-        )
-    return settings, networks
+        weight = jax.tree.unflatten(shape, [arrays[name][k] for name in names])
+        networks.append(template.replace(Parameters(weight, arrays["bias"][k], arrays["leak"][k])))
+        rules.append(tuple(arrays[name][k] for name in learned))
+    return LoadedRun(path, settings, task, parts, networks, rules)
+
+
+def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings, list[Network]]:
+    """The settings and the trained networks (one a seed) of a run folder; see `open_run`."""
+    run = open_run(path, allow_import=allow_import)
+    return run.settings, run.networks
 
 
 def versions() -> dict[str, str]:
@@ -138,25 +168,3 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in _SHOWN},
     }
-
-
-def _fresh(settings: Settings) -> Path:
-    stem = f"{Path(settings.task).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for suffix in ("", *(f"-{k}" for k in range(2, 1000))):
-        path = Path("runs") / (stem + suffix)
-        if not path.exists():
-            return path
-    raise WrongUse(f"runs/{stem} and 998 more exist already: name a folder with --out")
-
-
-def plain(value: Any) -> Any:
-    """Numbers that JSON knows; what is not finite becomes null."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -1,4 +1,4 @@
-"""Inputs varied anew every time a sample is seen, so that a network learns what does not matter."""
+"""Random changes of training inputs, drawn for every update, so that a network learns what does not matter."""
 
 from abc import abstractmethod
 

@@ -111,10 +111,10 @@ def _folder(name: str, data_dir: str | Path | None) -> Path:
         folder = Path(given) / name
         missing = [file for file in sums if not (folder / file).is_file()]
         if missing:
-            said = "--data-dir" if data_dir else "DIREP_DATA"
+            source = "--data-dir" if data_dir else "DIREP_DATA"
             raise DataMissing(
-                f"{folder} lacks {', '.join(missing)}: point {said} at a directory with folders {' and '.join(IMAGES)} "
-                "that hold the original .gz files, or leave it out to download them"
+                f"{folder} lacks {', '.join(missing)}: point {source} at a directory with folders "
+                f"{' and '.join(IMAGES)} that hold the original .gz files, or leave it out to download them"
             )
         for file, wanted in sums.items():
             _check(folder / file, wanted, "replace the file by the original one")
@@ -124,7 +124,7 @@ def _folder(name: str, data_dir: str | Path | None) -> Path:
     folder = Path(pooch.os_cache("direp")) / name
     for file, wanted in sums.items():
         if (folder / file).is_file():
-            _check(folder / file, wanted, "delete the file and run again, to download it anew")
+            _check(folder / file, wanted, "delete the file and run again, to download it once more")
         else:
             _download(folder, file, wanted, mirrors)
     return folder

@@ -86,7 +86,7 @@ def check_nudges(
     constraint: AbstractConstraint, nudges: tuple[AbstractNudge, ...], cost: AbstractCost, network: Network
 ) -> None:
     """Refuse a nudge that takes more than the margin that the constraint keeps: its phase would not be certified."""
-    slope = network.neuron.activation.slope
+    slope = network.neuron.slope
     if slope is None:
         return
     margin = float(constraint.margin)

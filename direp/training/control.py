@@ -30,8 +30,8 @@ class AbstractControl(AbstractConstraint):
         """Parameters of a network near this one that is certified in this norm."""
 
     def begin(self, network):
-        activation = network.neuron.activation
-        if not np.isfinite(activation.gain):
+        if not np.isfinite(network.neuron.gain):
+            activation = next(a for a in (network.neuron.transfer, network.neuron.rate) if a.slope is None)
             raise ValueError(
                 f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
             )
@@ -129,7 +129,7 @@ class WeightProjection(AbstractControl):
     def _scaled(self, network: Network, factor: Array) -> Weight:
         synapses, weight = network.synapses, network.weight
         # Outflow is a sum over a unit's targets: it keeps its part only if all of these have one factor.
-        if (self.criterion.incoming or synapses.shared) and network.neuron.outflow_functions is not None:
+        if (self.criterion.incoming or synapses.shared) and network.neuron.outflow.active:
             scaled = jax.tree.map(lambda w: w * factor.min(), weight)
         else:
             scaled = synapses.scaled(weight, factor, incoming=self.criterion.incoming)

@@ -48,11 +48,11 @@ class AbstractGuarantee(AbstractConstraint):
         synapses = network.synapses
         ones = jax.tree.map(jnp.ones_like, network.weight)
         targets = synapses.outgoing(synapses.mask(ones), lambda w: w)
-        room = (network.leak - self.margin) / (network.neuron.activation.gain * jnp.maximum(targets, 1))
+        room = (network.leak - self.margin) / (network.neuron.gain * jnp.maximum(targets, 1))
         most = synapses.scaled(synapses.mask(ones), jnp.maximum(room, self.floor)).recurrent
 
         def pair(sign: Array, most: Array) -> tuple[Array, Array]:
-            if network.neuron.outflow == "signed":
+            if network.neuron.outflow.name == "signed":
                 most = jnp.where(sign > 0, jnp.inf, most / 2)
             one, other = sign * jnp.minimum(self.floor, most), sign * most
             return jnp.minimum(one, other), jnp.maximum(one, other)
@@ -121,7 +121,7 @@ class SignSymmetric(AbstractGuarantee):
         pairs = _free_pairs(network)
         joined, size = int(np.triu(pairs | pairs.T).sum()), network.graph.free
         loops = joined - size + _components(pairs)
-        if network.neuron.outflow != "none" or network.graph.outputs != 1 or (pairs != pairs.T).any() or loops:
+        if network.neuron.outflow.active or network.graph.outputs != 1 or (pairs != pairs.T).any() or loops:
             raise ValueError(
                 "SignSymmetric guarantees networks with one output and no outflow, whose free units are joined in both "
                 "directions and without loops: use Graph.layered([inputs, hidden, 1]) and outflow='none', or Safeguard"
@@ -148,8 +148,8 @@ class Balanced(AbstractGuarantee):
         _check_floor(self)
 
     def check(self, network):
-        slope = network.neuron.activation.slope
-        if network.neuron.outflow != "none" or network.graph.outputs != 1 or slope is None or slope[0] < 0:
+        slope = network.neuron.slope
+        if network.neuron.outflow.active or network.graph.outputs != 1 or slope is None or slope[0] < 0:
             raise ValueError(
                 "Balanced guarantees networks with one output, no outflow and an activation that does not fall: use "
                 "outputs=1 and outflow='none', or Safeguard"
@@ -180,7 +180,7 @@ class Pairs(AbstractGuarantee):
     def check(self, network):
         pairs, hidden = _free_pairs(network), network.graph.hidden
         layered = network.graph.outputs == 1 and network.graph.bias and hidden > 0 and not pairs[:hidden, :hidden].any()
-        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow == "signed"):
+        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow.name == "signed"):
             raise ValueError(
                 "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
                 "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"

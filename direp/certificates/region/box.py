@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ...model import Network
+from ..convergence import refuse_tracing
 from .states import Family
 
 __all__ = ["Box", "vector"]
@@ -28,6 +29,7 @@ class Box:
     x_high: Num[ArrayLike, " input"]
 
     def __post_init__(self):
+        refuse_tracing("Box", self.low, self.high, self.x_low, self.x_high)
         graph = self.low.graph
         self.low.synapses.refuse_shared("certify_region")
         if self.high.graph != graph or type(self.high.neuron) is not type(self.low.neuron):

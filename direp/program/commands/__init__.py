@@ -1,23 +1,39 @@
-"""The commands of the program, one module each, and what they share: exit codes, output, parsing, interrupts."""
+"""The commands of the program, one module each, and what they share: exit codes, output, parsing, progress, ends."""
 
 import contextlib
 import dataclasses
 import io
 import itertools
+import os
 import signal
+import sys
+import time
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
-from ..settings import WrongUse
+from ..settings import Settings, WrongUse
 
 __all__ = [
-    "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop",
-    "fresh_folder", "option", "parse",
+    "COMMANDS", "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop",
+    "first", "option", "parse", "plural", "progress", "typed", "worst",
 ]  # fmt: skip
 
 OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED, UNDECIDED, REFUTED = range(7)
+
+COMMANDS = {
+    "train": ("TASK", "train on a task, show progress, write a run folder"),
+    "certify": ("PATH", "does it settle? proof, counter-example or what is missing, for a run folder, a network file "
+                        "or a matrix with leaks"),
+    "gradient": ("RUN", "gradient estimates against the exact gradient, rule by rule"),
+    "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
+    "bench": ("", "how fast this machine settles and trains"),
+}  # fmt: skip
+
+VERDICTS = ("refuted", "undecided", "proved")  # the worst one first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,48 +48,60 @@ class Output:
     """Show tracebacks."""
 
 
-def fresh_folder(out: Path | None, default: Path) -> Path:
-    """A new or empty folder; nothing is overwritten."""
-    if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise WrongUse(f"--out {out} already holds something: name a new folder, nothing is overwritten")
-        folder = out
-    else:
-        choices = [default, *(default.with_name(f"{default.name}-{k}") for k in range(2, 1000))]
-        folder = next(choice for choice in choices if not choice.exists())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WrongUse(
-            f"{folder} cannot be made ({error.strerror}): name a folder you may write to, with --out"
-        ) from None
-    return folder
-
-
 T = TypeVar("T")
+
+
+def first(command: str, arguments: list[str], needed: str) -> tuple[str | None, list[str]]:
+    """The argument before all options, and the others. `None` where help is asked for without it."""
+    if arguments and not arguments[0].startswith("-"):
+        return arguments[0], arguments[1:]
+    if not {"-h", "--help"} & set(arguments):
+        raise WrongUse(f"{command} needs {needed}")
+    return None, arguments
 
 
 def parse(command: str, kind: type[T], arguments: list[str], default: T) -> T:
     """Options by tyro, its box of several lines condensed to one."""
-    said = io.StringIO()
+    box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(box):
             return tyro.cli(
-                kind, prog=f"direp {command}", args=arguments, default=default, config=(tyro.conf.OmitArgPrefixes,)
-            )
+                kind, prog=f"direp {command}", args=_prepared(arguments), default=default,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )  # fmt: skip
     except SystemExit as left:
         if left.code:
-            raise WrongUse(_one_line(said.getvalue(), command.split()[0])) from None
+            raise WrongUse(_one_line(box.getvalue(), command.split()[0])) from None
         raise
+
+
+def _prepared(arguments: list[str]) -> list[str]:
+    """`none` for a number that may be left out, in the spelling of tyro; and no option twice, of which one is lost."""
+    hints = typing.get_type_hints(Settings)
+    optional = {"--" + name.replace("_", "-") for name, kind in hints.items() if type(None) in typing.get_args(kind)}
+    prepared: list[str] = []
+    seen: set[str] = set()
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument.startswith("--"):
+            if name.replace("_", "-") in seen:
+                raise WrongUse(f"{name} is given twice: give it once, with all its values, such as --hidden 64 32")
+            seen.add(name.replace("_", "-"))
+            if name in optional and value.lower() == "none":
+                argument = f"{name}{equals}None"
+        elif argument.lower() == "none" and prepared and prepared[-1] in optional:
+            argument = "None"
+        prepared.append(argument)
+    return prepared
 
 
 def _one_line(box: str, command: str) -> str:
     """What is wrong and what was perhaps meant, out of tyro's box of several lines."""
     lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
-    told = " ".join(itertools.takewhile(bool, lines[1:])) or "the options cannot be understood"
+    wrong = " ".join(itertools.takewhile(bool, lines[1:])) or "the options cannot be understood"
     hint = lines.index("Perhaps you meant:") + 1 if "Perhaps you meant:" in lines else None
     meant = f"; perhaps you meant {lines[hint]}" if hint is not None else ""
-    return f"{told}{meant}; direp {command} --help lists all"
+    return f"{wrong}{meant}; direp {command} --help lists all"
 
 
 def option(arguments: list[str], name: str) -> str | None:
@@ -86,15 +114,58 @@ def option(arguments: list[str], name: str) -> str | None:
     return None
 
 
+def typed(arguments: list[str], setting: str) -> bool:
+    """Whether the user typed the option of a setting."""
+    flags = {"--" + setting, "--" + setting.replace("_", "-")}
+    return any(argument.partition("=")[0] in flags for argument in arguments)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def worst(found: list[T], verdict: Callable[[T], str], size: Callable[[T], float]) -> int:
+    """The place of the worst verdict, and of the smallest size among its like."""
+    return min(range(len(found)), key=lambda k: (VERDICTS.index(verdict(found[k])), size(found[k])))
+
+
+@contextlib.contextmanager
+def progress(name: str, total: int, quiet: bool) -> Iterator[Callable[..., None]]:
+    """A bar on standard error with the time that is left, and the time taken at the end of what took long. Yields
+    `step(what, share)`, which is a safe point to be interrupted at."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=18), TimeElapsedColumn(), TextColumn("eta"))
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120)
+    begun = time.perf_counter()
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or total < 2) as bar:
+        row = bar.add_task(name, total=total)
+
+        def step(what: str = "", share: float = 1) -> None:
+            bar.update(row, description=what or name, advance=share)
+            Stop.check()
+
+        Stop.check()
+        yield step
+    seconds = time.perf_counter() - begun
+    if seconds > 20 and not quiet:
+        print(f"direp: {name} took {seconds:.0f} s", file=sys.stderr)
+
+
 class Stop:
-    """Turns a request to end into the interrupt that training knows, and remembers which it was."""
+    """A request to end, SIGINT or SIGTERM: kept until the program comes to a safe point (`check`), where it becomes the
+    interrupt that training knows. A second request ends at once."""
 
     received: int = signal.SIGINT
+    asked = False
 
     @classmethod
-    def install(cls) -> None:
+    def install(cls, *, at_once: bool = False) -> None:
+        """With `at_once`, the interrupt comes at once: for what is interrupted in its own Python code."""
+        cls.asked, cls.received = False, signal.SIGINT
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, cls.handle)
+            signal.signal(number, cls._raise if at_once else cls._note)
 
     @staticmethod
     def ignore() -> None:
@@ -102,6 +173,20 @@ class Stop:
             signal.signal(number, signal.SIG_IGN)
 
     @classmethod
-    def handle(cls, number: int, frame: Any) -> None:
+    def check(cls, *_: Any) -> None:
+        """A safe point. Takes and ignores what training gives to its callbacks."""
+        if cls.asked:
+            cls.asked = False
+            raise KeyboardInterrupt
+
+    @classmethod
+    def _note(cls, number: int, frame: Any) -> None:
+        if cls.asked:
+            os._exit(128 + number)
+        cls.received, cls.asked = number, True
+        os.write(2, b"direp: ending after this step; once more ends at once\n")
+
+    @classmethod
+    def _raise(cls, number: int, frame: Any) -> None:
         cls.received = number
         raise KeyboardInterrupt

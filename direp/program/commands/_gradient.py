@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from ...analysis import bootstrap_mean
+from . import VERDICTS, plural, worst
 
 __all__ = ["means", "show"]
 
 _FIGURES = ("cosine", "relative_error", "norm_ratio", "angle")
-_WORST = {"refuted": 0, "undecided": 1, "proved": 2}
 
 
 def means(each: list[dict[str, Any]]) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def means(each: list[dict[str, Any]]) -> dict[str, Any]:
     for name in each[0]["rules"]:
         entries = [entry["rules"][name] for entry in each]
         cosines = _known([entry["cosine"] for entry in entries])
-        worst = [
+        lowest = [
             {"network": entry["network"], **entry["rules"][name]["worst_sample"]}
             for entry in each
             if entry["rules"][name]["worst_sample"] is not None
@@ -29,7 +29,7 @@ def means(each: list[dict[str, Any]]) -> dict[str, Any]:
             "cosine_range": [cosines.min(), cosines.max()] if len(cosines) else None,
             "networks": len(cosines),
             "descends": int((cosines > 0).sum()),
-            "worst_sample": min(worst, key=lambda found: found["cosine"], default=None),
+            "worst_sample": min(lowest, key=lambda found: found["cosine"], default=None),
             "unsettled": sum(entry["unsettled"] for entry in entries),
             "groups": {
                 group: {figure: _mean([entry["groups"][group][figure] for entry in entries]) for figure in _FIGURES}
@@ -53,8 +53,8 @@ def means(each: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _worst(certificates: list[dict[str, Any]]) -> dict[str, Any]:
-    found = min(certificates, key=lambda c: (_WORST[c["verdict"]], -(180.0 if c["angle"] is None else c["angle"])))
-    return {**found, "counts": {v: sum(c["verdict"] == v for c in certificates) for v in _WORST}}
+    k = worst(certificates, lambda c: c["verdict"], lambda c: -(180.0 if c["angle"] is None else c["angle"]))
+    return {**certificates[k], "counts": {v: sum(c["verdict"] == v for c in certificates) for v in VERDICTS}}
 
 
 def _known(values: list[Any]) -> np.ndarray:
@@ -76,7 +76,10 @@ def show(document: dict[str, Any]) -> None:
         if count > 1
         else f"one {kind} network ({document['per_seed'][0]['network']})"
     )
-    print(f"{document['task']}: rules against the exact gradient; {document['samples']} training samples, {of}")
+    print(
+        f"{document['task']}: rules against the exact gradient; {plural(document['samples'], 'training sample')}, {of}"
+    )
+    print(f"nudge of the run: {document['nudge']['run']}; measured: {document['nudge']['measured']}")
     if document["left_out"]:
         print(f"{document['left_out']} of {document['samples'] * count} left out of all rules: unsettled in some phase")
     head = f"\n{'rule':<16} {'cosine':>7} {'(95 %)' if count > 1 else '':<15} {'angle':>7} {'error':>9} {'norm':>9} "
@@ -91,24 +94,24 @@ def show(document: dict[str, Any]) -> None:
 
 def _samples(document: dict[str, Any]) -> str:
     few = min([e["certificate"]["samples"] for e in document["rules"].values() if "certificate" in e], default=0)
-    return f"{few} sample{'s' if few != 1 else ''}"
+    return plural(few, "sample")
 
 
 def _line(name: str, entry: dict[str, Any], count: int) -> str:
     lost = f"; unsettled {entry['unsettled']}" if entry["unsettled"] else ""
     if entry["cosine"] is None:
-        why = "nothing settled" if lost else "says nothing" if entry["relative_error"] else "the exact gradient is zero"
+        why = "nothing settled" if lost else "no estimate" if entry["relative_error"] else "the exact gradient is zero"
         return f"{name:<16} {why}{lost}"
     low, high = entry["cosine_interval"]
     interval = "" if low is None else f"({low:.3f}..{high:.3f})"
     worst = "" if entry["worst_sample"] is None else f"{entry['worst_sample']['cosine']:.4f}"
     proof = entry.get("certificate")
-    told = "" if proof is None else proof["verdict"]
+    verdict = "" if proof is None else proof["verdict"]
     if proof is not None and proof["verdict"] == "proved":
-        told += f", at most {proof['angle']:.3g} deg"
+        verdict += f", at most {proof['angle']:.3g} deg"
     return (
         f"{name:<16} {entry['cosine']:>7.4f} {interval:<15} {entry['angle']:>7.2f} {entry['relative_error']:>9.2e} "
-        f"{entry['norm_ratio']:>9.3g} {worst:>13}  {entry['descends']} of {entry['networks']:<4} {told}{lost}"
+        f"{entry['norm_ratio']:>9.3g} {worst:>13}  {entry['descends']} of {entry['networks']:<4} {verdict}{lost}"
     )
 
 
@@ -133,8 +136,8 @@ def _show_orders(document: dict[str, Any]) -> None:
         for against, end in (("limit", "its own limit"), ("exact", "the exact gradient")):
             if against in found:
                 slopes = {kind: found[against][kind]["order"] for kind in ("one-sided", "centred")}
-                told = [f"{kind} {'not clear' if n is None else f'{n:.2f}'}" for kind, n in slopes.items()]
-                parts.append(f"to {end} {', '.join(told)}")
+                shown = [f"{kind} {'not clear' if n is None else f'{n:.2f}'}" for kind, n in slopes.items()]
+                parts.append(f"to {end} {', '.join(shown)}")
         print(f"{name:<16} {'; '.join(parts)}")
 
 

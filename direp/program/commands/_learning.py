@@ -1,10 +1,11 @@
 """The part of `direp certify` that asks whether the rule of a run descends."""
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...model import Network
+
+from . import VERDICTS, plural, progress, worst
 
 __all__ = ["certify_rule", "learning_rows"]
 
@@ -13,9 +14,6 @@ def certify_rule(
     networks: list["Network"], labels: list[str], x: Any, y: Any, rule: Any, cost: Any, quiet: bool
 ) -> dict:
     """The JSON of all networks together: the worst verdict, and how many have which."""
-    from rich.console import Console
-    from rich.progress import track
-
     import direp
 
     if x is None or rule is None:
@@ -24,16 +22,16 @@ def certify_rule(
             "reason": "a rule descends on data: certify the folder of a run, which names both",
         }  # fmt: skip
     found = []
-    console = Console(file=sys.stderr)
     try:
-        for network in track(networks, "certify learning", console=console, disable=quiet or len(networks) == 1):
-            found.append(direp.certify_learning(network, x, y, rule, cost=cost))
+        with progress("certify learning", len(networks), quiet) as step:
+            for network in networks:
+                found.append(direp.certify_learning(network, x, y, rule, cost=cost))
+                step()
     except ValueError as error:
         return {"verdict": "undecided", "criterion": None, "reason": str(error)}
-    order = {"refuted": 0, "undecided": 1, "proved": 2}
-    worst = min(range(len(found)), key=lambda k: (order[found[k].verdict], (found[k].cosine or (-1.0,))[0]))
-    counts = {verdict: sum(c.verdict == verdict for c in found) for verdict in order}
-    return {**found[worst].to_dict(), "network": labels[worst], "count": len(x), "counts": counts}
+    k = worst(found, lambda c: c.verdict, lambda c: (c.cosine or (-1.0,))[0])
+    counts = {verdict: sum(c.verdict == verdict for c in found) for verdict in VERDICTS}
+    return {**found[k].to_dict(), "network": labels[k], "count": len(x), "counts": counts}
 
 
 def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
@@ -43,9 +41,11 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
         return [("learning", f"{learning['verdict']}: {learning['reason']}")]
     counts = learning["counts"]
     if sum(counts.values()) > 1:
-        told = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-        rows[0] = ("learning", f"{told}; the worst, {learning['network']}: {rows[0][1]}")
-    rows.append(("", f"the first {learning['count']} training samples; {learning['criterion']}; {learning['scope']}"))
+        shown = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+        rows[0] = ("learning", f"{shown}; the worst, {learning['network']}: {rows[0][1]}")
+    rows.append(
+        ("", f"the first {plural(learning['count'], 'training sample')}; {learning['criterion']}; {learning['scope']}")
+    )
     if learning["angle"] is not None:
         rows.append(("angle", f"{learning['angle']:.4g} degrees from the exact gradient, at most"))
     if learning["reason"]:

@@ -3,15 +3,18 @@
 import dataclasses
 import json
 import sys
-from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from .. import device
-from ..settings import WrongUse, nearest
-from . import OK, Output, Stop, fresh_folder, parse
+from ..catalogue import check, describe, names
+from ..files import fresh_folder, new_folder, stamped, write_json
+from ..parts import build
+from ..settings import WrongUse
+from . import OK, Output, Stop, parse, progress
 
 __all__ = ["bench"]
-
-_PARTS = ("startup", "gate", "dense", "sparse", "ode")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,7 @@ class Bench:
     """
 
     output: Output
-    parts: tuple[str, ...] = _PARTS
-    """What to time: startup, gate (many small networks), dense, sparse, ode (beside SciPy's solver)."""
+    parts: Annotated[tuple[str, ...], tyro.conf.arg(help=f"What to time: {describe('part')}.")] = names("part")
     repeats: int = 5
     """Rounds; the first one, which compiles, does not count."""
 
@@ -31,32 +33,27 @@ class Bench:
 def bench(arguments: list[str]) -> int:
     asked = parse("bench", Bench, arguments, Bench(Output()))
     for part in asked.parts:
-        if part not in _PARTS:
-            raise WrongUse(nearest("--parts", part, _PARTS))
+        check("part", part, "--parts")
     if asked.repeats < 1:
         raise WrongUse(f"--repeats {asked.repeats} is out of range: give 1 or more")
-    folder = fresh_folder(asked.output.out, Path("runs") / "bench")
+    folder = fresh_folder(asked.output.out, stamped("bench"))
     Stop.install()
     device.start(double=False, lanes=1000 if "gate" in asked.parts else 1)
 
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ..bench import PARTS, machine
+    from ..bench import machine
     from ..figures.bench import bench_figure
+    from ..figures.style import save
 
     timings = []
-    with Progress(console=Console(stderr=True), transient=True, disable=asked.output.quiet) as progress:
-        row = progress.add_task("bench", total=len(asked.parts))
+    with progress("bench", len(asked.parts), asked.output.quiet) as step:
         for part in asked.parts:
-            progress.update(row, description=part)
-            timings += PARTS[part](asked.repeats)
-            progress.advance(row)
+            step(part, 0)
+            timings += build("part", part, {"repeats": asked.repeats}.__getitem__)
+            step(part)
     document = {"machine": machine(), "timings": [timing.to_dict() for timing in timings]}
-    text = json.dumps(document, indent=2)
-    (folder / "bench.json").write_text(text + "\n")
-    bench_figure(document).savefig(folder / "bench.png", dpi=130)
-    print(text if asked.output.json else table(document))
+    write_json(new_folder(folder) / "bench.json", document)
+    save(bench_figure(document), folder / "bench.png")
+    print(json.dumps(document, indent=2) if asked.output.json else table(document))
     if not asked.output.quiet:
         print(f"direp: bench.json and bench.png are in {folder}", file=sys.stderr)
     return OK

@@ -5,11 +5,15 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .. import device
-from ..settings import CHOICES, Unreadable, WrongUse, nearest
-from . import OK, REFUTED, UNDECIDED, Output, Stop, fresh_folder, parse
+import tyro
+
+from .. import catalogue, device
+from ..files import fresh_folder, new_folder, plain, write_json
+from ..parts import Unreadable, build
+from ..settings import WrongUse
+from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
 from ._learning import certify_rule, learning_rows
 
 if TYPE_CHECKING:
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["certify"]
 
-CRITERIA = ("all", "local", "rows", "perron", "compartmental", "symmetric", "lmi")
+
+def _help(kind: str, before: str, after: str = "") -> Any:
+    return tyro.conf.arg(help=f"{before}{catalogue.describe(kind)}{after}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +37,10 @@ class Certify:
     """
 
     output: Output
-    criterion: str = "all"
-    """One criterion instead of the cascade: local, rows, perron, compartmental, symmetric or lmi."""
-    nudge: str = "none"
-    """For a file: cover the phases of a one-sided or centred nudge of the squared error too."""
+    criterion: Annotated[str, _help("criterion", "One criterion instead of all of them in turn: ")] = "all"
+    nudge: Annotated[
+        str, _help("nudge", "For a file, cover the phases of a nudge of the squared error too: none, ")
+    ] = "none"
     beta: float = 1.0
     """Strength of that nudge."""
     starts: int = 32
@@ -43,24 +49,25 @@ class Certify:
     """Seed of that search."""
     samples: int = 8
     """How many training samples, the first ones, the certificate of learning covers."""
-    neuron: str = "projected"
-    """For a matrix: projected, hopfield or rate."""
-    activation: str = "hard-sigmoid"
-    """For a matrix: hard-sigmoid, sigmoid, tanh, relu or softplus."""
-    outflow: str = "none"
-    """For a matrix: none, signed or absolute."""
+    neuron: Annotated[str, _help("neuron", "For a matrix: ")] = "projected"
+    activation: Annotated[str, _help("activation", "For a matrix: ")] = "hard-sigmoid"
+    outflow: Annotated[str, _help("outflow", "For a matrix: ")] = "none"
     figures: bool = True
     """Draw the figures."""
+    allow_import: bool = False
+    """Import the modules of a user's own parts that the run or the file names."""
 
     def check(self) -> None:
-        allowed = {
-            **{name: CHOICES[name] for name in ("neuron", "activation", "outflow")},
-            "criterion": CRITERIA,
-            "nudge": ("none", *CHOICES["nudge"]),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise WrongUse(nearest(f"--{name}", getattr(self, name), values))
+        for kind, extra in (
+            ("neuron", ""),
+            ("activation", ""),
+            ("outflow", ""),
+            ("criterion", "all"),
+            ("nudge", "none"),
+        ):
+            value = getattr(self, kind)
+            if value != (extra or None):
+                catalogue.check(kind, value, f"--{kind}", more=f", {extra}" if extra else "")
         if self.starts < 0:
             raise WrongUse(f"--starts {self.starts} is out of range: give 0 (no search) or more")
         if self.samples < 1:
@@ -86,11 +93,10 @@ class _Subject:
 
 def certify(arguments: list[str]) -> int:
     """The command: exit code 0 if all networks are proved to settle, 6 if one is refuted, else 5."""
-    if not arguments or arguments[0].startswith("-"):
-        if not {"-h", "--help"} & set(arguments):
-            raise WrongUse("certify needs a path, before all options: a run folder, a .safetensors or an .npz file")
-        arguments = ["PATH", *arguments]
-    path, rest = Path(arguments[0]), arguments[1:]
+    given, rest = first(
+        "certify", arguments, "a path, before all options: a run folder, a .safetensors or an .npz file"
+    )
+    path = Path(given or "")
     asked = parse("certify PATH", Certify, rest, Certify(Output()))
     asked.check()
 
@@ -101,19 +107,18 @@ def certify(arguments: list[str]) -> int:
     if subject.counterexample is not None:
         return _again(subject, path, output)
     certificates = _certify_all(subject, asked)
-    order = {"refuted": 0, "undecided": 1, "proved": 2}
-    worst = min(range(len(certificates)), key=lambda k: (order[certificates[k].verdict], certificates[k].rate))
-    chosen, network = certificates[worst], subject.networks[worst]
+    k = worst(certificates, lambda c: c.verdict, lambda c: c.rate)
+    chosen, network = certificates[k], subject.networks[k]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
     learning = certify_rule(subject.networks, subject.labels, x, y, subject.rule, subject.cost, output.quiet)
     if subject.moves_leaks and "assumptions" in learning:
         learning["assumptions"].append("the run's control, which moves leaks after each update, has no part in it")
-    folder = fresh_folder(output.out, subject.folder)
+    folder = new_folder(fresh_folder(output.out, subject.folder))
     document = {
         "run": str(path),
         "convergence": chosen.to_dict(),
         "learning": learning,
-        "worst": subject.labels[worst],
+        "worst": subject.labels[k],
         "per_seed": [
             {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
             for label, c in zip(subject.labels, certificates, strict=True)
@@ -128,105 +133,105 @@ def certify(arguments: list[str]) -> int:
     if output.json:
         print((folder / "certificate.json").read_text(), end="")
     else:
-        _show(subject, certificates, learning, worst, folder, example)
+        _show(subject, certificates, learning, k, folder, example)
     return {"proved": OK, "undecided": UNDECIDED, "refuted": REFUTED}[chosen.verdict]
 
 
 def _load(path: Path, asked: Certify) -> _Subject:
     import numpy as np
 
-    import direp
+    from ...rules import phases_of
+    from ..network_file import load_counterexample, load_network, network_from_matrix
 
-    from ..network_file import load_counterexample, load_network, make_neuron, network_from_matrix
+    values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
 
-    nudges: dict[str, Any] = {"none": lambda beta: None, "one-sided": direp.OneSided, "centred": direp.Centred}
-    nudge = nudges[asked.nudge](asked.beta)
+    def known(name: str) -> Any:
+        return build("activation", asked.activation, known) if name == "activation" else values[name]
+
+    nudge = None if asked.nudge == "none" else build("nudge", asked.nudge, known)
     beside = path.with_name(f"{path.stem}-certificate")
     if path.suffix == ".npz":
-        network = network_from_matrix(path, make_neuron(asked.neuron, asked.activation, asked.outflow))
+        network = network_from_matrix(path, build("neuron", asked.neuron, known))
         return _Subject([network], [path.name], beside, nudge)
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
         path = path.parent
     if path.suffix == ".safetensors":
-        return _Subject([load_network(path)], [path.name], beside, nudge, counterexample=load_counterexample(path))
+        network = load_network(path, allow_import=asked.allow_import)
+        return _Subject([network], [path.name], beside, nudge, counterexample=load_counterexample(path))
     if not path.is_dir():
-        told = "is no run folder, .safetensors or .npz file" if path.exists() else "does not exist"
-        raise Unreadable(f"{path} {told}")
+        state = "is no run folder, .safetensors or .npz file" if path.exists() else "does not exist"
+        raise Unreadable(f"{path} {state}")
 
-    from ..run_folder import load_run
+    from ..run_folder import open_run
 
-    settings, networks = load_run(path)
-    built = settings.build(task := settings.load_task())
+    run = open_run(path, allow_import=asked.allow_import)
     lines = (path / "metrics.jsonl").read_text().splitlines() if (path / "metrics.jsonl").exists() else []
     return _Subject(
-        networks,
-        [f"seed {seed}" for seed in built["seeds"][: len(networks)]],
+        run.networks,
+        [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
-        built["rule"].plain_nudge,
-        built["cost"],
-        np.asarray(task.train.x),
-        np.asarray(task.train.y),
-        built["rule"],
-        built["control"] is not None and settings.control == "leak",
+        phases_of(run.parts.rule, run.networks[0], run.parts.cost).nudges,
+        run.parts.cost,
+        np.asarray(run.task.train.x),
+        np.asarray(run.task.train.y),
+        run.parts.rule,
+        run.parts.control is not None and run.settings.control != "weights",
         [json.loads(line) for line in lines] or None,
     )
 
 
 def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
-    from rich.console import Console
-    from rich.progress import track
-
     import direp
 
-    from ...certificates.convergence import CASCADE
+    from ...certificates import CASCADE
 
-    chosen = {
-        "local": direp.LocalLeak, "rows": direp.Rows, "perron": direp.Perron, "lmi": direp.LMI,
-        "compartmental": direp.Compartmental, "symmetric": direp.Symmetric,
-    }  # fmt: skip
-    criteria = CASCADE if asked.criterion == "all" else (chosen[asked.criterion](),)
+    criteria = CASCADE if asked.criterion == "all" else (build("criterion", asked.criterion, {}.__getitem__),)
     x = None if subject.x is None else subject.x[:8]
-    quiet = asked.output.quiet or len(subject.networks) == 1
-    console = Console(file=sys.stderr)
-    return [
-        direp.certify(
-            network, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x, starts=asked.starts,
-            seed=asked.seed,
-        )
-        for network in track(subject.networks, "certify", console=console, disable=quiet)
-    ]  # fmt: skip
+    found = []
+    with progress("certify", len(subject.networks), asked.output.quiet) as step:
+        for network in subject.networks:
+            found.append(
+                direp.certify(
+                    network, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x, starts=asked.starts,
+                    seed=asked.seed,
+                )
+            )  # fmt: skip
+            step()
+    return found
 
 
 def _write(folder: Path, document: dict, certificate: "Certificate", network: "Network") -> Path | None:
     from ..network_file import save_network
-    from ..run_folder import plain
 
-    (folder / "certificate.json").write_text(json.dumps(plain(document), indent=2) + "\n")
+    write_json(folder / "certificate.json", document)
     if certificate.counterexample is None:
         return None
     path = folder / "counterexample.safetensors"
-    save_network(path, network, certificate.counterexample)
+    try:
+        save_network(path, network, certificate.counterexample)
+    except ValueError as error:
+        print(f"direp: no file of the counter-example: {error}", file=sys.stderr)
+        return None
     return path
 
 
-def _show(
-    subject: _Subject, certificates: list, learning: dict, worst: int, folder: Path, example: Path | None
-) -> None:
+def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder: Path, example: Path | None) -> None:
     """A few lines for people, on standard output."""
-    certificate, network = certificates[worst], subject.networks[worst]
+    from ..network_file import describe_neuron
+
+    certificate, network = certificates[k], subject.networks[k]
     graph, neuron = network.graph, network.neuron
-    activation = "" if neuron.bounded else f" ({neuron.activation.name})"
     rows = [
         (
             "network",
             f"{graph.inputs} inputs, {graph.hidden} hidden, {graph.outputs} outputs, {graph.synapses} synapses; "
-            f"{type(neuron).__name__}{activation}, {'no' if neuron.outflow == 'none' else neuron.outflow} outflow",
+            f"{describe_neuron(neuron)}",
         )
     ]
     if len(certificates) > 1:
-        counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in ("proved", "undecided", "refuted")]
-        rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[worst]}:"))
-    rows.append(("verdict", f"{certificate.verdict}: {certificate.claim}"))
+        counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in reversed(VERDICTS)]
+        rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[k]}:"))
+    rows.append(("verdict", certificate.sentence))
     if certificate:
         phases = ", ".join(f"{rate:.3g} ({name})" for name, rate in certificate.phases.items())
         rows += [
@@ -252,9 +257,9 @@ def _show(
         rows.append(("reason", certificate.reason))
         if certificate.blame:
             rows.append(("blame", ", ".join(certificate.blame[:10]) + (" ..." if len(certificate.blame) > 10 else "")))
-    for k, attempt in enumerate(certificate.attempts):
-        told = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
-        rows.append(("tried" if k == 0 else "", f"{attempt.criterion}: {told}"))
+    for n, attempt in enumerate(certificate.attempts):
+        outcome = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
+        rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
     if example is not None:
         rows.append(("file", f"{example}; direp certify {example} proves it again"))
     rows += [*learning_rows(learning), ("folder", str(folder))]
@@ -285,12 +290,11 @@ def _again(subject: _Subject, path: Path, output: Output) -> int:
                 "states": example.states.tolist(), "ends": ends.tolist(),
             },
         }  # fmt: skip
-        print(json.dumps(document, indent=2))
+        print(json.dumps(plain(document), indent=2))
     else:
         print(f"verdict      {verdict}: {reason}")
         with np.printoptions(precision=4, suppress=True, threshold=12):
             print(f"input        {example.x}")
             for state, end, result in zip(example.states, ends, np.asarray(settled.result), strict=True):
-                said = RESULTS[int(result)].split(":")[0]
-                print(f"state        {state}\n  settles    {end} ({said})")
+                print(f"state        {state}\n  settles    {end} ({RESULTS[int(result)].split(':')[0]})")
     return REFUTED if holds else UNDECIDED

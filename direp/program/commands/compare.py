@@ -1,15 +1,17 @@
 """`direp compare`: rules trained side by side, paired by seed, with equal budgets."""
 
 import dataclasses
-import json
 import sys
 import time
+import typing
 from pathlib import Path
 from typing import Any
 
+from .. import catalogue
+from ..files import fresh_folder, new_folder, stamped, write, write_json
 from ..presets import preset
-from ..settings import CHOICES, Settings, WrongUse, nearest, parse_seeds
-from . import DIVERGED, OK, Output, Stop, fresh_folder, option, parse
+from ..settings import Settings, WrongUse, check_task, nearest, parse_seeds
+from . import DIVERGED, OK, Output, Stop, first, option, parse, plural
 from .train import Outcome, record
 
 __all__ = ["compare", "variant"]
@@ -22,8 +24,9 @@ SHARED = ("task", "seeds", "rule", "split", "scale", "probe")
 class Compare:
     """Train TASK by several rules on the same seeds: same initial weights, order of samples and number of updates.
 
-    A rule may bring settings of its own, after colons: local, local:beta=0.1, local:margin=None:leak=1; or begin from
-    another preset: preset=deep-2020. The first one is what the others are compared with.
+    A rule is one of direp train --rule, your own (module:Name) too. It may bring settings of its own, after colons:
+    local, local:beta=0.1, local:margin=none:leak=1; or begin from another preset: preset=deep-2020. The first one is
+    what the others are compared with.
     """
 
     settings: Settings
@@ -36,14 +39,15 @@ class Compare:
 
 def variant(text: str, base: Settings) -> Settings:
     """The settings that a rule such as `local:beta=0.1` or `preset=deep-2020` asks for."""
-    first, *rest = text.split(":")
-    if first.startswith("preset="):
-        own = preset(base.task, first.removeprefix("preset="))
+    rule, *rest = text.split(":")
+    if rule not in catalogue.names("rule") and rest and "=" not in rest[0] and not rule.startswith("preset="):
+        rule, *rest = f"{rule}:{rest[0]}", *rest[1:]  # module:Name
+    if rule.startswith("preset="):
+        own = preset(base.task, rule.removeprefix("preset="))
         settings = dataclasses.replace(own, seeds=base.seeds, split=base.split, probe=base.probe)
     else:
-        if first not in CHOICES["rule"]:
-            raise WrongUse(nearest("--rules", first, (*CHOICES["rule"], "preset=NAME")))
-        settings = dataclasses.replace(base, rule=first)
+        catalogue.check("rule", rule, "--rules", more=", preset=NAME")
+        settings = dataclasses.replace(base, rule=rule)
     names = [field.name for field in dataclasses.fields(Settings) if field.name not in SHARED]
     given: dict[str, Any] = {}
     for item in rest:
@@ -67,10 +71,10 @@ def variant(text: str, base: Settings) -> Settings:
 
 
 def _value(text: str, name: str, value: str) -> Any:
-    given: Any = next(field.type for field in dataclasses.fields(Settings) if field.name == name)
-    kind = getattr(given, "__name__", str(given)) if isinstance(given, type) else str(given)
+    hint: Any = typing.get_type_hints(Settings)[name]
+    kind = getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
     try:
-        if value == "None" and "None" in kind:
+        if value.lower() == "none" and "None" in kind:
             return None
         if "tuple[int" in kind or "tuple[float" in kind:
             return tuple((int if "int" in kind else float)(part) for part in value.split(","))
@@ -92,15 +96,17 @@ def compare(arguments: list[str]) -> int:
     if len({v.precision for v in variants.values()}) > 1:
         variants = {text: dataclasses.replace(v, precision="float64") for text, v in variants.items()}
     Stop.install()
-    stem = f"compare-{Path(settings.task).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = fresh_folder(output.out, Path("runs") / stem)
+    begun = time.perf_counter()
+    label = settings.task.removesuffix(".npz").replace(":", "-").rpartition("/")[2]
+    folder = new_folder(fresh_folder(output.out, stamped("compare", label)))
     outcomes: dict[str, Outcome] = {}
     interrupted = False
     for k, (text, chosen) in enumerate(variants.items(), 1):
         name = "".join(c if c.isalnum() or c in "-.=" else "_" for c in text)
         label = f"{text} ({k} of {len(variants)})"
         try:
-            outcomes[text] = record(chosen, folder / f"{k}-{name}", show=not output.quiet, label=label)
+            where = folder / f"{k}-{name}"
+            outcomes[text] = record(chosen, where, show=not output.quiet, label=label, callbacks=[Stop.check])
         except KeyboardInterrupt:
             Stop.ignore()
             interrupted = True
@@ -115,9 +121,11 @@ def compare(arguments: list[str]) -> int:
         print((folder / "compare.json").read_text(), end="")
     else:
         print((folder / "table.md").read_text(), end="")
-        print(f"\nfolder  {folder}")
+        print(f"\ntime    {time.perf_counter() - begun:.1f} s\nfolder  {folder}")
     if interrupted:
-        print(f"direp: interrupted; {len(outcomes)} of {len(variants)} rules are in {folder}", file=sys.stderr)
+        print(
+            f"direp: interrupted; {len(outcomes)} of {plural(len(variants), 'rule')} are in {folder}", file=sys.stderr
+        )
         return 128 + Stop.received
     failed = [text for text, outcome in outcomes.items() if outcome.run.status == "failed"]
     if failed:
@@ -126,14 +134,11 @@ def compare(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> Compare:
-    from ..settings import TASK_NAMES, unknown_task
-
-    task = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    rest = arguments if task is None else arguments[1:]
-    if task is None and not {"-h", "--help"} & set(rest):
-        raise WrongUse(f"compare needs a task, before all options: {', '.join(TASK_NAMES)}, or a file.npz")
-    if task is not None and task not in TASK_NAMES and not task.endswith(".npz"):
-        raise WrongUse(unknown_task(task))
+    task, rest = first(
+        "compare", arguments, f"a task, before all options: {', '.join(catalogue.names('task'))}, or a file.npz"
+    )
+    if task is not None:
+        check_task(task)
     default = preset(task or "xor", option(rest, "--preset") or "default")
     asked = parse("compare TASK", Compare, rest, Compare(default, Output()))
     asked.settings.check()
@@ -159,10 +164,10 @@ def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folde
 def _write(document: dict[str, Any], outcomes: dict[str, Outcome], folder: Path) -> None:
     from ...analysis import table
     from ..figures.compare import compare_figure
-    from ..run_folder import plain
+    from ..figures.style import save
 
-    (folder / "compare.json").write_text(json.dumps(plain(document), indent=2) + "\n")
-    (folder / "table.md").write_text(table(document))
+    write_json(folder / "compare.json", document)
+    write(folder / "table.md", table(document))
     runs = {text: outcome.run for text, outcome in outcomes.items() if outcome.run.history}
     if runs:
-        compare_figure(document, runs).savefig(folder / "compare.png", dpi=130)
+        save(compare_figure(document, runs), folder / "compare.png")

@@ -1,37 +1,40 @@
 """`direp gradient`: every rule against the exact gradient, on the networks and the data of a run."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .. import device
-from ..settings import CHOICES, Settings, WrongUse, nearest
-from . import DIVERGED, OK, Output, Stop, fresh_folder, parse
+import tyro
+
+from .. import catalogue, device
+from ..files import fresh_folder, new_folder, plain, write_json
+from ..settings import WrongUse, nearest
+from . import DIVERGED, OK, Output, Stop, first, parse, plural, progress
 
 if TYPE_CHECKING:
     from ...model import Network
+    from ..run_folder import LoadedRun
 
 __all__ = ["gradient"]
 
-RULES = tuple(name for name in CHOICES["rule"] if name not in ("adjoint", "safeguard"))
+RULES = catalogue.names("rule", without=("adjoint", "safeguard"))  # adjoint is what they are compared with
 WHEN = ("auto", "trained", "start")
 FEW = 8  # samples of a certificate and of the order in beta
 
 
 @dataclasses.dataclass(frozen=True)
 class Gradient:
-    """Hold rules against the exact gradient on the networks and training data of a run (a folder of direp train).
+    """Compare gradient estimates with the exact gradient on the networks and training data of a run (a folder of direp
+    train).
 
     Rules take strength and kind of nudge from the run unless --beta says otherwise; those marked `(limit)` have a
     centred nudge of 0.001. Everything is settled tightly, in 64 bits.
     """
 
     output: Output
-    rules: tuple[str, ...] = RULES
-    """Which rules: local, trajectory, vector-field, symmetric-ep, asym-ep, dyadic, bptt."""
+    rules: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Which rules: {catalogue.describe('rule')}.")] = RULES
     samples: int = 64
     """How many training samples, the first ones."""
     beta: float | None = None
@@ -42,11 +45,12 @@ class Gradient:
     """trained, start (as training began), or auto: trained, unless no trained network has a gradient left."""
     figures: bool = True
     """Draw the figure."""
+    allow_import: bool = False
+    """Import the modules of a user's own parts that the run names."""
 
     def check(self) -> None:
         for rule in self.rules:
-            if rule not in RULES:
-                raise WrongUse(nearest("--rules", rule, RULES))
+            catalogue.check("rule", rule, "--rules")
         if not self.rules:
             raise WrongUse(f"--rules is empty: name one or more of {', '.join(RULES)}")
         if self.at not in WHEN:
@@ -58,47 +62,57 @@ class Gradient:
 
 
 def gradient(arguments: list[str]) -> int:
-    """The command: exit code 0 if something was measured, 4 if no sample settled in the phases of any rule."""
-    if not arguments or arguments[0].startswith("-"):
-        if not {"-h", "--help"} & set(arguments):
-            raise WrongUse("gradient needs the folder of a run, before all options")
-        arguments = ["RUN", *arguments]
-    path, rest = Path(arguments[0]), arguments[1:]
+    """The command: exit code 0 if something was measured, 4 if no sample settled in the phases of any rule, 130/143 if
+    interrupted (with what was measured until then in the folder)."""
+    path, rest = first("gradient", arguments, "the folder of a run, before all options")
     asked = parse("gradient RUN", Gradient, rest, Gradient(Output()))
     asked.check()
 
     device.start(double=True)
     import numpy as np
 
-    from ..run_folder import load_run, plain
+    from ..figures.gradient import gradient_figure
+    from ..figures.style import save
+    from ..run_folder import open_run
     from ._gradient import means, show
 
     Stop.install()
-    settings, trained = load_run(path)
-    chosen = _chosen(asked.seed_index, len(trained))
-    task = settings.load_task()
-    built = settings.build(task)
-    x, y = (np.asarray(part[: asked.samples], np.float64) for part in (task.train.x, task.train.y))
-    rules = _rules(settings, asked)
-    folder = fresh_folder(asked.output.out, path / "gradient")
-    at, networks = _networks(asked.at, [trained[k] for k in chosen], lambda: _start(built, chosen), x, y, built["cost"])
-    labels = [f"seed {built['seeds'][k]}" for k in chosen]
-    each = _measure_all(networks, labels, x, y, rules, built["cost"], settings, asked.output.quiet)
+    run = open_run(Path(path or ""), allow_import=asked.allow_import)
+    parts, cost = run.parts, run.parts.cost
+    chosen = _chosen(asked.seed_index, len(run.networks))
+    x, y = (np.asarray(part[: asked.samples], np.float64) for part in (run.task.train.x, run.task.train.y))
+    folder = fresh_folder(asked.output.out, run.path / "gradient")
+    at, networks = _networks(asked.at, run, chosen, x, y)
+    nudge, words = _nudge(run, asked.beta, at)
+    rules = _rules(run, asked.rules, nudge)
+    each: list[dict[str, Any]] = []
+    try:
+        with progress("gradient", len(networks) * (2 + 2 * len(rules)), asked.output.quiet) as step:
+            for k, network in zip(chosen, networks, strict=True):
+                label = f"seed {parts.seeds[k]}"
+                measured = _measure(network, x, y, rules, cost, run, not each, _labelled(step, label))
+                each.append({"network": label, **measured})
+    except KeyboardInterrupt:
+        if not each:
+            raise
+    interrupted = len(each) < len(networks)
     document = plain(
         {
-            "run": str(path), "task": task.name, "at": at, "samples": len(x), **means(each),
+            "run": str(run.path), "task": run.task.name, "at": at, "nudge": words, "samples": len(x), **means(each),
             "order": each[0]["order"], "per_seed": each, "folder": str(folder),
+            **({"status": "interrupted"} if interrupted else {}),
         }
     )  # fmt: skip
-    (folder / "gradient.json").write_text(json.dumps(document, indent=2) + "\n")
+    write_json(new_folder(folder) / "gradient.json", document)
     if asked.figures:
-        from ..figures.gradient import gradient_figure
-
-        gradient_figure(document).savefig(folder / "gradient.png", dpi=130)
+        save(gradient_figure(document), folder / "gradient.png")
     if asked.output.json:
         print((folder / "gradient.json").read_text(), end="")
     else:
         show(document)
+    if interrupted:
+        print(f"direp: interrupted; {len(each)} of {plural(len(networks), 'network')} are in {folder}", file=sys.stderr)
+        return 128 + Stop.received
     if at == "start" and asked.at == "auto" and not asked.output.quiet:
         print(
             "direp: no trained network has a gradient left on these samples: measured where training began "
@@ -124,38 +138,47 @@ def _chosen(index: int | None, count: int) -> list[int]:
     return [index]
 
 
-def _rules(settings: Settings, asked: Gradient) -> dict[str, Any]:
+def _nudge(run: "LoadedRun", beta: float | None, at: str) -> tuple[Any, dict[str, str]]:
+    """The nudge to measure with, and in words that of the run and this one: a nudge that changes from update to update
+    is measured as what it is in the mean, and where it is at that time."""
+    from ..build import nudge_of
+
+    settings = run.settings
+    entry = catalogue.CATALOGUE["nudge"].entries.get(settings.nudge, catalogue.Entry())
+    name, strength = entry.measured or settings.nudge, settings.beta
+    own, why = f"{settings.nudge} {settings.beta:g}", "the mean over its signs" if entry.measured else ""
+    if settings.beta_end is not None:
+        own += f", fading to {settings.beta_end:g}"
+        if beta is None:
+            strength = settings.beta if at == "start" else settings.beta_end
+            why = ", ".join(filter(None, [why, f"where training {'began' if at == 'start' else 'ended'}"]))
+    strength = strength if beta is None else beta
+    chosen = dataclasses.replace(settings, nudge=name, beta_end=None)
+    measured = f"{name} {strength:g}" + (f" ({why})" if why else "")
+    return nudge_of(chosen, strength, run.parts.updates), {"run": own, "measured": measured}
+
+
+def _rules(run: "LoadedRun", names: tuple[str, ...], nudge: Any) -> dict[str, Any]:
     """The rules to measure, by name."""
     import direp
 
-    beta = settings.beta if asked.beta is None else asked.beta
-    nudge = (direp.Centred if settings.nudge == "centred" else direp.OneSided)(beta)
-    small = direp.Centred(1e-3)
-    makers = {
-        "local": lambda: direp.Local(nudge), "trajectory": lambda: direp.Trajectory(direp.OneSided(beta)),
-        "vector-field": lambda: direp.VectorField(nudge), "symmetric-ep": lambda: direp.SymmetricEP(nudge),
-        "asym-ep": lambda: direp.AsymEP(nudge), "dyadic": direp.Dyadic, "bptt": direp.BPTT,
-    }  # fmt: skip
-    limits = {"local": direp.Local, "asym-ep": direp.AsymEP}
+    from ..build import Parts
+
+    def make(name: str, nudge: Any) -> Any:
+        parts = Parts(dataclasses.replace(run.settings, rule=name), run.task)
+        parts.nudge = nudge
+        return parts.part("rule")
+
     found = {}
-    for name in asked.rules:
-        found[name] = makers[name]()
-        if name in limits:
-            found[f"{name} (limit)"] = limits[name](small)
+    for name in names:
+        found[name] = make(name, direp.OneSided(nudge.beta) if name == "trajectory" else nudge)
+        entry = catalogue.CATALOGUE["rule"].entries.get(name)
+        if entry is not None and entry.limit:
+            found[f"{name} (limit)"] = make(name, direp.Centred(1e-3))
     return found
 
 
-def _start(built: dict[str, Any], chosen: list[int]) -> list["Network"]:
-    """The networks as training began: from their seeds, with what the guarantee and the control make of them."""
-    networks = [built["network"][k] for k in chosen]
-    for part in (built["guarantee"], built["control"]):
-        networks = networks if part is None else [part.begin(network) for network in networks]
-    return networks
-
-
-def _networks(
-    when: str, trained: list["Network"], start: Callable[[], list["Network"]], x: Any, y: Any, cost: Any
-) -> tuple[str, list["Network"]]:
+def _networks(when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any) -> tuple[str, list["Network"]]:
     """Trained ones or those that training began with, in 64 bits."""
     import jax
     import jax.numpy as jnp
@@ -165,54 +188,40 @@ def _networks(
     def wide(networks: list["Network"]) -> list["Network"]:
         return [n.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), n.parameters)) for n in networks]
 
-    trained = wide(trained)
-    if when == "start" or (when == "auto" and all(is_flat(network, x, y, cost) for network in trained)):
-        return "start", wide(start())
+    trained = wide([run.networks[k] for k in chosen])
+    flat = when == "auto" and all(is_flat(network, x, y, run.parts.cost) for network in trained)
+    if when == "start" or flat:
+        begun = run.parts.started()
+        return "start", wide([begun[k] for k in chosen])
     return "trained", trained
 
 
-def _measure_all(
-    networks: list["Network"], labels: list[str], x: Any, y: Any, rules: dict[str, Any], cost: Any,
-    settings: Settings, quiet: bool,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The figures of every network, with a bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=18), TimeElapsedColumn(), TextColumn("eta"))
-    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120)
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bar:
-        row = bar.add_task("gradient", total=len(networks) * (2 + 2 * len(rules)))
-        each = []
-        for k, (network, label) in enumerate(zip(networks, labels, strict=True)):
-
-            def step(what: str, weight: int = 1, label: str = label) -> None:
-                bar.update(row, description=f"{label}, {what}", advance=weight)
-
-            each.append({"network": label, **_measure(network, x, y, rules, cost, settings, k == 0, step)})
-    return each
+def _labelled(step: Callable[..., None], label: str) -> Callable[..., None]:
+    return lambda what, share=1: step(f"{label}, {what}", share)
 
 
 def _measure(
-    network: "Network", x: Any, y: Any, rules: dict[str, Any], cost: Any, settings: Settings, order: bool,
+    network: "Network", x: Any, y: Any, rules: dict[str, Any], cost: Any, run: "LoadedRun", order: bool,
     step: Callable[..., None],
 ) -> dict[str, Any]:  # fmt: skip
     import direp
 
     from ...analysis import compare_gradients, order_in_beta, state_of
 
+    entries, settings = catalogue.CATALOGUE["rule"].entries, run.settings
     step("rules", 0)
     compared, left_out = compare_gradients(network, x, y, rules, cost=cost)
     step("rules", 1 + len(rules))
     entry: dict[str, Any] = {"rules": {}, "order": {}, "left_out": len(left_out), "used": len(x) - len(left_out)}
     for name, rule in rules.items():
         entry["rules"][name] = compared[name].to_dict()
-        if isinstance(rule, direp.Local | direp.Dyadic):
+        about = entries.get(name.removesuffix(" (limit)"))
+        if about is not None and about.certificate:
             step(f"certificate of {name}", 0)
-            said = direp.certify_learning(network, x[:FEW], y[:FEW], rule, cost=cost)
+            proof = direp.certify_learning(network, x[:FEW], y[:FEW], rule, cost=cost)
             entry["rules"][name]["certificate"] = {
-                "verdict": said.verdict, "criterion": said.criterion, "scope": said.scope, "angle": said.angle,
-                "samples": min(FEW, len(x)), "reason": said.reason,
+                "verdict": proof.verdict, "criterion": proof.criterion, "scope": proof.scope, "angle": proof.angle,
+                "samples": min(FEW, len(x)), "reason": proof.reason,
             }  # fmt: skip
         if order and not name.endswith("(limit)"):
             step(f"order of {name}", 0)

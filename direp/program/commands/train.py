@@ -1,16 +1,20 @@
 """`direp train`: train on a task, show progress, write a run folder."""
 
 import dataclasses
-import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from .. import device
-from ..presets import preset
-from ..settings import TASK_NAMES, Settings, Unreadable, WrongUse, parse_seeds, unknown_task
-from . import DIVERGED, OK, Output, Stop, option, parse
+from ..catalogue import names
+from ..parts import permit
+from ..presets import describe_presets, preset
+from ..settings import Settings, Unreadable, WrongUse, check_task, parse_seeds, read_config
+from . import DIVERGED, OK, Output, Stop, first, option, parse, typed
 
 if TYPE_CHECKING:
     from ...training import Run
@@ -20,44 +24,51 @@ __all__ = ["Outcome", "parse_train", "record", "train"]
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a network on TASK: and, or, xor, not, identity, digits, iris, wine, breast-cancer, or a file.npz.
-
-    A preset gives every setting a value for the task; what you set yourself overrides it.
-    """
-
     settings: Settings
     output: Output
-    preset: str = "default"
-    """Named settings to begin with. Gates have small (5 hidden units) and deep-2020 (the published baseline) too."""
+    preset: Annotated[str, tyro.conf.arg(help=f"Named settings to begin with: {describe_presets()}.")] = "default"
     config: Path | None = None
     """Settings to begin with, from the config.json of a run."""
+    allow_import: bool = False
+    """Import the modules of a user's own parts that --config names."""
+
+
+Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file.npz, or your own, as module:function.
+
+A preset gives every setting a value for the task; what you set yourself overrides it.
+"""
 
 
 def parse_train(arguments: list[str]) -> tuple[Settings, Output]:
-    task = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    rest = arguments if task is None else arguments[1:]
-    helping = "-h" in rest or "--help" in rest
-    config = option(rest, "--config")
-    if task is None and config is None and not helping:
-        names = ", ".join(TASK_NAMES)
-        raise WrongUse(f"train needs a task, before all options: {names}, or a file.npz with arrays x and y")
-    if task is not None and task not in TASK_NAMES and not task.endswith(".npz"):
-        raise WrongUse(unknown_task(task))
+    config = option(arguments, "--config")
+    task, rest = (None, arguments)
+    if config is None or (arguments and not arguments[0].startswith("-")):
+        task, rest = first("train", arguments, f"a task, before all options: {', '.join(names('task'))}, or a file.npz")
+    if task is not None:
+        check_task(task)
     if config is not None and option(rest, "--preset") is not None:
         raise WrongUse("--config and --preset both name the settings to begin with: give one of them")
+    own, positional = {}, task is not None
     if config is not None:
-        default = _read_config(Path(config))
+        default, own = _read_config(Path(config))
         task = default.task if task is None else task
     else:
         task = "xor" if task is None else task
         default = preset(task, option(rest, "--preset") or "default")
     parsed = parse("train TASK", Train, rest, Train(dataclasses.replace(default, task=task), Output()))
+    # What the user types is theirs to run; what a file names is not.
+    asked = {
+        name: entry
+        for name, entry in own.items()
+        if parsed.settings.own().get(name) == entry[0] and not (positional if name == "task" else typed(rest, name))
+    }
+    permit(asked, Path(config or ""), parsed.allow_import)
     return parsed.settings, parsed.output
 
 
-def _read_config(path: Path) -> Settings:
+def _read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]]:
     try:
-        return Settings.from_dict(json.loads(path.read_text())["settings"])
+        return read_config(path)
     except FileNotFoundError:
         raise Unreadable(f"--config {path} does not exist") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -73,26 +84,29 @@ class Outcome:
     folder: Path
 
 
-def record(settings: Settings, out: Path | None, *, show: bool, label: str | None = None) -> Outcome:
+def record(
+    settings: Settings, out: Path | None, *, show: bool, label: str | None = None, callbacks: Sequence[Callable] = ()
+) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress."""
-    task = settings.load_task()
-
     lanes = len(parse_seeds(settings.seeds))
     device.start(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
+    from ..build import Parts, load_task
     from ..report import Progress, certificates_of, save_figures, summary_of, worst_of
     from ..run_folder import RunFolder
 
+    task = load_task(settings)
     begun = time.perf_counter()
-    arguments_of_fit = settings.build(task)
+    parts = Parts(settings, task)
+    arguments_of_fit = parts.fit()
     with RunFolder(out, settings) as folder:
         with Progress(settings, task, show=show, label=label) as progress:
-            run = fit(task=task, callbacks=[folder.epoch, progress.epoch], **arguments_of_fit)
+            run = fit(task=task, callbacks=[folder.epoch, progress.epoch, *callbacks], **arguments_of_fit)
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
         folder.weights(run.networks, run.seeds)
-        certificates = certificates_of(run)
+        certificates = certificates_of(run, parts)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
         folder.finish(summary, worst_of(certificates).to_dict())
     if run.history:
@@ -103,7 +117,7 @@ def record(settings: Settings, out: Path | None, *, show: bool, label: str | Non
 def train(arguments: list[str]) -> int:
     settings, output = parse_train(arguments)
     settings.check()
-    Stop.install()
+    Stop.install(at_once=True)
     outcome = record(settings, output.out, show=not output.quiet)
     run, folder = outcome.run, outcome.folder
     if output.json:

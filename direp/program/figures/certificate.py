@@ -8,15 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
 from ...model import Network
 from ...settling import settle
+from .style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 
 __all__ = ["decay", "discs", "margin", "save_figures"]
-
-_PLAIN, _CERTIFIED, _EIGEN, _BAD = "#9aa0a6", "#3a8f5c", "#3b6fb6", "#b03a3a"
 
 
 def save_figures(
@@ -30,7 +28,7 @@ def save_figures(
         figures["margin"] = margin(history)
     for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(folder / f"{name}.png", dpi=130)
+            save(figure, folder / f"{name}.png")
 
 
 def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure | None:
@@ -48,19 +46,19 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure |
     centre, ones = -system.total_leak, np.ones(system.size)
     plain = system.gain * system.spread(ones, incoming)
     sharp = system.gain * system.spread(eta, incoming) / eta
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = canvas(6.4, 4.6)
     axis = figure.subplots()
     equal = np.allclose(plain, sharp)
-    kinds = [(plain, _PLAIN, "discs, all units alike")] if not equal else []
-    kinds.append((sharp, _CERTIFIED if certificate else _BAD, f"discs in {weighted}"))
+    kinds = [(plain, LIGHT, "discs, all units alike")] if not equal else []
+    kinds.append((sharp, GREEN if certificate else RED, f"discs in {weighted}"))
     for radius, colour, label in kinds:
         _circles(axis, centre, radius, colour, label)
     values: Any = _eigenvalues(network, x)
     if values is not None:
-        axis.plot(values.real, values.imag, "o", color=_EIGEN, ms=4, label="eigenvalues where it settles", zorder=4)
-    axis.axvline(0, color=_BAD, lw=1)
+        axis.plot(values.real, values.imag, "o", color=BLUE, ms=4, label="eigenvalues where it settles", zorder=4)
+    axis.axvline(0, color=RED, lw=1)
     if certificate:
-        axis.axvline(-certificate.rate, color=_CERTIFIED, ls="--", lw=1, label=f"certified rate {certificate.rate:.3g}")
+        axis.axvline(-certificate.rate, color=GREEN, ls="--", lw=1, label=f"certified rate {certificate.rate:.3g}")
     right, left = max(float((centre + sharp).max()), 0.0), float((centre - sharp).min())
     span = max(right - left, 1e-9)
     axis.set(
@@ -69,7 +67,7 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure |
     )  # fmt: skip
     axis.set_ylim(-1.08 * float(sharp.max()) - 1e-9, 1.08 * float(sharp.max()) + 1e-9)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
-    axis.spines[["top", "right"]].set_visible(False)
+    open_frame(axis)
     return figure
 
 
@@ -120,23 +118,21 @@ def decay(network: Network, certificate: Certificate, x: np.ndarray, pairs: int 
         met = times[gaps.max(1) < 1e-6]
         shown = times <= 5 * met[0] if len(met) else np.ones(len(times), bool)
         gaps, times = gaps[shown], times[shown]
-    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    figure = canvas(5.4, 3.8)
     axis = figure.subplots()
     floor = 1e-10
-    axis.semilogy(times, np.maximum(gaps, floor), color=_PLAIN, lw=0.7)
-    axis.semilogy(times, np.maximum(gaps.max(1), floor), color=_EIGEN, lw=1.8, label=f"farthest of {pairs} pairs")
+    axis.semilogy(times, np.maximum(gaps, floor), color=LIGHT, lw=0.7)
+    axis.semilogy(times, np.maximum(gaps.max(1), floor), color=BLUE, lw=1.8, label=f"farthest of {pairs} pairs")
     if certificate:
         bound = np.exp(-certificate.rate * times)
-        axis.semilogy(
-            times, bound, color=_CERTIFIED, ls="--", lw=1.8, label=f"certified: exp(-{certificate.rate:.3g} t)"
-        )
+        axis.semilogy(times, bound, color=GREEN, ls="--", lw=1.8, label=f"certified: exp(-{certificate.rate:.3g} t)")
     lowest = max(floor, min(float(gaps[gaps > floor].min(initial=1)), 1e-4) / 3)
     axis.set(
         xlabel="time", ylabel="distance over its first value", ylim=(lowest, max(3.0, 1.5 * float(gaps.max()))),
         title=f"pairs of trajectories, {norm}",
     )  # fmt: skip
     axis.legend(frameon=False, fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    open_frame(axis)
     return figure
 
 
@@ -154,21 +150,21 @@ def _follow(network: Network, x: np.ndarray, start: np.ndarray, step: float, eve
 
 def margin(history: list[dict]) -> Figure:
     """The contraction margin after every update of training, and the epochs that were not certified."""
-    epochs = [line["epoch"] for line in history]
+    at = np.array([line["epoch"] for line in history])
     values = np.array([np.nan if line["lowest_margin"] is None else line["lowest_margin"] for line in history], float)
-    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    figure = canvas(5.4, 3.2)
     axis = figure.subplots()
-    axis.plot(epochs, values, color=_CERTIFIED, lw=1.6, label="lowest after any update")
+    axis.plot(at, values, color=GREEN, lw=1.6, label="lowest after any update")
     lost = np.array([not line.get("certified", (line["lowest_margin"] or -1) > 0) for line in history])
     if lost.any():
-        axis.plot(np.array(epochs)[lost], values[lost], ".", color=_BAD, ms=4, label="epochs not certified")
+        axis.plot(at[lost], values[lost], ".", color=RED, ms=4, label="epochs not certified")
     low, high = min(0.0, float(np.nanmin(values))), max(float(np.nanmax(values)), 1e-3)
     axis.set(
-        xlabel="epoch", ylabel="contraction margin, 1/time", title="margin over training",
+        ylabel="contraction margin, 1/time", title="margin over training",
         ylim=(low - 0.05 * (high - low), high + 0.3 * (high - low)),
     )  # fmt: skip
-    axis.axhline(0, color=_BAD, lw=1)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.axhline(0, color=RED, lw=1)
+    epochs(axis)
     axis.legend(frameon=False, fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    open_frame(axis)
     return figure

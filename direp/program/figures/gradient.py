@@ -1,4 +1,4 @@
-"""Figures of rules held against the exact gradient."""
+"""The figure of gradient estimates against the exact gradient."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-__all__ = ["gradient_figure"]
+from .style import EMPTY, canvas, coloured, open_frame
 
-_COLOURS = ("#3b6fb6", "#d1742f", "#3a8f5c", "#8a4fa3", "#b03a3a", "#6b6b6b", "#c2a026", "#2aa5a0")
+__all__ = ["gradient_figure"]
 
 
 def gradient_figure(document: dict[str, Any]) -> Figure:
@@ -18,7 +18,7 @@ def gradient_figure(document: dict[str, Any]) -> Figure:
     groups = list(next(iter(document["rules"].values()))["groups"])
     orders = document["order"]
     width, height = 4.2 + 0.62 * len(groups), 2.3 + 0.36 * max(len(document["rules"]), 6)
-    figure = Figure(figsize=(width + (4.0 if orders else 0), height), layout="constrained")
+    figure = canvas(width + (4.0 if orders else 0), height)
     axes = np.atleast_1d(figure.subplots(1, 2 if orders else 1, width_ratios=[width, 4.0] if orders else None))
     _cosines(figure, axes[0], document, groups)
     if orders:
@@ -36,7 +36,7 @@ def _cosines(figure: Figure, axis: Axes, document: dict[str, Any], groups: list[
         [[entry["cosine"], *(entry["groups"][group]["cosine"] for group in groups)] for entry in rules.values()], float
     ).reshape(len(rules), 1 + len(groups))
     image = axis.imshow(table, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
-    axis.set_facecolor("#e6e6e6")
+    axis.set_facecolor(EMPTY)
     axis.set_xticks(range(table.shape[1]), ["all", *groups], rotation=35, ha="right", fontsize=7)
     axis.set_yticks(range(len(rules)), list(rules), fontsize=8)
     for (row, column), value in np.ndenumerate(table):
@@ -52,17 +52,17 @@ def _cosines(figure: Figure, axis: Axes, document: dict[str, Any], groups: list[
 def _errors(axis: Axes, orders: dict[str, Any]) -> None:
     """Against the exact gradient where the rule reaches it, else against the rule's own limit."""
     handles = []
-    for k, (name, order) in enumerate(orders.items()):
+    for k, (colour, name) in enumerate(coloured(orders)):
+        order = orders[name]
         against = "exact" if "exact" in order else "limit"
         # Rules that agree lie on each other: the earlier ones are drawn wider, so that all can be seen.
         width = 1.2 + 1.6 * (len(orders) - 1 - k)
-        colour = _COLOURS[k % len(_COLOURS)]
         for kind, style in (("one-sided", "-"), ("centred", "--")):
             errors = np.array([error or np.nan for error in order[against][kind]["errors"]], float)
             axis.loglog(order["betas"], errors, style, color=colour, lw=width, marker="o", ms=width + 2)
-        told = ", ".join(_told(order[against][kind]["order"]) for kind in ("one-sided", "centred"))
+        slopes = ", ".join(_slope(order[against][kind]["order"]) for kind in ("one-sided", "centred"))
         end = "the exact gradient" if against == "exact" else "its limit"
-        handles.append(Line2D([], [], color=colour, lw=3, label=f"{name}: {told} (to {end})"))
+        handles.append(Line2D([], [], color=colour, lw=3, label=f"{name}: {slopes} (to {end})"))
     betas = next(iter(orders.values()))["betas"]
     axis.xaxis.set_major_locator(FixedLocator(betas))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -70,12 +70,12 @@ def _errors(axis: Axes, orders: dict[str, Any]) -> None:
     axis.tick_params(axis="y", labelsize=7)
     axis.set_xlabel("nudge beta", fontsize=8)
     axis.set_title("relative error; one-sided solid, centred dashed", fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
+    open_frame(axis)
     axis.legend(
         handles=handles, frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.16), handlelength=1.2,
         title="slopes: one-sided, centred", title_fontsize=7,
     )  # fmt: skip
 
 
-def _told(order: float | None) -> str:
+def _slope(order: float | None) -> str:
     return "not clear" if order is None else f"{order:.2f}"

@@ -11,44 +11,37 @@ from matplotlib.ticker import MaxNLocator
 from ...model import Network
 from ...settling import settle
 from ...training import Run
+from .style import BLUE, EMPTY, GREEN, GREY, ORANGE, RED, band, canvas, epochs, open_frame
 
 __all__ = ["decision_map", "learning_curve", "weight_matrix"]
-
-_TRAIN, _VALIDATION, _MARGIN = "#3b6fb6", "#d1742f", "#3a8f5c"
 
 
 def learning_curve(run: Run) -> Figure:
     """Loss, accuracy, and contraction margin over epochs; several seeds as median, 80 % band and extremes."""
     history = run.history
-    epochs = np.arange(1, len(history["loss"]) + 1)
     panels: list[tuple[str, str, tuple[str, ...]]] = [("loss", "mean cost", ("loss", "validation_loss"))]
     if run.task.kind == "classification":
         panels.append(("accuracy", "share correct", ("accuracy", "validation_accuracy")))
     panels.append(("contraction margin", "1/time", ("lowest_margin",)))
-    figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
+    figure = canvas(3.6 * len(panels), 3.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, unit, names) in zip(axes, panels, strict=True):
         for name in names:
             if run.task.whole and name.startswith("validation"):
                 continue
-            colour = _VALIDATION if name.startswith("validation") else _MARGIN if "margin" in name else _TRAIN
+            colour = ORANGE if name.startswith("validation") else GREEN if "margin" in name else BLUE
             label = "validation" if name.startswith("validation") else "training"
-            values = history[name]
-            axis.plot(epochs, np.median(values, 1), color=colour, lw=1.6, label=label)
-            if values.shape[1] > 1:
-                low, high = np.quantile(values, [0.1, 0.9], axis=1)
-                axis.fill_between(epochs, low, high, color=colour, alpha=0.25, lw=0)
-                axis.plot(epochs, values.min(1), color=colour, lw=0.5, alpha=0.6)
-                axis.plot(epochs, values.max(1), color=colour, lw=0.5, alpha=0.6)
-        axis.set(title=title, xlabel="epoch", ylabel=unit)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        axis.spines[["top", "right"]].set_visible(False)
+            band(axis, history[name], colour, label, extremes=True)
+        axis.set(title=title, ylabel=unit)
+        epochs(axis)
+        open_frame(axis)
+    last = len(history["loss"])
     if run.task.solved is not None:
-        axes[0].axhline(0.05, color="grey", ls=":", lw=1)
-        axes[0].annotate("solved below", (epochs[-1], 0.05), ha="right", va="bottom", color="grey", fontsize=8)
+        axes[0].axhline(0.05, color=GREY, ls=":", lw=1)
+        axes[0].annotate("solved below", (last, 0.05), ha="right", va="bottom", color=GREY, fontsize=8)
     if history["lowest_margin"].min() <= 0:
-        axes[-1].axhline(0, color="#b03a3a", lw=1)
-        axes[-1].annotate("not certified below", (epochs[-1], 0), ha="right", va="bottom", color="#b03a3a", fontsize=8)
+        axes[-1].axhline(0, color=RED, lw=1)
+        axes[-1].annotate("not certified below", (last, 0), ha="right", va="bottom", color=RED, fontsize=8)
     else:
         axes[-1].set_ylim(0, max(1.3 * float(history["lowest_margin"].max()), 1e-3))
     if not run.task.whole:
@@ -66,11 +59,11 @@ def weight_matrix(network: Network, title: str = "") -> Figure:
     small = graph.units <= 30
     width = float(np.clip(0.4 * graph.free, 4.5, 9))
     height = float(np.clip(0.32 * graph.units, 3.2, 8)) + 1.1
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = canvas(width, height)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[max(graph.units, 6), max(1.0, graph.units / 12)])
     norm = TwoSlopeNorm(0, -limit, limit)
     image = top.imshow(shown, cmap="RdBu_r", norm=norm, aspect="auto", interpolation="nearest")
-    top.set_facecolor("#e6e6e6")
+    top.set_facecolor(EMPTY)
     for border in (graph.inputs, graph.inputs + graph.hidden):
         top.axhline(border - 0.5, color="black", lw=0.8)
     for axis in (top, bottom):
@@ -103,7 +96,7 @@ def decision_map(network: Network, run: Run, title: str = "") -> Figure:
     grid = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
     settled = eqx.filter_jit(settle)(network, grid, method=run.trainer.method, stop=run.trainer.stop)
     output = np.asarray(network.outputs(settled.state))[:, 0].reshape(len(ticks), -1)
-    figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+    figure = canvas(4.6, 3.8)
     axis = figure.subplots()
     image = axis.pcolormesh(ticks, ticks, output, cmap="RdBu_r", vmin=0, vmax=1, shading="nearest", rasterized=True)
     if output.min() < 0.5 < output.max():
@@ -114,7 +107,7 @@ def decision_map(network: Network, run: Run, title: str = "") -> Figure:
         axis.scatter(*grid[lost].T, s=1, color="black")
         note = f" ({lost.sum()} of {lost.size} points unsettled)"
     x, y = run.task.train
-    for value, face in ((0, "#2b5d9e"), (1, "#b2342c")):
+    for value, face in ((0, BLUE), (1, RED)):
         chosen = x[np.round(y[:, 0]) == value]
         axis.scatter(*chosen.T, s=70, color=face, edgecolor="white", linewidth=1.5, label=f"target {value}", zorder=3)
     figure.colorbar(image, label="output rate")

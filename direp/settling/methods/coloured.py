@@ -2,6 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import check_count
 from .base import AbstractMethod
 from .preconditioned import Preconditioned
 
@@ -18,6 +19,9 @@ class Coloured(AbstractMethod):
     """
 
     products: int = eqx.field(static=True, default=8)
+
+    def __check_init__(self):
+        check_count("Coloured(products", self.products, 0)
 
     @property
     def evaluations(self) -> float:

@@ -1,0 +1,202 @@
+"""From settings to objects: each part is made once, by its name in the catalogue, from what the settings know."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .. import tasks
+from ..model import Graph, Network
+from ..model.synapses import AbstractSynapses
+from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard
+from ..settling import Steps, Tolerance
+from ..tasks import Shift, Task
+from ..training import prune, shrink
+from . import parts
+from .catalogue import WrongUse
+from .parts import Unreadable
+from .settings import Settings, parse_seeds
+
+__all__ = ["Parts", "load_task", "nudge_of"]
+
+
+def load_task(settings: Settings) -> Task:
+    """The task of some settings. Raises `Unreadable` for data that is missing or damaged."""
+    if settings.task.endswith(".npz"):
+        task = _from_file(Path(settings.task), settings)
+    else:
+        known = lambda name: getattr(settings, name)  # noqa: E731
+        try:
+            task = parts.build("task", settings.task, known, "task")
+        except (tasks.DataMissing, tasks.DataUnreadable) as error:
+            raise Unreadable(str(error)) from None
+    if settings.cost == "cross-entropy" and task.outputs < 2:
+        raise WrongUse(
+            f"--cost cross-entropy needs two outputs or more, and {settings.task} has {task.outputs}: "
+            "use --cost squared"
+        )
+    return task
+
+
+def _from_file(path: Path, settings: Settings) -> Task:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not {"x", "y"} <= set(arrays.files):
+                raise Unreadable(
+                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; needed are arrays named x and y"
+                )
+            x, y = arrays["x"], arrays["y"]
+    except FileNotFoundError:
+        raise Unreadable(f"{path} does not exist") from None
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"{path} is not a readable .npz file of plain arrays ({error})") from None
+    return tasks.from_arrays(x, y, name=path.stem, scale=settings.scale, split=settings.split)
+
+
+class Parts:
+    """What settings describe, for a task."""
+
+    def __init__(self, settings: Settings, task: Task):
+        self.settings, self.task = settings, task
+        self.seeds = parse_seeds(settings.seeds)
+        self.units, self.inputs, self.outputs = sum(settings.hidden), task.inputs, task.outputs
+        self.sizes = (task.inputs, *settings.hidden, task.outputs)
+        self.input_mean = float(task.train.x.mean()) if settings.centred else 0.0
+        size = min(settings.batch_size or len(task.train.x), len(task.train.x))
+        self.updates = settings.epochs * -(-len(task.train.x) // size)
+        self.key = jax.random.key(0)
+        self.kept = 0.1 if settings.margin is None else settings.margin
+        self.follow = not settings.learn_leak
+
+    def known(self, name: str) -> Any:
+        """What a constructor gets for a parameter: a part or a number of these, else the setting of that name."""
+        return getattr(self, name) if hasattr(type(self), name) or name in vars(self) else getattr(self.settings, name)
+
+    def part(self, kind: str) -> Any:
+        return parts.build(kind, getattr(self.settings, kind), self.known)
+
+    @cached_property
+    def _graph(self) -> Any:
+        return self.part("graph")
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph.graph if isinstance(self._graph, AbstractSynapses) else self._graph
+
+    @cached_property
+    def layout(self) -> AbstractSynapses:
+        if not isinstance(self._graph, AbstractSynapses):
+            return self.part("layout")
+        if self.settings.layout != "auto":
+            raise WrongUse(
+                f"--layout {self.settings.layout}: {self.settings.graph} brings its own layout; leave --layout out"
+            )
+        return self._graph
+
+    @cached_property
+    def activation(self) -> Any:
+        return self.part("activation")
+
+    @cached_property
+    def criterion(self) -> Any:
+        return self.part("norm")
+
+    @cached_property
+    def nudge(self) -> Any:
+        return nudge_of(self.settings, self.settings.beta, self.updates)
+
+    @cached_property
+    def rule(self) -> AbstractRule:
+        rule, strength = self.part("rule"), self.settings.homeostasis
+        return Homeostasis(rule, strength) if strength else rule
+
+    @cached_property
+    def cost(self) -> Any:
+        return self.part("cost")
+
+    @cached_property
+    def networks(self) -> list[Network]:
+        neuron, weights, dtype = self.part("neuron"), self.part("init"), jnp.dtype(self.settings.precision)
+        return [
+            Network(
+                self.graph, neuron, weights, leak=self.settings.leak, key=jax.random.key(seed), dtype=dtype,
+                layout=self.layout,
+            )
+            for seed in self.seeds
+        ]  # fmt: skip
+
+    @property
+    def network(self) -> Network:
+        return self.networks[0]
+
+    @cached_property
+    def control(self) -> Any:
+        return None if self.settings.margin is None or self.settings.guarantee != "none" else self.part("control")
+
+    @cached_property
+    def guarantee(self) -> Any:
+        return self.part("guarantee")
+
+    def optimiser(self) -> optax.GradientTransformation:
+        settings = self.settings
+        decay = optax.add_decayed_weights(settings.decay, mask=_weights_alone)
+        chain = [self.part("optimiser"), decay, optax.scale_by_learning_rate(self.part("schedule"))]
+        if settings.sign_only:
+            chain.insert(0, optax.scale_by_sign())
+        if settings.shrink:
+            chain.append(shrink(settings.shrink))
+        if settings.prune:
+            chain.append(prune(self.network, key=jax.random.key(0)))
+        return optax.chain(*chain)
+
+    def started(self) -> list[Network]:
+        """The networks as training begins: with what the guarantee and the control make of them."""
+        networks = self.networks
+        for part in (self.guarantee, self.control):
+            networks = networks if part is None else [part.start(network) for network in networks]
+        return networks
+
+    def fit(self) -> dict[str, Any]:
+        """The arguments of `direp.fit` that the settings describe, the task's excepted."""
+        s = self.settings
+        stop = Steps(s.fixed_steps) if s.fixed_steps else Tolerance(s.tolerance, s.tolerance, max_steps=s.max_steps)
+        return {
+            "network": self.networks, "rule": self.rule, "optimiser": self.optimiser(), "cost": self.cost,
+            "control": self.control, "guarantee": self.guarantee, "method": self.part("method"),
+            "stop": stop,
+            "augment": Shift(s.shift, fill=float(self.task.train.x.min())) if s.shift else None, "seeds": self.seeds,
+            **{
+                name: getattr(s, name)
+                for name in ("learn_leak", "outputs_only", "start", "warm", "keep", "probe", "epochs", "batch_size")
+            },
+        }  # fmt: skip
+
+
+def nudge_of(settings: Settings, beta: float, updates: int) -> Any:
+    """The nudge of some settings at a strength; fading to `beta_end` where they say so."""
+    fades, name = settings.beta_end is not None, settings.nudge
+    known = {"beta": beta, "beta_end": settings.beta_end, "updates": updates}
+    nudge = parts.build("nudge", name, known.__getitem__)
+    return Fading(start=beta, end=settings.beta_end or beta, updates=updates, kind=type(nudge)) if fades else nudge
+
+
+def safeguard(nudge: Any) -> Safeguard:
+    return Safeguard(Local(nudge))
+
+
+def sgd(momentum: float) -> optax.GradientTransformation:
+    return optax.trace(momentum) if momentum else optax.identity()
+
+
+def constant(init_value: float) -> float:
+    return init_value
+
+
+def _weights_alone(params: Any) -> Any:
+    return params._replace(weight=True, bias=False, leak=False)

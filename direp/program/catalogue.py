@@ -1,0 +1,194 @@
+"""One table from names to what they stand for: all choices, help texts, presets, files and commands read it.
+
+A new part is one line here: its name, the import path of its class or function, a line of help. Nothing is imported
+before it is built, so that `direp --help` does not wait for JAX. A user's own part is named by its import path,
+`module:Name`. Either is built alike: parameters of its constructor get what the settings know under their names.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["CATALOGUE", "Entry", "Kind", "WrongUse", "check", "describe", "is_own", "names", "nearest"]
+
+
+class WrongUse(ValueError):
+    """Settings that cannot be; one line says which, what is allowed and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: the import path of its class, function or object (empty for a plain word) and a line of help.
+
+    - `limit`: `direp gradient` measures the rule with a very small nudge too. `certificate`: and certifies it.
+    - `measured`: the nudge that `direp gradient` takes in place of one that changes from update to update.
+    """
+
+    path: str = ""
+    help: str = ""
+    limit: bool = False
+    certificate: bool = False
+    measured: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What parts of a kind are instances of (import paths, any of them; empty for plain words), and its entries.
+
+    `takes` lists what a constructor may ask for: `name`, or `name=setting` where it has another name in the settings.
+    With `own`, a user's own parts are taken.
+    """
+
+    base: str
+    takes: str
+    entries: dict[str, Entry]
+    own: bool = True
+
+
+def _words(*words: str, **explained: str) -> Kind:
+    entries = {word: Entry() for word in words} | {word: Entry(help=text) for word, text in explained.items()}
+    return Kind("", "", entries, own=False)
+
+
+_DIAGONAL = {
+    "local": Entry("direp.certificates:LocalLeak", "a unit's leak against its outgoing synapses"),
+    "rows": Entry("direp.certificates:Rows", "against its incoming ones"),
+    "perron": Entry("direp.certificates:Perron", "in the sharpest weights"),
+}
+
+CATALOGUE: dict[str, Kind] = {
+    "task": Kind("direp.tasks:Task", "name=task scale split data_dir", {
+        **{name: Entry("direp.tasks:gate") for name in ("and", "or", "xor", "not", "identity")},
+        **{name: Entry("direp.tasks:bundled") for name in ("digits", "iris", "wine", "breast-cancer")},
+        **{name: Entry("direp.tasks:images") for name in ("mnist", "fashion-mnist")},
+    }),
+    "graph": Kind(
+        "direp.model:Graph direp.model.synapses:AbstractSynapses", "inputs hidden=units outputs sizes density", {
+        "complete": Entry("direp.model:Graph.complete", "every unit sends to every free one"),
+        "layered": Entry("direp.model:Graph.layered", "neighbouring layers, in both directions"),
+        "random": Entry("direp.model:Graph.random", "each synapse with probability --density"),
+    }),
+    "layout": Kind("direp.model.synapses:AbstractSynapses", "graph", {
+        "auto": Entry("direp.model.synapses:lay_out", "what suits the graph"),
+        "dense": Entry("direp.model:Dense", "one matrix"),
+        "layered": Entry("direp.model:Layered", "a block for each pair of layers"),
+        "sparse": Entry("direp.model:Sparse", "a list of synapses"),
+    }),
+    "neuron": Kind("direp.model:AbstractNeuron", "activation outflow", {
+        "projected": Entry("direp.model:Projected", "linear within a box"),
+        "hopfield": Entry("direp.model:Hopfield", "the activation acts on the state"),
+        "rate": Entry("direp.model:Rate", "the activation acts on the drive"),
+    }),
+    "activation": Kind("direp.model.activation:Activation", "", {
+        "hard-sigmoid": Entry("direp.model.activation:hard_sigmoid"),
+        "sigmoid": Entry("direp.model.activation:sigmoid"),
+        "tanh": Entry("direp.model.activation:tanh"),
+        "relu": Entry("direp.model.activation:relu"),
+        "softplus": Entry("direp.model.activation:softplus"),
+        "identity": Entry("direp.model.activation:identity"),
+    }),
+    "outflow": _words(none="no outflow", signed="the sum of its weights", absolute="of their sizes"),
+    "init": Kind(
+        "direp.model:AbstractInitialiser",
+        "std=weight_scale input_std=input_scale bias bias_std=bias_scale input_mean gain=weight_scale "
+        "feedback=feedback_scale hidden_bias=bias", {
+        "normal": Entry("direp.model:Normal", "one spread for all"),
+        "fan-in": Entry("direp.model:FanIn", "by the number of sources"),
+    }),
+    "rule": Kind("direp.rules:AbstractRule", "nudge beta updates inputs hidden=units outputs key", {
+        "local": Entry("direp.rules:Local", "two phases, local", limit=True, certificate=True),
+        "trajectory": Entry("direp.rules:Trajectory", "DEEP 2020: along one nudged phase"),
+        "vector-field": Entry("direp.rules:VectorField", "with slopes of the activation"),
+        "symmetric-ep": Entry("direp.rules:SymmetricEP", "both directions of a pair learn alike"),
+        "asym-ep": Entry("direp.rules:AsymEP", "exact on directed weights as the nudge vanishes", limit=True),
+        "dyadic": Entry("direp.rules:Dyadic", "exact on directed weights", certificate=True),
+        "safeguard": Entry("direp.program.build:safeguard", "local where it is known to descend, else asym-ep"),
+        "adjoint": Entry("direp.rules:Adjoint", "exact, not local", certificate=True),
+        "bptt": Entry("direp.rules:BPTT", "exact, not local: by unrolled steps"),
+    }),
+    "nudge": Kind("direp.rules:AbstractNudge", "beta beta_end updates", {
+        "one-sided": Entry("direp.rules:OneSided", "one phase at beta"),
+        "centred": Entry("direp.rules:Centred", "two phases, at beta and -beta"),
+        "random-sign": Entry("direp.rules:RandomSign", "one phase, at beta or -beta by chance", measured="centred"),
+    }),
+    "cost": Kind("direp.rules:AbstractCost", "sharpness outputs", {
+        "squared": Entry("direp.rules:SquaredError"),
+        "cross-entropy": Entry("direp.rules:CrossEntropy", "softmax readout"),
+    }),
+    "optimiser": Kind("optax:GradientTransformation", "b1=momentum momentum", {
+        "adam": Entry("optax:scale_by_adam"),
+        "sgd": Entry("direp.program.build:sgd"),
+    }),
+    "schedule": Kind("", "init_value=learning_rate decay_steps=updates", {
+        "constant": Entry("direp.program.build:constant"),
+        "cosine": Entry("optax:cosine_decay_schedule", "to zero"),
+    }, own=False),
+    "method": Kind("direp.settling.methods:AbstractMethod", "network h=euler_step", {
+        "auto": Entry("direp.settling.methods:choose_method", "by graph and size"),
+        "preconditioned": Entry("direp.settling.methods:Preconditioned"),
+        "coloured": Entry("direp.settling.methods:Coloured", "layered graphs"),
+        "anderson": Entry("direp.settling.methods:Anderson", "large networks"),
+        "newton": Entry("direp.settling.methods:Newton", "small ones"),
+        "euler": Entry("direp.settling.methods:Euler"),
+    }),
+    "control": Kind("direp.training:AbstractControl", "margin floor=leak leak criterion follow through_leak", {
+        "leak": Entry("direp.training:LeakController", "every unit's leak follows its weights"),
+        "weights": Entry("direp.training:WeightProjection", "weights are scaled back, leaks stay"),
+    }),
+    "guarantee": Kind("direp.training:AbstractGuarantee", "margin=kept", {
+        "none": Entry(),
+        "sign-symmetric": Entry("direp.training:SignSymmetric"),
+        "balanced": Entry("direp.training:Balanced"),
+        "pairs": Entry("direp.training:Pairs"),
+    }),
+    "norm": Kind("direp.certificates:AbstractDiagonal", "", _DIAGONAL),
+    "criterion": Kind("direp.certificates:AbstractCriterion", "", {
+        **_DIAGONAL,
+        "compartmental": Entry("direp.certificates:Compartmental", "signed outflow, weights of one sign"),
+        "symmetric": Entry("direp.certificates:Symmetric", "the symmetric part of the weights"),
+        "lmi": Entry("direp.certificates:LMI", "a Euclidean norm by semidefinite programming"),
+    }),
+    "part": Kind("", "repeats", {  # of direp bench
+        "startup": Entry("direp.program.bench:startup", "help and first result"),
+        "gate": Entry("direp.program.bench:gate", "many small networks"),
+        "dense": Entry("direp.program.bench:dense", "beside the product with the weights"),
+        "sparse": Entry("direp.program.bench:sparse", "beside SciPy's product"),
+        "ode": Entry("direp.program.bench:ode", "beside SciPy's solver"),
+    }, own=False),
+    "keep": _words(best="epoch by validation", last="epoch"),
+    "scale": _words(standard="", **{"global": "one variance", "range": "to [0, 1]", "none": ""}),
+    "precision": _words("float32", "float64"),
+    "device": _words("auto", "cpu", "gpu", "tpu"),
+}  # fmt: skip
+
+
+def names(kind: str, *, without: Iterable[str] = ()) -> tuple[str, ...]:
+    return tuple(name for name in CATALOGUE[kind].entries if name not in without)
+
+
+def describe(kind: str) -> str:
+    """The names of a kind with their help, for `--help`."""
+    parts = [f"{name} ({entry.help})" if entry.help else name for name, entry in CATALOGUE[kind].entries.items()]
+    own = "; or your own, as module:Name" if CATALOGUE[kind].own else ""
+    return ", ".join(parts) + own
+
+
+def nearest(what: str, given: str, allowed: Iterable[str], more: str = "") -> str:
+    """The message for a name that is not among those allowed."""
+    allowed = tuple(allowed)
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{what} {given!r} is unknown: {hint}there are {', '.join(allowed)}{more}"
+
+
+def is_own(kind: str, name: str) -> bool:
+    """Whether a name is the import path of a user's own part."""
+    return CATALOGUE[kind].own and name not in CATALOGUE[kind].entries and ":" in name
+
+
+def check(kind: str, name: str, what: str, *, more: str = "", without: Iterable[str] = ()) -> None:
+    """Raise `WrongUse` for a name that is neither in the table nor an import path."""
+    allowed = names(kind, without=without)
+    if name not in allowed and not is_own(kind, name):
+        own = ", or your own, as module:Name" if CATALOGUE[kind].own else ""
+        raise WrongUse(nearest(what, name, allowed, more + own))

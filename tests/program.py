@@ -1,0 +1,49 @@
+"""The program as tests call it: in this process, with what it prints and its exit code; and runs to share."""
+
+import contextlib
+import functools
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import jax
+import pytest
+
+from direp.program import cli
+from direp.program.run_folder import RunFolder
+from direp.program.settings import Settings
+
+_KEPT = tempfile.TemporaryDirectory()  # until the process ends
+
+
+def call(*arguments):
+    """Exit code, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    # Optax itself multiplies floats with integer counts, which strict promotion refuses.
+    with (
+        jax.numpy_dtype_promotion("standard"), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as left,
+    ):  # fmt: skip
+        cli.main([str(argument) for argument in arguments])
+    jax.config.update("jax_enable_x64", True)
+    return left.value.code, out.getvalue(), err.getvalue()
+
+
+@functools.cache
+def finished():
+    """A real run with JSON on standard output and nothing else: its folder, its document, what standard error had."""
+    folder = Path(_KEPT.name) / "xor"
+    code, out, err = call(
+        "train", "xor", "--preset", "small", "--seeds", "0,2..3", "--epochs", "60", "--json", "--out", folder
+    )
+    assert code == 0
+    return folder, json.loads(out), err
+
+
+def folder_of(path, networks, preset=None, **settings):
+    """A run folder as training leaves it, without the training."""
+    settings = Settings(**{**(preset or {}), "seeds": f"3..{2 + len(networks)}", **settings})
+    with RunFolder(path, settings) as folder:
+        folder.weights(networks, tuple(range(3, 3 + len(networks))))
+    return path
