@@ -247,7 +247,7 @@ def test_a_wrapped_nudge_beyond_the_margin_is_refused_too():
 def test_a_negative_nudge_beyond_the_margin_is_refused():
     net = network("rate-tanh", "none")
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 2)), np.arange(30) % 2, name="noise")
-    with pytest.raises(ValueError, match=r"Centred\(beta=-0.5\): the phase at beta=-0.5.*below 0.1"):
+    with pytest.raises(ValueError, match=r"Centred: the phase at beta=-0.5.*below 0.1"):
         direp.fit(
             net, task, rule=direp.Local(direp.Centred(0.5)), optimiser=optax.sgd(0.1), epochs=1,
             control=direp.LeakController(0.1),
