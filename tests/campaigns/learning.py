@@ -17,24 +17,21 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from learning_oracle import Net, Unsettled
 
 import direp
+from direp.certificates.learning import descent
 from direp.model.activation import hard_sigmoid, sigmoid, tanh
 
 CHUNK = 400  # networks of one kind, for which direp compiles one program
 NEURONS = [*[("projected", "identity")] * 4, ("hopfield", "sigmoid"), ("hopfield", "hard-sigmoid"),
            ("hopfield", "tanh"), ("rate", "sigmoid"), ("rate", "tanh"), ("rate", "hard-sigmoid")]  # fmt: skip
 OUTFLOWS = ("none", "none", "signed", "absolute")
+COST = direp.SquaredError()
 STOP = direp.Tolerance(1e-11, 1e-12, max_steps=3000)
-
-
-@eqx.filter_jit
-def estimate(network: direp.Network, x: np.ndarray, y: np.ndarray, rule: direp.Local) -> direp.rules.Estimate:
-    return direp.estimate(network, x, y, rule, stop=STOP)
 
 
 LIBRARY = {"hard-sigmoid": hard_sigmoid, "sigmoid": sigmoid, "tanh": tanh}
@@ -422,9 +419,9 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
         betas = (beta, -beta) if kind.centred else (beta,)
         nudge = direp.Centred(beta) if kind.centred else direp.OneSided(beta)
         network = library(net, graph)
-        said = direp.certify_learning(network, x, y, direp.Local(nudge), stop=STOP)
+        said = direp.certify_learning(network, x, y, direp.Local(nudge), cost=COST, stop=STOP)
         # Of several equilibria, the oracle judges the one that direp speaks of.
-        phases = estimate(network, x, y, direp.Local(jax.tree.map(np.asarray, nudge)))
+        phases = descent._run(network, x, y, jax.tree.map(jnp.asarray, direp.Local(nudge)), COST, None, STOP)
         begin = [np.asarray(phase.state) for phase in (phases.free, *phases.nudged)]
         kept = np.setdiff1d(np.arange(len(x)), said.left_out)
         counts["samples left out"] += len(said.left_out)
@@ -441,7 +438,6 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
             continue
         counts.update(judge.seen)
         wrong += [{"seed": [seed, number, k], "kind": kind.__dict__, "what": what} for what in judge.wrong]
-    jax.clear_caches()
     return counts, wrong
 
 
@@ -465,7 +461,9 @@ def campaign(networks: int, seed: int, workers: int, saved: pathlib.Path) -> tup
 
 
 def numbered(task: tuple[int, int, Kind, int]) -> tuple[int, collections.Counter, list[dict]]:
-    return task[1], *chunk(task)
+    done = chunk(task)
+    jax.clear_caches()  # compiled programs of one kind are of no use to the next
+    return task[1], *done
 
 
 def table(counts: collections.Counter) -> str:
