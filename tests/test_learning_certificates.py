@@ -134,13 +134,13 @@ def test_detailed_balance_gives_every_unit_its_own_gain():
         x, y = rng.random((5, 3)), rng.random((5, 1))
         assert detailed_balance(net).proved
         judge = oracle(net)
-        state, told, true = judge.settle(x, y), 0 * matrix, 0 * matrix
-        for into, each in ((told, judge.limit_rule(x, y, state)), (true, judge.gradient(x, y, state))):
+        state, local, true = judge.settle(x, y), 0 * matrix, 0 * matrix
+        for into, each in ((local, judge.limit_rule(x, y, state)), (true, judge.gradient(x, y, state))):
             into[judge.exists] = each.sum(0)[: graph.synapses]
         gain = matrix[7, :4] / matrix[3:7, 4]
         for h in range(4):
-            assert np.abs(told[:, h] - gain[h] * true[:, h]).max() < 1e-6 * np.abs(true).max()
-        assert np.abs(told[:, 4] - true[:, 4]).max() < 1e-6 * np.abs(true).max()
+            assert np.abs(local[:, h] - gain[h] * true[:, h]).max() < 1e-6 * np.abs(true).max()
+        assert np.abs(local[:, 4] - true[:, 4]).max() < 1e-6 * np.abs(true).max()
         matrix[7, 0] *= -1
         other = direp.Network(graph, neuron("none"), matrix, leak=2.0, bias=0.5)
         assert not detailed_balance(other).proved
