@@ -332,8 +332,8 @@ def remarks(results: dict[Ensemble, list[Verdicts]]) -> list[str]:
         f"LMI proves {ties} that Perron does not.",
         f"- Seen to settle, neither proved nor refuted: {open_}. Seen to settle at all inputs tried, yet refuted by "
         f"the library's search: {hidden}. Seen not to settle, yet not refuted: {unproved}, of which {named} are "
-        "refuted once the search is given the simulation's inputs. Still slowing down when the simulation ended, and counted "
-        f"as settling: {slow}.",
+        "refuted once the search is given the simulation's inputs. Still slowing down when the simulation ended, and "
+        f"counted as settling: {slow}.",
     ]
 
 
