@@ -1,9 +1,14 @@
 """A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 from jaxtyping import install_import_hook
+
+# Measured: programs compile twice as fast with these. XLA ends a process over a flag that it does not know.
+if "XLA_FLAGS" not in os.environ and version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 with install_import_hook("direp", "beartype.beartype"):
     import direp.training  # noqa: F401

@@ -209,7 +209,6 @@ def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synap
     assert len(np.unique(np.abs(matrix))) == 29  # zero too
     stay = direp.SignSymmetric()
     for refused in (
-        lambda: direp.certify_learning(net, x[:2], y[:2], direp.Local()),
         lambda: stay.begin(net),
         lambda: direp.prune(net, key=jax.random.key(0)),
         lambda: direp.certify_region(direp.Box(net, net, x[0], x[0])),
@@ -219,6 +218,22 @@ def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synap
     matrix[net.graph.inputs, -1] += 1
     with pytest.raises(ValueError, match=r"h\d -> o1 shares its strength with another, but weight has"):
         direp.Network(net.graph, net.neuron, matrix, layout=net.synapses)
+
+
+def test_the_certificate_of_learning_adds_up_what_synapses_share():
+    nudge = direp.Centred(0.05)
+    for outflow in ("none", "signed", "absolute"):
+        net = made(RING, "rate-tanh", outflow)
+        x, y = data(net.graph, batch=2)
+        found = direp.certify_learning(net, x, y, direp.Local(nudge), stop=TIGHT)
+        local, exact = gradients(net, x, y, (direp.Local(nudge), direp.Adjoint()), stop=TIGHT)
+        low, high = found.cosine
+        assert low - 1e-9 <= float(direp.rules.cosine(net, local, exact)) <= high + 1e-9
+        assert high - low < 1e-6
+        # Synapse by synapse, as if none were shared, the cosine is another.
+        alone = direp.Network(net.graph, net.neuron, net.matrix, leak=net.leak, bias=net.bias)
+        apart = direp.certify_learning(alone, x, y, direp.Local(nudge), stop=TIGHT).cosine
+        assert not low - 1e-4 < apart[0] < high + 1e-4
 
 
 def test_gradients_are_compared_over_the_numbers_that_learn():
