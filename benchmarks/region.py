@@ -68,7 +68,7 @@ def truth(box: Box, values: np.ndarray) -> np.ndarray:
     network, graph = box.low, box.low.graph
     weight, bias, leak, x = np.split(flat, np.cumsum([graph.units * graph.free, graph.free, graph.free]), 1)
     cosine, good, _ = settled_sign(
-        "projected", "identity", network.neuron.outflow, graph.adjacency(), graph.bias,
+        "projected", "identity", network.neuron.outflow.name, graph.adjacency(), graph.bias,
         weight.reshape(-1, graph.units, graph.free), bias, leak, x,
     )  # fmt: skip
     return np.where(good, np.nan_to_num(np.sign(cosine)), np.nan)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .model import Graph as Graph
     from .model import Hopfield as Hopfield
     from .model import Layered as Layered
+    from .model import LinearMap as LinearMap
     from .model import Network as Network
     from .model import Normal as Normal
     from .model import Parameters as Parameters
@@ -91,6 +92,7 @@ _HOME = {
         "Rate",
         "Dense",
         "Layered",
+        "LinearMap",
         "Sparse",
         "Normal",
         "FanIn",

@@ -1,5 +1,7 @@
 """Named constructors that the laws range over, and small tools for tests."""
 
+from contextlib import contextmanager
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -44,7 +46,7 @@ def network(neuron, outflow, graph="complete", *, seed=0, scale=0.3, symmetric=F
         bias=rng.normal(0.4, 0.2, graph.free),
         layout=layout,
     )
-    return direp.LeakController(0.3, follow=False).start(made)
+    return direp.LeakController(0.3, follow=False).begin(made)
 
 
 def data(graph, batch=3, seed=1):
@@ -60,14 +62,36 @@ def estimate(*arguments, **settings):
 
 
 @eqx.filter_jit
-def gradients(net, x, y, rules, **settings):
-    """What several rules say, compiled as one program."""
-    return [direp.estimate(net, x, y, rule, **settings).gradient for rule in rules]
+def gradients(net, x, y, rules, cost=None, stop=TIGHT):
+    """The gradients of several rules from one and the same free phase, compiled as one program."""
+    field = net.field(jnp.asarray(x))
+    free = direp.settle(field, state=net.rest(len(x)), stop=stop)
+    problem = direp.rules.Problem(
+        field, jnp.asarray(y), cost or direp.SquaredError(), direp.choose_method(net), stop, free,
+        jnp.ones(len(x), bool), 0,
+    )  # fmt: skip
+    return [rule.estimate(problem, None).gradient for rule in rules]
 
 
 @eqx.filter_jit
 def settle(*arguments, **settings):
     return direp.settle(*arguments, **settings)
+
+
+@contextmanager
+def compilations():
+    """Every program that is compiled (or read from disk) within, by its duration."""
+    found = []
+
+    def note(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            found.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
 
 
 def flat(tree):

@@ -1,5 +1,8 @@
 """A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors."""
 
+import os
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
 with install_import_hook("direp", "beartype.beartype"):
@@ -33,6 +36,8 @@ def _optax():
 
 @pytest.fixture(autouse=True, scope="module")
 def _free_compiled_code():
-    """Compiled programs of a finished file are of no use to the next one."""
+    """Compiled programs are shared between files, until they take up much memory."""
     yield
-    jax.clear_caches()
+    pages = Path("/proc/self/statm")
+    if not pages.exists() or int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > 3 * 2**30:
+        jax.clear_caches()

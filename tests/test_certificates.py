@@ -43,7 +43,7 @@ def test_the_rate_is_the_margin_of_the_worst_unit(seed, neuron, outflow):
     leak = rng.random(4) * 3
     net = direp.Network(graph, NEURONS[neuron](outflow), matrix, leak=leak)
     out = {"none": 0 * matrix[2:], "signed": matrix[2:], "absolute": np.abs(matrix[2:])}[outflow].sum(1)
-    margin = leak + out - net.neuron.activation.gain * np.abs(matrix[2:]).sum(1)
+    margin = leak + out - net.neuron.gain * np.abs(matrix[2:]).sum(1)
     certificate = direp.certify(net, criteria=(direp.LocalLeak(),), starts=0)
     assert certificate.verdict == ("proved" if margin.min() > 0 else "undecided")
     assert abs(certificate.rate - margin.min()) < 1e-12
@@ -116,7 +116,7 @@ def test_an_activation_without_slope_bounds_is_undecided_with_the_reason():
     assert certificate.verdict == "undecided"
     assert "slope" in certificate.reason
     with pytest.raises(ValueError, match="slope"):
-        direp.LeakController().start(net)
+        direp.LeakController().begin(net)
 
 
 def test_numbers_that_are_none_are_refused():

@@ -1,15 +1,18 @@
 """Controls keep a network certified after any update, in every norm, and count their own reaction in."""
 
+import equinox as eqx
+import extending.layout as example
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import GRAPHS, NEURONS, OUTFLOWS, TIGHT, data, estimate, flat, mean_cost, network
+from cases import GRAPHS, NEURONS, OUTFLOWS, TIGHT, data, estimate, flat, mean_cost, network, relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
+from direp.training import check_nudges, constrain
 
 CRITERIA = {"local": direp.LocalLeak(), "rows": direp.Rows(), "perron": direp.Perron()}
 CONTROLS = {
@@ -21,17 +24,22 @@ CONTROLS = {
 
 def updated(control, net, seed, size=1.0):
     """The network after one wild update under a control, and the norm weights that certify it."""
-    wrapped = control.wrap(net, optax.identity())
+    wrapped = constrain(optax.identity(), control, net)
     rng = np.random.default_rng(seed)
     updates = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, size, leaf.shape)), net.parameters)
     updates = updates._replace(weight=net.synapses.mask(updates.weight), leak=jnp.zeros_like(net.leak))
     updates, state = wrapped.update(updates, wrapped.init(net.parameters), net.parameters)
-    return net.replace(optax.apply_updates(net.parameters, updates)), state.norm
+    return net.replace(optax.apply_updates(net.parameters, updates)), state.constraint
+
+
+def applied(constraint, net, *params):
+    wrapped = constrain(optax.identity(), constraint, net)
+    return wrapped.update(net.parameters, wrapped.init(net.parameters), *params)
 
 
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("criterion", CRITERIA)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     seed=st.integers(0, 100_000),
     neuron=st.sampled_from(list(NEURONS)),
@@ -52,11 +60,87 @@ def test_every_control_certifies_after_any_update(control, criterion, seed, neur
         assert (np.asarray(after.leak) >= np.asarray(net.leak) - 1e-12).all()
     if control == "weights":
         moved, _ = updated(made, net, seed, size=0.0)  # inside already: nothing moves
-        inside = made.start(net)
+        inside = made.begin(net)
         again, _ = updated(made, inside, seed, size=0.0)
         if criterion.name != "Perron":
             assert np.abs(flat(again.parameters) - flat(inside.parameters)).max() < 1e-9
         assert np.abs(flat(moved.weight.recurrent)).sum() <= np.abs(flat(net.weight.recurrent)).sum() + 1e-9
+
+
+@pytest.mark.parametrize("outflow", OUTFLOWS)
+@pytest.mark.parametrize("control", ["leaks follow", "weights"])
+def test_controls_certify_shared_strengths_and_leave_them_shared(control, outflow):
+    ring = example.Convolution(length=4, channels=2, outputs=2, width=2)
+    net = direp.Network(ring.graph, direp.Projected(outflow), direp.FanIn(), layout=ring, key=jax.random.key(0))
+    for criterion in CRITERIA.values():
+        after, norm = updated(CONTROLS[control](0.3, criterion), net, seed=0)
+        assert float(criterion.margin(after, norm).min()) > 0.3 - 1e-9
+        assert direp.certify(after, criteria=(criterion,), starts=0).verdict == "proved"
+        assert len(np.unique(np.asarray(after.matrix))) == 13  # 12 strengths, and zero
+
+
+def test_a_constraint_moves_what_it_constrains_and_leaves_a_rules_own_parameters_to_the_optimiser():
+    net = network("projected", "signed")
+    control = direp.WeightProjection(0.5)
+    wrapped = constrain(optax.sgd(0.5), control, net)
+    params = net.parameters._replace(rule={"feedback": jnp.arange(3.0)})
+    updates = jax.tree.map(lambda leaf: 10 * jnp.ones_like(leaf), params)._replace(leak=-net.leak)
+    moved, state = wrapped.update(updates, wrapped.init(params), params)
+    assert (np.asarray(moved.rule["feedback"]) == -5).all()
+    wanted = net.replace(optax.apply_updates(params, jax.tree.map(lambda u: -0.5 * u, updates)))
+    inside, _ = control.project(wanted, state.constraint)
+    after = optax.apply_updates(params, moved)
+    assert relative((after.weight, after.leak), (inside.weight, inside.leak)) < 1e-12
+    assert np.abs(flat(after.weight) - flat(wanted.weight)).max() > 0.1  # there was something to constrain
+
+
+def test_one_program_serves_constraints_and_updates_that_differ_in_numbers_alone():
+    net, traces = network("projected", "none"), []
+
+    @eqx.filter_jit
+    def step(wrapped, masked, state, params):
+        traces.append(1)
+        updates, _ = masked.update(params, optax.EmptyState(), params)
+        return wrapped.update(updates, state, params)[0]
+
+    for seed, margin in enumerate((0.1, 0.2, 0.3)):
+        other = net.replace(jax.tree.map(lambda leaf, k=seed: leaf + 0.01 * k, net.parameters))
+        control = direp.LeakController(jnp.asarray(margin), jnp.asarray(0.1))
+        wrapped = constrain(optax.GradientTransformation(*IDENTITY), control, other)
+        step(wrapped, direp.trainable(other), wrapped.init(net.parameters), net.parameters)
+    assert len(traces) == 1
+
+
+IDENTITY = optax.identity()  # another one holds other functions
+
+
+NUDGED = network("projected", "none", leak=1.0)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "nudge", "cost", "fits"),
+    [
+        (direp.LeakController(0.2), direp.Centred(0.1), direp.SquaredError(), True),
+        (direp.LeakController(0.2), direp.Centred(0.3), direp.SquaredError(), False),
+        (direp.WeightProjection(0.2), direp.RandomSign(0.3), direp.SquaredError(), False),
+        (direp.WeightProjection(0.2), direp.OneSided(0.3), direp.SquaredError(), True),
+        (direp.LeakController(0.2), direp.OneSided(-0.3), direp.SquaredError(), False),
+        (direp.LeakController(0.2), direp.Fading(0.3, 0.1, 5, direp.Centred), direp.SquaredError(), False),
+        (direp.LeakController(0.2), direp.Centred(0.3), direp.CrossEntropy(), True),
+        (direp.LeakController(0.2), direp.Centred(0.3), direp.CrossEntropy(4.0), False),
+        (direp.SignSymmetric(margin=0.2), direp.Centred(0.1), direp.SquaredError(), True),
+        (direp.SignSymmetric(margin=0.2), direp.Centred(0.3), direp.SquaredError(), False),
+        (direp.Balanced(margin=0.2), direp.RandomSign(0.3), direp.SquaredError(), False),
+        (direp.Pairs(margin=0.2), direp.Centred(0.3), direp.SquaredError(), False),
+    ],
+)
+def test_a_nudge_may_not_take_the_margin_that_a_constraint_keeps(constraint, nudge, cost, fits):
+    if fits:
+        check_nudges(constraint, (nudge,), cost, NUDGED)
+        return
+    message = rf"{type(nudge).__name__}: the phase at beta=-0.3 can take .* {type(constraint).__name__} keeps"
+    with pytest.raises(ValueError, match=message):
+        check_nudges(constraint, (direp.OneSided(1.0), nudge), cost, NUDGED)
 
 
 @pytest.mark.parametrize("criterion", ["local", "rows"])
@@ -64,19 +148,19 @@ def test_every_control_certifies_after_any_update(control, criterion, seed, neur
     ("neuron", "outflow"), [("projected", "signed"), ("projected", "none"), ("rate-tanh", "absolute")]
 )
 def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outflow, criterion):
-    """With leaks at the criterion, the cost as a function of the weights has the gradient that `through` gives."""
+    """With leaks at the criterion, the cost as a function of the weights has the gradient that `gradient` gives."""
     control = direp.LeakController(0.5, criterion=CRITERIA[criterion])
-    net = control.start(network(neuron, outflow, scale=0.2))
+    net = control.begin(network(neuron, outflow, scale=0.2))
     x, y = data(net.graph)
     gradient = estimate(net, x, y, direp.Adjoint(), stop=TIGHT).gradient
-    gradient = control.through(net, control.criterion.start(net), gradient)
+    gradient = control.gradient(net, control.init(net), gradient)
     rng = np.random.default_rng(0)
     step = net.synapses.mask(jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), net.weight))
     h = 1e-6
 
     def cost(sign):
         weight = jax.tree.map(lambda w, d: w + sign * h * d, net.weight, step)
-        return mean_cost(control.start(net.replace(net.parameters._replace(weight=weight))), x, y)
+        return mean_cost(control.begin(net.replace(net.parameters._replace(weight=weight))), x, y)
 
     slope = (cost(1) - cost(-1)) / (2 * h)
     assert abs(flat(gradient.weight) @ flat(step) - slope) < 1e-6 * np.linalg.norm(flat(gradient.weight))
@@ -84,19 +168,19 @@ def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outfl
 
 @given(st.integers(0, 10_000), st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS))
 @settings(max_examples=10)
-def test_the_pull_of_leaks_on_weights_is_their_derivative_with_the_norm_fixed(seed, neuron, outflow):
-    """The sum of held leaks, weighted by any pull, differentiated by JAX instead of by hand."""
+def test_what_held_leaks_add_to_the_gradient_is_their_derivative_with_the_norm_fixed(seed, neuron, outflow):
+    """The sum of held leaks, each with a weight of its own, differentiated by JAX instead of by hand."""
     net = network(neuron, outflow, seed=seed)
     rng = np.random.default_rng(seed)
-    norm, pull = jnp.asarray(0.5 + rng.random(net.graph.free)), jnp.asarray(rng.normal(size=net.graph.free))
+    norm, share = jnp.asarray(0.5 + rng.random(net.graph.free)), jnp.asarray(rng.normal(size=net.graph.free))
     for criterion in CRITERIA.values():
         control = direp.LeakController(0.3, criterion=criterion)
 
         def held(weight, control=control):
-            return (pull * control.needed(net.replace(net.parameters._replace(weight=weight)), norm)).sum()
+            return (share * control.needed(net.replace(net.parameters._replace(weight=weight)), norm)).sum()
 
-        wanted = net.synapses.mask(jax.grad(held)(net.weight))
-        assert np.abs(flat(criterion.through(net, norm, pull)) - flat(wanted)).max() < 1e-12
+        wanted = net.synapses.mask(jax.jit(jax.grad(held))(net.weight))
+        assert np.abs(flat(criterion.through(net, norm, share)) - flat(wanted)).max() < 1e-12
 
 
 def test_perron_needs_no_more_leak_than_the_others():
@@ -119,9 +203,7 @@ def test_perron_needs_no_more_leak_than_the_others():
         (lambda net: direp.WeightProjection(margin=-1.0), r"WeightProjection\(margin=-1.0\)"),
         (lambda net: direp.LeakController(0.1, floor=-1.0), "floor=-1.0"),
         (
-            lambda net: direp.LeakController().wrap(net, optax.identity()).update(
-                net.parameters, direp.LeakController().wrap(net, optax.identity()).init(net.parameters)
-            ),
+            lambda net: applied(direp.LeakController(), net),
             "needs the parameters",
         ),
     ],

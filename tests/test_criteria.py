@@ -40,7 +40,7 @@ def alone(net, criterion, **settings):
 
 def majorant(net):
     inner = np.asarray(net.matrix)[net.graph.inputs :]
-    return net.neuron.activation.gain * np.abs(inner) - np.diag(np.asarray(net.total_leak()))
+    return net.neuron.gain * np.abs(inner) - np.diag(np.asarray(net.total_leak()))
 
 
 @given(seeds, neurons, outflows, st.floats(0.05, 1.0), st.sampled_from(list(GRAPHS)))
@@ -58,10 +58,10 @@ def test_perron_finds_the_spectral_abscissa_and_proves_all_that_the_others_prove
 
 def jacobians(net, rng, count=20):
     """Jacobians for slopes anywhere within the activation's bounds: what a state may bring about."""
-    inner, low, high = np.asarray(net.matrix)[net.graph.inputs :].T, *net.neuron.activation.slope
+    inner, low, high = np.asarray(net.matrix)[net.graph.inputs :].T, *net.neuron.slope
     for _ in range(count):
         slope = rng.choice([low, high, rng.uniform(low, high)], net.graph.free)
-        coupling = inner * slope if isinstance(net.neuron, direp.Hopfield) else slope[:, None] * inner
+        coupling = inner * slope if net.neuron.rate != direp.activation.identity else slope[:, None] * inner
         yield coupling - np.diag(np.asarray(net.total_leak()))
 
 
@@ -267,7 +267,7 @@ def test_large_sparse_networks_are_certified_without_a_dense_matrix(outflow):
     graph = direp.Graph.random(5, 20_000, 5, density=5e-4, seed=0)
     net = direp.Network(graph, direp.Projected(outflow), direp.FanIn(0.5, 0.5), key=__import__("jax").random.key(0))
     assert isinstance(net.synapses, direp.Sparse)
-    certificate = direp.certify(direp.LeakController(0.1).start(net))
+    certificate = direp.certify(direp.LeakController(0.1).begin(net))
     assert certificate.verdict == "proved"
     weak = net.replace(net.parameters._replace(leak=jnp.full_like(net.leak, 0.01)))
     undecided = direp.certify(weak)

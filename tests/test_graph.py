@@ -1,3 +1,8 @@
+import copy
+import pickle
+
+import jax
+import jaxtyping
 import networkx as nx
 import numpy as np
 import pytest
@@ -59,6 +64,47 @@ def test_adjacency_rows_need_not_be_in_order():
     assert graph.names == ("2", "0", "1")
     assert graph.source.tolist() == [0, 1]
     assert graph.target.tolist() == [1, 2]
+
+
+def test_graphs_and_networks_are_shown_in_a_line_and_copies_equal_them():
+    graph = Graph.layered([2, 3, 1], bias=False)
+    net = direp.Network(graph, direp.Projected("signed"), direp.FanIn(), key=jax.random.key(0))
+    assert repr(graph) == "Graph(2 inputs, 3 hidden, 1 output; 12 synapses, layers 2-3-1, no bias)"
+    shown = "Network(2 inputs, 3 hidden, 1 output; 12 synapses, Layered; Projected, signed outflow; float64)"
+    assert repr(net) == shown
+    for thing in (graph, net):
+        for again in (copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))):
+            assert again == thing
+            assert repr(again) == repr(thing)
+
+
+SMALL, KEY = Graph.complete(1, 2, 1), jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda make: make(SMALL, "rate"), r"Network\(neuron='rate'\) must be a neuron, such as Projected\(\)"),
+        (lambda make: make((1, 2, 1), direp.Rate()), r"Network\(graph=\(1, 2, 1\)\) must be a Graph"),
+        (lambda make: make(SMALL, direp.Rate(), layout="dense"), r"Network\(layout='dense'\) must be a layout"),
+        (
+            lambda make: make(SMALL, direp.Rate(), layout=direp.Dense(Graph.complete(2, 2, 1))),
+            r"layout=Dense\(...\)\) was made for Graph\(2 inputs.*not for Graph\(1 input, 2 hidden",
+        ),
+        (
+            lambda make: jax.jit(lambda key: make(SMALL, direp.Rate(), key=key).leak)(jax.random.key(0)),
+            "made inside jit",
+        ),
+        (lambda make: jax.vmap(lambda leak: make(SMALL, direp.Rate(), leak=leak).leak)(np.ones(2)), "made inside jit"),
+    ],
+)
+def test_a_network_of_the_wrong_parts_is_refused_in_words(make, message):
+    jaxtyping.config.update("jaxtyping_disable", True)  # as for a user, whose calls no type checker reads
+    try:
+        with pytest.raises(ValueError, match=message):
+            make(direp.Network)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,55 @@
-"""All layouts hold the same numbers; each method equals a plain loop over synapses."""
+"""All layouts hold the same numbers; each method equals a loop over synapses, and shared strengths sum over theirs."""
 
 import equinox as eqx
+import extending.layout as example
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import scipy.sparse
-from cases import GRAPHS, SOME, TIGHT, data, gradients, network, relative, settle
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from cases import GRAPHS, NEURONS, TIGHT, data, flat, gradients, mean_cost, relative, settle
 
 import direp
-from direp.model.synapses.auto import lay_out
+from direp.analysis import groups
+from direp.model import Weight, lay_out
+from direp.model.synapses.base import flattened
+from direp.model.synapses.linear import _found
 
 LAYERED = direp.Graph.layered([3, 4, 2, 2], skip=True, lateral=True)
 LARGE = direp.Graph.complete(3, 25, 2)  # beyond the size up to which products are written out
+RING = example.Convolution(length=4, channels=2, outputs=2, width=2)
 ALL = [*GRAPHS, "large", "no recurrence"]
+CASES = [*ALL, "ring"]
+
+
+class Plain(direp.LinearMap):
+    """One strength a synapse, by the two products alone: what is derived must be what `Dense` computes."""
+
+    graph: direp.Graph = eqx.field(static=True)
+
+    def build(self, make):
+        return direp.Dense(self.graph).build(make)
+
+    def input_drive(self, weight, x):
+        return x @ weight.input
+
+    def drive(self, weight, rate):
+        return rate @ weight.recurrent
 
 
 def graph_named(name):
-    others = {"large": lambda: LARGE, "no recurrence": lambda: direp.Graph.layered([3, 2])}
+    others = {
+        "large": lambda: LARGE,
+        "no recurrence": lambda: direp.Graph.layered([3, 2]),
+        "ring": lambda: RING.graph,
+    }
     return {**GRAPHS, **others}[name]()
 
 
 def layouts_of(graph):
+    if graph == RING.graph:
+        return [RING]
     return [direp.Dense(graph), direp.Sparse(graph)] + ([direp.Layered(graph)] if graph.layers else [])
 
 
@@ -32,56 +57,239 @@ def random_matrix(graph, seed=0):
     return np.where(graph.adjacency(), np.random.default_rng(seed).normal(size=(graph.units, graph.free)), 0)
 
 
-@pytest.mark.parametrize("name", ALL)
-@settings(max_examples=5)
-@given(st.integers(0, 10_000))
-def test_every_method_against_a_loop(name, seed):
-    graph = graph_named(name)
+def random_weight(layout, seed=0, scale=1.0):
     rng = np.random.default_rng(seed)
-    matrix = random_matrix(graph, seed)
-    x, rate, post = (jnp.asarray(rng.normal(size=(3, n))) for n in (graph.inputs, graph.free, graph.free))
-    value = jnp.asarray(rng.normal(size=graph.free))
-    inputs = graph.inputs
-    x_, rate_, post_, value_ = (np.asarray(array) for array in (x, rate, post, value))
-    everyone = np.concatenate([x_, rate_], 1)
-    loop = {name: np.zeros((3, graph.free)) for name in ("input", "drive", "back")}
-    outer, spread = np.zeros_like(matrix), np.zeros_like(matrix)
-    turned = np.where(graph.adjacency()[inputs:], matrix[inputs:].T, 0)
-    for i, j in zip(graph.source, graph.target - inputs, strict=True):
-        w = matrix[i, j]
-        outer[i, j] = (everyone[:, i] * post_[:, j]).sum()
-        if i < inputs:
-            loop["input"][:, j] += w * x_[:, i]
+    return layout.mask(layout.build(lambda i, j: rng.normal(0, scale, np.broadcast_shapes(i.shape, j.shape))))
+
+
+@jax.jit
+def everything(layout, weight, x, rate, post, value):
+    return {
+        "input": layout.input_drive(weight, x),
+        "drive": layout.drive(weight, rate),
+        "back": layout.back(weight, post),
+        "outgoing": layout.outgoing(weight, jnp.abs),
+        "incoming": layout.incoming(weight, jnp.abs),
+        "matrix": layout.matrix(weight),
+        "outer": flattened(layout.outer(x, rate, post)),
+        "outgoing_gradient": flattened(layout.outgoing_gradient(weight, value, jnp.sign)),
+        "scaled": flattened(layout.scaled(weight, value)),
+        "scaled, incoming": flattened(layout.scaled(weight, value, incoming=True)),
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_method_against_a_loop_over_synapses(name):
+    graph = graph_named(name)
+    rng = np.random.default_rng(len(name))
+    x, rate, post = (rng.normal(size=(3, n)) for n in (graph.inputs, graph.free, graph.free))
+    value, everyone = rng.uniform(0.2, 2, graph.free), np.concatenate([x, rate], 1)
+    for layout in [*layouts_of(graph), *([Plain(graph)] if name != "ring" else [])]:
+        weight = random_weight(layout)
+        numbers, place = flat(weight), layout.place
+        loop = {key: np.zeros((3, graph.free)) for key in ("input", "drive", "back")}
+        loop |= {key: np.zeros(graph.free) for key in ("outgoing", "incoming")}
+        loop |= {key: np.zeros_like(numbers) for key in ("outer", "outgoing_gradient")}
+        loop["matrix"] = np.zeros((graph.units, graph.free))
+        least = np.full((2, len(numbers)), np.inf)
+        for k, (i, j) in enumerate(zip(graph.source, graph.target - graph.inputs, strict=True)):
+            w, free = numbers[place[k]], i - graph.inputs
+            loop["matrix"][i, j] = w
+            loop["outer"][place[k]] += (everyone[:, i] * post[:, j]).sum()
+            least[1, place[k]] = min(least[1, place[k]], value[j])
+            if free < 0:
+                loop["input"][:, j] += w * x[:, i]
+                least[0, place[k]] = 1
+                continue
+            loop["drive"][:, j] += w * rate[:, free]
+            loop["back"][:, free] += w * post[:, j]
+            loop["outgoing"][free] += abs(w)
+            loop["incoming"][j] += abs(w)
+            loop["outgoing_gradient"][place[k]] += np.sign(w) * value[free]
+            least[0, place[k]] = min(least[0, place[k]], value[free])
+        for key, factor in zip(("scaled", "scaled, incoming"), least, strict=True):
+            loop[key] = numbers * np.where(np.isfinite(factor), factor, 0)
+        found = everything(layout, weight, *(jnp.asarray(array) for array in (x, rate, post, value)))
+        assert set(found) == set(loop)
+        for key, expected in loop.items():
+            np.testing.assert_allclose(found[key], expected, atol=1e-12, err_msg=f"{type(layout).__name__} {key}")
+        inner = loop["matrix"][graph.inputs :]
+        host = layout.host(weight)
+        np.testing.assert_array_equal(host if isinstance(host, np.ndarray) else host.toarray(), inner)
+        np.testing.assert_array_equal(layout.strengths(weight), numbers[place])
+        again = layout.from_matrix(loop["matrix"])
+        np.testing.assert_array_equal(flat(again), numbers)
+        assert jax.tree.structure(again) == jax.tree.structure(weight)
+        assert layout.shared == (name == "ring")
+        if name == "ring":
+            assert len(layout.numbers(weight)) == 2 * 2 + 2 * 2 + 2 * 2
+            with pytest.raises(ValueError, match="Convolution shares them"):
+                layout.reverse(weight)
         else:
-            loop["drive"][:, j] += w * rate_[:, i - inputs]
-            loop["back"][:, i - inputs] += w * post_[:, j]
-            spread[i, j] = abs(w) * value_[i - inputs]
-    for layout in layouts_of(graph):
-        weight = layout.from_matrix(matrix)
-        np.testing.assert_allclose(layout.matrix(weight), matrix, atol=0)
-        np.testing.assert_allclose(layout.input_drive(weight, x), loop["input"], atol=1e-13)
-        np.testing.assert_allclose(layout.drive(weight, rate), loop["drive"], atol=1e-13)
-        np.testing.assert_allclose(layout.back(weight, post), loop["back"], atol=1e-13)
-        np.testing.assert_allclose(layout.outgoing(weight, jnp.abs), np.abs(matrix[inputs:]).sum(1), atol=1e-13)
-        np.testing.assert_allclose(layout.incoming(weight, jnp.abs), np.abs(matrix[inputs:]).sum(0), atol=1e-13)
-        np.testing.assert_allclose(layout.matrix(layout.outer(x, rate, post)), outer, atol=1e-13)
-        np.testing.assert_allclose(layout.matrix(layout.per_source(weight, value, jnp.abs)), spread, atol=1e-13)
-        np.testing.assert_allclose(layout.matrix(layout.reverse(weight)), np.concatenate([0 * matrix[:inputs], turned]))
+            turned = np.where(graph.adjacency()[graph.inputs :], inner.T, 0)
+            reverse = layout.matrix(layout.reverse(weight))
+            np.testing.assert_array_equal(reverse, np.concatenate([0 * loop["matrix"][: graph.inputs], turned]))
 
 
-@pytest.mark.parametrize(("neuron", "outflow"), [*SOME, ("projected", "signed"), ("rate-tanh", "absolute")])
-def test_layouts_agree_on_states_rules_and_certificates(neuron, outflow):
-    dense, *others = (network(neuron, outflow, LAYERED, layout=layout) for layout in layouts_of(LAYERED))
-    x, y = data(LAYERED)
-    rules = (direp.Local(direp.Centred(0.1)), direp.Trajectory(0.5), direp.Adjoint())
-    state, said = settle(dense, x, stop=TIGHT).state, gradients(dense, x, y, rules, stop=TIGHT)
-    for other in others:
-        assert relative(state, settle(other, x, stop=TIGHT).state) < 1e-10
-        for a, b in zip(said, gradients(other, x, y, rules, stop=TIGHT), strict=True):
-            assert relative(dense.synapses.matrix(a.weight), other.synapses.matrix(b.weight)) < 1e-10
-            assert np.abs(np.asarray(a.bias) - np.asarray(b.bias)).max() < 1e-10
-            assert np.abs(np.asarray(a.leak) - np.asarray(b.leak)).max() < 1e-10
-        assert abs(direp.certify(dense).rate - direp.certify(other).rate) < 1e-10
+RULES = {
+    "local": direp.Local(direp.Centred(0.1)),
+    "trajectory": direp.Trajectory(0.5),
+    "symmetric": direp.SymmetricEP(0.5),
+    "asym-ep": direp.AsymEP(direp.Centred(0.1)),
+    "dyadic": direp.Dyadic(),
+    "homeostasis": direp.Homeostasis(direp.VectorField(0.5), 0.1),
+    "bptt": direp.BPTT(5),
+    "adjoint": direp.Adjoint(dense_up_to=0),
+    "exact": direp.Adjoint(),
+}
+SETTINGS = {"stop": TIGHT, "key": jax.random.key(0), "method": direp.Preconditioned()}  # the one that compiles fastest
+
+
+def made(layout, neuron, outflow):
+    rng = np.random.default_rng(1)
+    net = direp.Network(
+        layout.graph, NEURONS[neuron](outflow), random_weight(layout, scale=0.3), layout=layout,
+        leak=1.5 + rng.random(layout.graph.free), bias=rng.normal(0.4, 0.2, layout.graph.free),
+    )  # fmt: skip
+    return direp.LeakController(0.3, follow=False).begin(net)
+
+
+@pytest.mark.parametrize(
+    ("layout", "neuron", "outflow"),
+    [
+        (direp.Sparse(LAYERED), "hopfield-sigmoid", "signed"),
+        (direp.Layered(LAYERED), "hopfield-sigmoid", "signed"),
+        (RING, "rate-tanh", "absolute"),
+    ],
+)
+def test_every_rule_gives_a_number_the_sum_over_its_synapses_of_what_dense_weights_get(layout, neuron, outflow):
+    own = made(layout, neuron, outflow)
+    dense = direp.Network(
+        own.graph, own.neuron, np.asarray(own.matrix), leak=own.leak, bias=own.bias, layout=direp.Dense(own.graph)
+    )
+    x, y = data(layout.graph)
+    wanted, found = (gradients(net, x, y, tuple(RULES.values()), **SETTINGS) for net in (dense, own))
+    for name, a, b in zip(RULES, wanted, found, strict=True):
+        total = np.zeros(len(flat(own.weight)))
+        np.add.at(total, layout.place, np.asarray(dense.synapses.strengths(a.weight)))
+        assert np.abs(total).max() > 1e-4, name
+        assert relative(b.weight, total) < 1e-9, name
+        assert relative(b.bias, a.bias) < 1e-9, name
+        assert np.abs(np.asarray(b.leak) - np.asarray(a.leak)).max() < 1e-9, name
+    assert abs(direp.certify(dense).rate - direp.certify(own).rate) < 1e-10
+
+
+def test_exact_rules_of_a_convolution_are_the_slope_of_its_cost():
+    net = made(RING, "rate-tanh", "absolute")
+    x, y = data(RING.graph)
+    rules = tuple(RULES.values())  # compiled for the test before
+    said = dict(zip(RULES, gradients(net, x, y, rules, **SETTINGS), strict=True))
+    step, h = random_weight(RING, seed=7), 1e-5
+
+    def cost(size):
+        weight = jax.tree.map(lambda w, d: w + size * d, net.weight, step)
+        return mean_cost(net.replace(net.parameters._replace(weight=weight)), x, y)
+
+    slope = (cost(h) - cost(-h)) / (2 * h)
+    for name, exact in (("exact", 1e-7), ("adjoint", 1e-7), ("dyadic", 1e-7), ("asym-ep", 0.05)):
+        assert abs(flat(said[name].weight) @ flat(step) - slope) < exact * np.linalg.norm(flat(said[name].weight)), name
+
+
+@pytest.mark.usefixtures("_optax")
+def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synapses_refuse_it():
+    run = example.show(epochs=20)
+    net, (x, y) = run.network, run.task.test
+    assert run.history["loss"][-1] < 0.9 * run.history["loss"][0]
+    assert run.history["certified"].all()
+    certificate = direp.certify(net)
+    assert certificate.verdict == "proved"
+    assert certificate.rate > 0.2 - 1e-5
+    assert "224 synapses that share 28 strengths, Convolution" in repr(net)
+    matrix = np.array(net.matrix)
+    assert len(np.unique(np.abs(matrix))) == 29  # zero too
+    stay = direp.SignSymmetric()
+    for refused in (
+        lambda: direp.certify_learning(net, x[:2], y[:2], direp.Local()),
+        lambda: stay.begin(net),
+        lambda: direp.prune(net, key=jax.random.key(0)),
+        lambda: direp.certify_region(direp.Box(net, net, x[0], x[0])),
+    ):
+        with pytest.raises(ValueError, match="needs a strength for every synapse, and Convolution shares them"):
+            refused()
+    matrix[net.graph.inputs, -1] += 1
+    with pytest.raises(ValueError, match=r"h\d -> o1 shares its strength with another, but weight has"):
+        direp.Network(net.graph, net.neuron, matrix, layout=net.synapses)
+
+
+def test_gradients_are_compared_over_the_numbers_that_learn():
+    masks = groups(made(RING, "rate-tanh", "none"))
+    assert {name: mask.sum() for name, mask in masks.items()} == {
+        "inputs to hidden": 4, "hidden to outputs": 4, "outputs to hidden": 4,
+    }  # fmt: skip
+    assert sum(masks.values()).tolist() == [1] * 12
+    weight = random_weight(RING)
+    for mask, part in zip(masks.values(), (weight.input, *weight.recurrent), strict=True):
+        assert sorted(np.asarray(RING.numbers(weight))[mask]) == sorted(flat(part))
+
+
+def test_places_are_found_inside_a_compiled_function_too():
+    weight, factor = random_weight(RING), jnp.linspace(0.5, 1, RING.graph.free)
+    plain = RING.scaled(weight, factor)
+    _found.cache_clear()
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), weight)
+    inside = jax.jit(jax.vmap(lambda w: RING.scaled(w, factor)))(lanes)
+    assert relative(jax.tree.map(lambda leaf: leaf[1], inside), plain) < 1e-15
+
+
+class _Wrong(Plain):
+    """A chain x0 -> h0 -> o0, and one mistake."""
+
+    mistake: str = eqx.field(static=True, default="")
+
+    def __init__(self, mistake):
+        self.graph = direp.Graph(1, 1, 1, np.array([0, 1]), np.array([1, 2]))
+        self.mistake = mistake
+
+    def build(self, make):
+        source, target = np.array([0]), np.array([1 if self.mistake != "other ends" else 2])
+        return Weight(jnp.asarray(make(source, target)), jnp.asarray(make(np.array([1]), np.array([2]))))
+
+    def input_drive(self, weight, x):
+        return jnp.concatenate([x * weight.input, 0 * x], 1)
+
+    def drive(self, weight, rate):
+        sent = rate[:, :1] * weight.recurrent * (2 if self.mistake == "a factor" else 1)
+        sent = sent + weight.input if self.mistake == "no linear map" else sent
+        first = rate[:, 1:] * weight.recurrent if self.mistake == "back" else 0 * sent
+        first, sent = (sent, first) if self.mistake == "turned" else (first, sent)
+        return jnp.concatenate([first, sent][: 1 if self.mistake == "narrow" else 2], 1)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("narrow", r"_Wrong.drive gives shape \(2, 1\) for 2 samples; this graph needs \(2, 2\)"),
+        ("back", "_Wrong.drive has a synapse o0 -> h0 that the graph has not"),
+        ("turned", "_Wrong.drive has a synapse h0 -> h0 that the graph has not"),
+        ("a factor", "some synapse's strength is not one of the numbers"),
+        ("no linear map", "has a synapse o0 -> o0 that the graph has not"),
+        ("other ends", "_Wrong.build makes a number for unit 0 -> unit 2"),
+    ],
+)
+def test_a_layout_that_does_not_fit_its_graph_is_refused_in_words(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        direp.Network(
+            _Wrong(mistake).graph, direp.Rate(), direp.Normal(), layout=_Wrong(mistake), key=jax.random.key(0)
+        )
+    assert _Wrong("").place.tolist() == [0, 1]
+
+
+def test_a_linear_map_that_holds_arrays_is_refused():
+    class Holds(Plain):
+        numbers: jax.Array
+
+    with pytest.raises(ValueError, match=r"Holds: a LinearMap keeps all .* static fields"):
+        Holds(LARGE, jnp.zeros(2))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -137,9 +345,8 @@ def test_products_of_sparse_weights_can_be_mapped_over_seeds_and_differentiated(
     assert relative(*said) < 1e-12
 
 
-@pytest.mark.parametrize("controlled", [False, True])
 @pytest.mark.usefixtures("_optax")
-def test_a_sparse_network_trains_like_a_dense_one(controlled):
+def test_a_sparse_network_trains_like_a_dense_one():
     graph = direp.Graph.random(2, 6, 1, density=0.6, seed=1)
     matrix = 0.3 * random_matrix(graph)
     task = direp.tasks.xor()
@@ -149,7 +356,8 @@ def test_a_sparse_network_trains_like_a_dense_one(controlled):
             task,
             rule=direp.Local(direp.Centred(0.05)),
             optimiser=optax.adam(1e-2),
-            control=direp.LeakController() if controlled else None,
+            control=direp.LeakController(),
+            method=direp.Preconditioned(),
             epochs=5,
         )
         for layout in (direp.Dense(graph), direp.Sparse(graph))
@@ -161,11 +369,11 @@ def test_a_sparse_network_trains_like_a_dense_one(controlled):
 
 def test_a_large_sparse_network_settles_without_a_dense_matrix(monkeypatch):
     def refuse(self):
-        raise AssertionError("a matrix of 2.5 billion entries")
+        raise AssertionError("a matrix of 100 million entries")
 
     monkeypatch.setattr(direp.Graph, "adjacency", refuse)
-    graph = direp.Graph.random(50, 49_900, 50, density=2e-4)
-    assert 450_000 < graph.synapses < 550_000
+    graph = direp.Graph.random(50, 9_900, 50, density=1e-3)
+    assert 90_000 < graph.synapses < 110_000
     made = direp.Network(graph, direp.Rate(), direp.FanIn(), leak=2.0, key=jax.random.key(0))
     assert isinstance(made.synapses, direp.Sparse)
     assert max(leaf.size for leaf in jax.tree.leaves(eqx.filter(made, eqx.is_array))) <= graph.synapses

@@ -43,7 +43,7 @@ def test_a_refuted_rule_raises_the_cost_and_is_told_where():
         matrix = rng.normal(0, 0.5, (graph.units, graph.free)) * graph.adjacency()
         matrix[7, :3] = -matrix[4:7, 3]
         net = direp.Network(graph, direp.Rate(direp.activation.tanh), matrix, leak=0.3, bias=0.1 * rng.normal(size=4))
-        net = direp.LeakController(0.3).start(net)
+        net = direp.LeakController(0.3).begin(net)
         x, y = 3 * rng.random((1, 4)), rng.random((1, 1))
         said = direp.certify_learning(net, x, y, direp.Local(0.01), stop=TIGHT)
         local = estimate(net, x, y, direp.Local(0.01), stop=TIGHT).gradient
@@ -149,7 +149,7 @@ def test_structural_balance_moves_no_synapse_the_wrong_way_at_any_nudge(neuron):
         matrix = rng.normal(0, 0.4, (graph.units, graph.free)) * graph.adjacency()
         matrix[3:] = np.abs(matrix[3:]) * sign[:, None] * sign
         net = direp.Network(graph, NEURONS[neuron]("none"), matrix, leak=0.1, bias=rng.normal(0.5, 0.5, 6))
-        net = direp.LeakController(0.3).start(net)
+        net = direp.LeakController(0.3).begin(net)
         x, y = rng.random((1, 3)), rng.random((1, 1))
         assert step(direp.certify_learning(net, x, y, direp.Local(0.5)), "T5 structural balance").proved
         for beta in (0.01, 1.0, 10.0):

@@ -25,7 +25,7 @@ METHODS = {
 
 def certified(neuron, outflow, graph, seed=0, scale=1.0):
     net = network(neuron, outflow, graph, seed=seed, scale=scale)
-    return direp.LeakController(0.05, floor=0.05, criterion=direp.Perron()).start(net)
+    return direp.LeakController(0.05, floor=0.05, criterion=direp.Perron()).begin(net)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_newton_is_exact_once_the_units_at_faces_are_known():
 
 
 def test_acceleration_saves_most_field_evaluations_where_steps_contract_slowly():
-    net = direp.LeakController(0.02, floor=0.02, criterion=direp.Perron()).start(
+    net = direp.LeakController(0.02, floor=0.02, criterion=direp.Perron()).begin(
         network("rate-tanh", "none", "complete", scale=0.5)
     )
     x, _ = data(net.graph, batch=8)

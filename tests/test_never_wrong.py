@@ -94,10 +94,10 @@ def test_the_slopes_of_the_oracle_are_the_activations_bounds():
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
-        ("push", lambda self, beta, weights: np.zeros(self.size)),
+        ("feedback", lambda self, beta, weights: np.zeros(self.size)),
         ("rounding", lambda self, weights, incoming: np.zeros(self.size)),
         ("outflow", property(lambda self: np.zeros(self.size))),
-        ("gain", property(lambda self: 0.999 * self.neuron.activation.gain)),
+        ("gain", property(lambda self: 0.999 * self.neuron.gain)),
         ("spread", lambda self, weights, incoming: (self.magnitude if incoming else self.magnitude.T) @ weights),
     ],
 )

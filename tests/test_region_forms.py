@@ -11,7 +11,6 @@ from direp.arithmetic.affine import Affine
 from direp.arithmetic.ball import precise
 from direp.arithmetic.interval import Interval
 from direp.certificates.region.point import inner_product
-from direp.certificates.region.states import shape_of
 from direp.model.activation import hard_sigmoid, sigmoid, tanh
 
 
@@ -25,7 +24,7 @@ def test_forms_hold_what_they_stand_for(monkeypatch, complete):
     square = Affine(rng.normal(0, 0.3, (50, 4, 4)) + 2 * np.eye(4), coef, np.zeros((50, 4, 4)))
     right = rng.normal(size=(50, 4))
     solved, _ = affine.solve(square, right)
-    product, shaped = square * square.swap(), affine.transform(shape_of(tanh), square)
+    product, shaped = square * square.swap(), affine.transform(tanh.interval, square)
     missed = 0
     for _ in range(40):
         at = rng.choice([-1.0, 1.0, rng.uniform(-1, 1)], 3)
@@ -42,7 +41,7 @@ def test_activations_are_enclosed_as_by_balls(activation):
     rng = np.random.default_rng(1)
     low = rng.normal(0, 3, 300)
     at = Interval(low, low + 10.0 ** rng.uniform(-18, 1, 300))
-    shape = shape_of(activation)
+    shape = activation.interval
     value = shape.value(at)
     slope = shape.slope(at) if hasattr(shape, "slope") else None
     with precise():

@@ -22,7 +22,7 @@ def test_asymep_dyadic_and_bptt_equal_the_adjoint_on_directed_weights(neuron, ou
     graph = {"none": "complete", "signed": "layered", "absolute": "random"}[outflow]
     net = network(neuron, outflow, graph, scale=0.2)
     x, y = data(net.graph)
-    exact, *told = gradients(net, x, y, (direp.Adjoint(), *EXACT), stop=TIGHT)
+    exact, *told = gradients(net, x, y, (direp.Adjoint(), *EXACT))
     for rule, said in zip(EXACT, told, strict=True):
         assert relative(said, exact) < 1e-6, type(rule).__name__
 
@@ -33,7 +33,7 @@ def test_five_hundred_units_and_a_batch_of_64_without_a_jacobian(layout):
     net = network("rate-tanh", "signed", graph, scale=0.3, layout=layout(graph))
     x, y = data(graph, batch=64)
     rules = (direp.AsymEP(SMALL), direp.Dyadic())
-    exact, *told = gradients(net, x, y, (direp.Adjoint(dense_up_to=1000), *rules), stop=TIGHT)
+    exact, *told = gradients(net, x, y, (direp.Adjoint(dense_up_to=1000), *rules))
     for said in told:
         assert relative(said, exact) < 1e-6
     numbers = 20 * (graph.synapses + 64 * graph.free)  # some arrays of the size of the synapses and of the states
@@ -78,7 +78,7 @@ def test_the_limit_of_the_local_rule_from_the_jacobian(neuron, outflow):
 def test_vector_field_is_local_for_projected_units(outflow):
     net = network("projected", outflow)
     x, y = data(net.graph)
-    one, other = gradients(net, x, y, (direp.VectorField(0.3), direp.Local(0.3)), stop=TIGHT)
+    one, other = gradients(net, x, y, (direp.VectorField(0.3), direp.Local(0.3)))
     assert relative(one, other) < 1e-12
 
 
@@ -86,7 +86,7 @@ def test_vector_field_is_local_for_projected_units(outflow):
 def test_symmetric_ep_is_the_gradient_projected_on_symmetric_weights(neuron, outflow):
     net = network(neuron, outflow, scale=0.15, symmetric=True)
     x, y = data(net.graph)
-    said, exact = gradients(net, x, y, (direp.SymmetricEP(SMALL), direp.Adjoint()), stop=TIGHT)
+    said, exact = gradients(net, x, y, (direp.SymmetricEP(SMALL), direp.Adjoint()))
     weight = exact.weight.recurrent
     projected = exact._replace(weight=exact.weight._replace(recurrent=(weight + weight.T) / 2))
     assert relative(said, projected) < 1e-6
@@ -121,16 +121,15 @@ def test_homeostasis_is_the_gradient_of_the_antisymmetric_part(neuron):
 
 @pytest.mark.usefixtures("_optax")
 def test_homeostasis_symmetrises_and_aligns():
-    graph = direp.Graph.layered([2, 4, 4, 1])
-    run = [
-        direp.fit(
-            [direp.Network(graph, direp.Rate(direp.activation.tanh), key=jax.random.key(k)) for k in range(4)],
-            direp.tasks.xor(), rule=rule, optimiser=optax.sgd(0.1), epochs=60, probe=4, keep="last",
-        )
-        for rule in (direp.Local(SMALL), direp.Homeostasis(direp.Local(SMALL), 1.0))
-    ]  # fmt: skip
-    skew = [np.mean([float(antisymmetry(n)) for n in r.networks]) for r in run]
-    angle = [np.nanmean(r.history["cosine"][-1]) for r in run]
+    graph, task = direp.Graph.layered([2, 4, 4, 1]), direp.tasks.xor()
+    networks = [direp.Network(graph, direp.Rate(direp.activation.tanh), key=jax.random.key(k)) for k in range(4)]
+    skew, angle = [], []
+    for strength in (0.0, 1.0):  # the same program
+        rule = direp.Homeostasis(direp.Local(SMALL), strength)
+        run = direp.fit(networks, task, rule=rule, optimiser=optax.sgd(0.1), epochs=60, keep="last")
+        pairs = [gradients(n, *task.train, (direp.Local(SMALL), direp.Adjoint())) for n in run.networks]
+        skew.append(np.mean([float(antisymmetry(n)) for n in run.networks]))
+        angle.append(np.nanmean([cosine(n, *pair) for n, pair in zip(run.networks, pairs, strict=True)]))
     assert skew[1] < 0.4 * skew[0]
     assert angle[1] > max(angle[0], 0.9)
 
@@ -141,11 +140,17 @@ def test_a_random_sign_needs_a_key_and_uses_both_signs():
     with pytest.raises(ValueError, match="key"):
         direp.estimate(net, x, y, direp.Local(direp.RandomSign(0.1)))
     told = {
-        round(float(estimate(net, x, y, direp.Local(direp.RandomSign(0.1)), key=jax.random.key(k)).gradient.bias[0]), 9)
+        round(
+            float(
+                direp.estimate(net, x, y, direp.Local(direp.RandomSign(0.1)), key=jax.random.key(k)).gradient.bias[0]
+            ),
+            9,
+        )
         for k in range(12)
     }
     both = [
-        round(float(estimate(net, x, y, direp.Local(direp.OneSided(beta))).gradient.bias[0]), 9) for beta in (0.1, -0.1)
+        round(float(direp.estimate(net, x, y, direp.Local(direp.OneSided(beta))).gradient.bias[0]), 9)
+        for beta in (0.1, -0.1)
     ]
     assert told == set(both)
 
@@ -156,8 +161,8 @@ def test_a_fading_nudge_goes_from_start_to_end(kind):
     net = network("rate-tanh", "none")
     x, y = data(net.graph)
     for update, beta in ((0, 4.0), (5, 1.0), (10, 0.25), (50, 0.25)):
-        said = estimate(net, x, y, direp.Local(nudge), update=update).gradient
-        assert relative(said, estimate(net, x, y, direp.Local(kind(beta))).gradient) < 1e-9
+        faded = direp.estimate(net, x, y, direp.Local(nudge), update=update).gradient
+        assert relative(faded, direp.estimate(net, x, y, direp.Local(kind(beta))).gradient) < 1e-9
 
 
 def test_the_safeguard_falls_back_where_the_local_rule_ascends():
@@ -168,10 +173,10 @@ def test_the_safeguard_falls_back_where_the_local_rule_ascends():
         matrix = rng.normal(0, 0.5, (graph.units, graph.free)) * graph.adjacency()
         matrix[7, :3] = matrix[4:7, 3] * rng.choice([1, -1])  # feedback of the right or of the wrong sign
         net = direp.Network(graph, direp.Rate(direp.activation.tanh), matrix, leak=0.3, bias=0.1 * rng.normal(size=4))
-        net = direp.LeakController(0.3).start(net)
+        net = direp.LeakController(0.3).begin(net)
         x, y = 3 * rng.random((3, 4)), rng.random((3, 1))
         said = estimate(net, x, y, rule, stop=TIGHT)
-        local, exact = gradients(net, x, y, (direp.Local(SMALL), direp.Adjoint()), stop=TIGHT)
+        local, exact = gradients(net, x, y, (direp.Local(SMALL), direp.Adjoint()))
         ascends = float(cosine(net, local, exact)) < 0
         assert bool(said.fell_back) == ascends
         assert relative(said.gradient, exact if ascends else local) < 1e-6
@@ -199,7 +204,7 @@ def test_rules_that_need_a_derivative_refuse_a_step(rule):
     jumpy = direp.Rate(direp.Activation("step", step, (0.0, 1.0), None))
     net = direp.Network(graph, jumpy, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"needs the derivative.*'step' has none: use Local\(\)"):
-        direp.estimate(net, np.ones((1, 2)), np.ones((1, 1)), rule)
+        direp.rules.phases_of(rule, net)
     direp.estimate(net, np.ones((1, 2)), np.ones((1, 1)), direp.Local())
 
 
@@ -213,11 +218,15 @@ def test_derivatives_are_found_inside_transformations():
 
 
 def test_a_certificate_covers_the_phases_that_are_run_and_no_others():
-    local = direp.Local(direp.Centred(0.05))
-    assert direp.Homeostasis(local).plain_nudge is local.nudge
-    assert direp.Safeguard(local).plain_nudge is local.nudge
-    for rule in (direp.AsymEP(local.nudge), direp.Dyadic(), direp.Adjoint()):  # their fields are not nudged networks
-        assert rule.plain_nudge is None
+    net, local = network("rate-tanh", "none"), direp.Local(direp.Centred(0.05))
+    for rule in (local, direp.Homeostasis(local), direp.Safeguard(local, direp.Adjoint())):
+        assert direp.rules.phases_of(rule, net) == ((local.nudge,), ())
+    others = {direp.AsymEP(local.nudge): ("AsymField",), direp.Dyadic(): ("AdjointField",), direp.Adjoint(): ()}
+    for rule, names in others.items():  # their fields are not the network with a current
+        assert direp.rules.phases_of(rule, net) == ((), names)
+        both = direp.rules.phases_of(direp.Safeguard(local, direp.Safeguard(rule, local)), net)
+        assert both == ((local.nudge, local.nudge), names)
+        assert both.strengths == (0.05, -0.05)
 
 
 @pytest.mark.usefixtures("_optax")
@@ -232,7 +241,7 @@ def test_a_wrapped_nudge_beyond_the_margin_is_refused_too():
 def test_a_negative_nudge_beyond_the_margin_is_refused():
     net = network("rate-tanh", "none")
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 2)), np.arange(30) % 2, name="noise")
-    with pytest.raises(ValueError, match=r"Local\(Centred\): the phase at beta=-0.5.*below 0.1"):
+    with pytest.raises(ValueError, match=r"Centred\(beta=-0.5\): the phase at beta=-0.5.*below 0.1"):
         direp.fit(
             net, task, rule=direp.Local(direp.Centred(0.5)), optimiser=optax.sgd(0.1), epochs=1,
             control=direp.LeakController(0.1),

@@ -1,5 +1,6 @@
 """What is claimed of the rules: exactness for symmetric weights, order in beta, closed forms."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,7 @@ COSTS = {"squared": direp.SquaredError(), "cross-entropy": direp.CrossEntropy(1.
 def unsaturated(neuron, outflow, symmetric, seed=0):
     """A network whose units are well inside their range, so that nothing switches for small nudges."""
     net = network(neuron, outflow, seed=seed, scale=0.15, symmetric=symmetric)
-    x, y = data(net.graph, seed=seed + 1)
+    x, y = map(jnp.asarray, data(net.graph, seed=seed + 1))
     if neuron == "projected" or "hard" in neuron:
         middle = np.full((1, net.graph.free), 0.5)
         drive = net.synapses.drive(net.weight, jnp.asarray(middle)) + net.synapses.input_drive(
@@ -32,35 +33,33 @@ def unsaturated(neuron, outflow, symmetric, seed=0):
     return net, x, y
 
 
+BETAS = (0.01, 0.02, 1e-3, 2e-3)
+
+
+@eqx.filter_jit
+def laws(net, x, y):
+    """One program for all laws of a neuron: `Local` and `Adjoint` under both costs, and `Local` at several betas."""
+    both = [gradients(net, x, y, (direp.Local(direp.Centred(1e-3)), direp.Adjoint()), cost=c) for c in COSTS.values()]
+    at = lambda beta: gradients(net, x, y, [direp.Local(kind(beta)) for kind in (direp.OneSided, direp.Centred)])  # noqa: E731
+    return both, jax.lax.map(at, jnp.array(BETAS))
+
+
 @pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
-def test_symmetric_weights_make_the_local_rule_exact(neuron, outflow):
-    net, x, y = unsaturated(neuron, outflow, symmetric=True)
-    for cost in COSTS.values():
-        local, exact = gradients(net, x, y, (direp.Local(direp.Centred(1e-3)), direp.Adjoint()), cost=cost, stop=TIGHT)
+def test_exact_with_symmetric_weights_and_of_the_right_order_in_beta(neuron, outflow):
+    (both, _), (net, x, y) = laws(*unsaturated(neuron, outflow, symmetric=True)), unsaturated(neuron, outflow, False)
+    for local, exact in both:
         assert relative(local, exact) < 1e-5
-
-
-@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
-def test_the_error_in_beta_is_of_first_order_one_sided_and_of_second_centred(neuron, outflow):
-    net, x, y = unsaturated(neuron, outflow, symmetric=False)
-
-    def said(nudge):
-        return flat(estimate(net, x, y, direp.Local(nudge), stop=TIGHT).gradient)
-
-    limit = (4 * said(direp.Centred(jnp.array(1e-3))) - said(direp.Centred(jnp.array(2e-3)))) / 3
-    for kind, order in ((direp.OneSided, 1), (direp.Centred, 2)):
-        betas = np.array([0.01, 0.02])
-        errors = np.array([np.linalg.norm(said(kind(jnp.array(beta))) - limit) for beta in betas])
+    both, told = laws(net, x, y)
+    found = [np.stack([flat(jax.tree.map(lambda leaf, k=k: leaf[k], one)) for k in range(4)]) for one in told]
+    limit = (4 * found[1][2] - found[1][3]) / 3
+    for gradient, order in zip(found, (1, 2), strict=True):
+        errors = np.linalg.norm(gradient[:2] - limit, axis=1)
         assert errors.min() > 1e-8 * np.linalg.norm(limit)  # there is an error to measure
-        slope = np.diff(np.log(errors))[0] / np.diff(np.log(betas))[0]
-        assert abs(slope - order) < 0.1
+        assert abs(np.diff(np.log(errors))[0] / np.log(2) - order) < 0.1
+    check_finite_differences(net, x, y, both[1][1], COSTS["cross-entropy"])
 
 
-@pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
-def test_the_adjoint_equals_finite_differences(neuron, outflow):
-    net, x, y = unsaturated(neuron, outflow, symmetric=False)
-    cost = COSTS["cross-entropy"]
-    exact = estimate(net, x, y, direp.Adjoint(), cost=cost, stop=TIGHT).gradient
+def check_finite_differences(net, x, y, exact, cost):
     leaves, shape = jax.tree.flatten(net.parameters)
     rng = np.random.default_rng(0)
     for _ in range(4):
@@ -78,7 +77,7 @@ def test_the_adjoint_equals_finite_differences(neuron, outflow):
 )
 def test_the_matrix_free_adjoint_equals_the_dense_one(neuron, outflow):
     net, x, y = unsaturated(neuron, outflow, symmetric=False)
-    dense, free = gradients(net, x, y, (direp.Adjoint(), direp.Adjoint(dense_up_to=0, rtol=1e-12)), stop=TIGHT)
+    dense, free = gradients(net, x, y, (direp.Adjoint(), direp.Adjoint(dense_up_to=0, rtol=1e-12)))
     assert relative(free, dense) < 1e-9
 
 

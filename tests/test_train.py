@@ -10,6 +10,7 @@ from cases import flat
 
 import direp
 from direp import tasks
+from direp.program.build import arguments, load_task
 from direp.program.presets import PRESETS, preset
 from direp.program.settings import Settings
 from direp.training import memory
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("_optax")
 def gate_run(name="xor", seeds="0..9", **changes):
     settings = Settings.from_dict({**preset(name).to_dict(), "seeds": seeds, **changes})
     settings.check()
-    task = settings.load_task()
-    return direp.fit(task=task, **settings.build(task))
+    task = load_task(settings)
+    return direp.fit(task=task, **arguments(settings, task))
 
 
 @pytest.mark.parametrize("name", tasks.GATES)
@@ -89,8 +90,8 @@ def test_hyper_parameters_are_traced():
 
 def test_minibatches_learn_and_the_best_epoch_is_chosen_on_validation_data():
     settings = Settings.from_dict({**preset("iris").to_dict(), "seeds": "0..1", "epochs": 25, "hidden": (16,)})
-    task = settings.load_task()
-    run = direp.fit(task=task, **settings.build(task))
+    task = load_task(settings)
+    run = direp.fit(task=task, **arguments(settings, task))
     history = run.history
     for k in range(2):
         order = list(zip(history["validation_accuracy"][:, k], -history["validation_loss"][:, k], strict=True))
@@ -100,7 +101,7 @@ def test_minibatches_learn_and_the_best_epoch_is_chosen_on_validation_data():
     assert run.test.unconverged.sum() == 0
     # Test data has no part in training: other test samples, same networks.
     other = dataclasses.replace(task, test=tasks.Samples(task.test.x[::-1] * 3, task.test.y))
-    again = direp.fit(task=other, **settings.build(task))
+    again = direp.fit(task=other, **arguments(settings, task))
     assert (flat(again.network.parameters) == flat(run.network.parameters)).all()
 
 

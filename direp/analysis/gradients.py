@@ -1,4 +1,4 @@
-r"""Rules held against the exact gradient on one network and its data: cosine, error, by groups of synapses, order in
+r"""Rules compared with the exact gradient on one network and its data: cosine, error, by groups of synapses, order in
 $\beta$."""
 
 import math
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..model import Graph, Network, Parameters
+from ..model import Network, Parameters
 from ..rules import (
     AbstractCost,
     AbstractRule,
@@ -74,8 +74,12 @@ class Comparison:
         return {**own, "worst_sample": worst, "unsettled": len(self.unsettled), "groups": parts}
 
 
-def groups(graph: Graph) -> dict[str, np.ndarray]:
-    """Masks over synapses, in the order of `Graph.source`: by layers if there are any, else by kinds of units."""
+def groups(network: Network) -> dict[str, np.ndarray]:
+    """Masks over the numbers that learn, as `synapses.numbers` orders them: by layers if there are any, else by kinds
+    of units. A strength that synapses of several groups share is in each."""
+    graph, place = network.graph, network.synapses.place
+    _, first, number = np.unique(place, return_index=True, return_inverse=True)
+    number = np.argsort(np.argsort(first))[number]
     if graph.layers is not None:
         edges = np.cumsum(graph.layers)
         names = ["inputs", *(f"hidden {k}" for k in range(1, len(graph.layers) - 1)), "outputs"]
@@ -86,28 +90,28 @@ def groups(graph: Graph) -> dict[str, np.ndarray]:
     found = {}
     for p in range(len(names)):
         for q in range(len(names)):
-            mask = (source == p) & (target == q)
+            mask = np.zeros(len(first), bool)
+            mask[number[(source == p) & (target == q)]] = True
             if mask.any():
                 found[f"{names[p]} to {names[q]}"] = mask
     return found
 
 
 def _flat(network: Network, gradient: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    graph = network.graph
-    weight = np.asarray(network.synapses.matrix(gradient.weight))[graph.source, graph.target - graph.inputs]
-    return weight, np.asarray(gradient.bias) if graph.bias else np.zeros(0)
+    weight = np.asarray(network.synapses.numbers(gradient.weight))
+    return weight, np.asarray(gradient.bias) if network.graph.bias else np.zeros(0)
 
 
 def _against(
-    said: np.ndarray, exact: np.ndarray, parts: dict[str, tuple[np.ndarray, np.ndarray]], **more
+    estimated: np.ndarray, exact: np.ndarray, parts: dict[str, tuple[np.ndarray, np.ndarray]], **more
 ) -> Comparison:
-    size, true, product = np.linalg.norm(said), np.linalg.norm(exact), float(said @ exact)
+    size, true, product = np.linalg.norm(estimated), np.linalg.norm(exact), float(estimated @ exact)
     found = {name: _against(*pair, {}) for name, pair in parts.items()}
     if not true > 0:
         return Comparison(math.nan, math.nan, math.nan, product, found, **more)
-    # Of a rule that says nothing the angle is unknown; its error is not.
+    # Of an estimate of zero the angle is unknown; its error is not.
     cosine = float(product / size / true) if size > 0 else math.nan
-    error = float(np.linalg.norm(said - exact) / true)
+    error = float(np.linalg.norm(estimated - exact) / true)
     return Comparison(cosine, error, float(size / true), product, found, **more)
 
 
@@ -122,8 +126,10 @@ def _one_by_one(network: Network, x, y, rules: tuple[AbstractRule, ...], oracle,
 
     def one(sample: tuple[Array, Array]) -> Array:
         part = (sample[0][None], sample[1][None])
-        said = [estimate(network, *part, rule, cost=cost, stop=stop, key=key).gradient for rule in (oracle, *rules)]
-        return jnp.stack([cosine(network, gradient, said[0]) for gradient in said[1:]])
+        estimated = [
+            estimate(network, *part, rule, cost=cost, stop=stop, key=key).gradient for rule in (oracle, *rules)
+        ]
+        return jnp.stack([cosine(network, gradient, estimated[0]) for gradient in estimated[1:]])
 
     return jax.lax.map(one, (x, y))
 
@@ -154,12 +160,12 @@ class _Bench:
     def all(self, rules: Mapping[Any, AbstractRule]) -> tuple[dict[Any, Estimate], dict[Any, np.ndarray], np.ndarray]:
         """Every rule on the samples that settle in all of them; what each left out; and these samples. A rule in which
         no sample settles takes none from the others."""
-        said = {name: self.run(rule) for name, rule in rules.items()}
-        masks = {name: np.asarray(one.used) for name, one in said.items()}
+        estimated = {name: self.run(rule) for name, rule in rules.items()}
+        masks = {name: np.asarray(one.used) for name, one in estimated.items()}
         common = np.logical_and.reduce([mask for mask in masks.values() if mask.any()] or [np.zeros(len(self.x), bool)])
         if any((mask != common).any() for mask in masks.values()):
-            said = {name: self.run(rule, common) for name, rule in rules.items()}
-        return said, masks, common
+            estimated = {name: self.run(rule, common) for name, rule in rules.items()}
+        return estimated, masks, common
 
 
 def compare_gradients(
@@ -175,31 +181,31 @@ def compare_gradients(
     """Every rule against `Adjoint`, and the samples that were left out.
 
     A sample that does not settle in some phase of some rule is left out of all rules and of the exact gradient, so that
-    all are held against the same; only a rule in which no sample settles takes none from the others. `stop` is by
-    default as tight as the numbers allow: a response is a small difference. Use 64-bit networks.
+    all are compared on the same; only a rule in which no sample settles takes none from the others. By default `stop`
+    is as tight as the numbers allow: a response is a small difference. Use 64-bit networks.
     """
     bench = _Bench(network, x, y, cost, stop, key)
-    said, counted, used = bench.all({**rules, "": bench.oracle})
-    exact, masks = _flat(network, said[""].gradient), groups(network.graph)
+    estimated, counted, used = bench.all({**rules, "": bench.oracle})
+    exact, masks = _flat(network, estimated[""].gradient), groups(network)
     order = tuple(bench.traced(rule) for rule in rules.values())
     alone = np.array(_one_by_one(network, bench.x, bench.y, order, bench.oracle, bench.cost, bench.stop, bench.key))
     alone[~used] = np.nan
     compared = {}
     for k, name in enumerate(rules):
-        told = _flat(network, said[name].gradient)
-        parts = {group: (told[0][mask], exact[0][mask]) for group, mask in masks.items()}
+        own = _flat(network, estimated[name].gradient)
+        parts = {group: (own[0][mask], exact[0][mask]) for group, mask in masks.items()}
         if network.graph.bias:
-            parts["biases"] = (told[1], exact[1])
+            parts["biases"] = (own[1], exact[1])
         unsettled = tuple(int(n) for n in np.flatnonzero(~counted[name]))
         compared[name] = _against(
-            np.concatenate(told), np.concatenate(exact), parts, worst_sample=_lowest(alone[:, k]),
+            np.concatenate(own), np.concatenate(exact), parts, worst_sample=_lowest(alone[:, k]),
             unsettled=unsettled,
         )  # fmt: skip
     return compared, tuple(int(n) for n in np.flatnonzero(~used))
 
 
 def is_flat(network: Network, x: np.ndarray, y: np.ndarray, cost: AbstractCost | None = None) -> bool:
-    """Whether samples settle and their exact gradient is zero nevertheless: there is nothing to hold a rule against."""
+    """Whether samples settle and their exact gradient is zero nevertheless: there is nothing to compare a rule with."""
     bench = _Bench(network, x, y, cost, None)
     exact = bench.run(bench.oracle)
     return bool(exact.used.any()) and not np.concatenate(_flat(network, exact.gradient)).any()
@@ -238,20 +244,20 @@ def order_in_beta(
     }
     smaller = {("small", k): Centred(betas[-1] / k) for k in (2, 4)}
     rules = {key: kind(nudge) for key, nudge in {**nudges, **smaller}.items()}
-    told, _, used = bench.all({**rules, "exact": bench.oracle})
-    said = {key: np.concatenate(_flat(network, one.gradient)) for key, one in told.items()}
-    if not used.any() or not said["exact"].any():
+    estimates, _, used = bench.all({**rules, "exact": bench.oracle})
+    estimated = {key: np.concatenate(_flat(network, one.gradient)) for key, one in estimates.items()}
+    if not used.any() or not estimated["exact"].any():
         return None
-    ends = {"limit": (4 * said["small", 4] - said["small", 2]) / 3}
+    ends = {"limit": (4 * estimated["small", 4] - estimated["small", 2]) / 3}
     if isinstance(rule, AsymEP):
-        ends["exact"] = said["exact"]
+        ends["exact"] = estimated["exact"]
     found: dict[str, Any] = {"betas": list(betas)}
     floor = 1e4 * float(jnp.finfo(network.dtype).eps) / betas[-1]
     for against, end in ends.items():
         size = float(np.linalg.norm(end))
         found[against] = {}
         for name in ("one-sided", "centred"):
-            errors = [float(np.linalg.norm(said[name, beta] - end)) / size if size else math.nan for beta in betas]
+            errors = [float(np.linalg.norm(estimated[name, beta] - end)) / size if size else math.nan for beta in betas]
             found[against][name] = {"errors": errors, "order": _slope(betas, errors, floor)}
     return found
 
@@ -279,15 +285,15 @@ def state_of(
     the share of them below a tolerance of settling), units whose exact gradient is zero because they are saturated."""
     graph, bench = network.graph, _Bench(network, x, y, cost, None)
     weight, _ = _flat(network, network.parameters)
-    said = bench.run(rule)
-    free, neuron, field = said.free, network.neuron, network.field(bench.x)
+    estimated = bench.run(rule)
+    free, neuron, field = estimated.free, network.neuron, network.field(bench.x)
     held = np.asarray(field.held(free.state, field.flow(free.state, free.drive)))
     silent = np.asarray(neuron.rate_slope(free.state) * neuron.transfer_slope(free.drive) == 0) | held
-    used = np.asarray(said.used)
-    moved = np.abs(np.asarray(said.nudged[0].rate - free.rate))[used]
+    used = np.asarray(estimated.used)
+    moved = np.abs(np.asarray(estimated.nudged[0].rate - free.rate))[used]
     found: dict[str, Any] = {
-        "rms_weight": {name: float(np.sqrt(np.mean(weight[mask] ** 2))) for name, mask in groups(graph).items()},
-        "loss": float(np.asarray(said.loss)[used].mean()) if used.any() else math.nan,
+        "rms_weight": {name: float(np.sqrt(np.mean(weight[mask] ** 2))) for name, mask in groups(network).items()},
+        "loss": float(np.asarray(estimated.loss)[used].mean()) if used.any() else math.nan,
     }
     for name, part in (("hidden", slice(0, graph.hidden)), ("outputs", slice(graph.hidden, None))):
         known = moved[:, part].size > 0

@@ -105,12 +105,25 @@ class Ramp:
     low: float
     high: float
 
+    def __post_init__(self):
+        if not self.low < self.high or np.isinf(self.low) != np.isinf(self.high):
+            raise ValueError(f"Ramp(low={self.low}, high={self.high}) needs low < high, both finite or both infinite")
+
     @property
     def linear(self) -> bool:
         return self.low == -np.inf
 
     def value(self, at: Interval) -> Interval:
         return at.clip(self.low, self.high)
+
+    def slope(self, at: Interval) -> Interval:
+        """Zero and one where it holds a corner."""
+        inside = (at.low > self.low) & (at.high < self.high)
+        outside = (at.high < self.low) | (at.low > self.high)
+        return Interval(np.where(inside, 1.0, 0.0), np.where(outside, 0.0, 1.0))
+
+    def slope_of(self, value: Any) -> None:
+        """Its slope is no function of its value."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,10 @@ class Smooth:
     slope_at: Callable[[np.ndarray], np.ndarray]
     slope_of: Callable[[Any], Any]
     linear = False
+
+    def __post_init__(self):
+        if not -np.inf < self.low < self.high < np.inf:
+            raise ValueError(f"Smooth(low={self.low}, high={self.high}) needs finite bounds, low < high")
 
     def value(self, at: Interval) -> Interval:
         return _widen(Interval(self.fn(at.low), self.fn(at.high))).clip(self.low, self.high)

@@ -1,17 +1,18 @@
 """What a network is: graph, activation, neuron, layout and initial weights, and the field that moves its states."""
 
 from . import activation
-from .activation import Activation, hard_sigmoid, identity, relu, sigmoid, softplus, tanh
+from .activation import ACTIVATIONS, Activation, hard_sigmoid, identity, relu, sigmoid, softplus, tanh
 from .field import AbstractField, AbstractWrapper, NetworkField
 from .graph import Graph
 from .initialise import AbstractInitialiser, FanIn, Normal
 from .network import Network, Parameters
-from .neuron import AbstractNeuron, Hopfield, Outflow, Projected, Rate
-from .synapses import AbstractSynapses, Dense, Layered, Sparse, Weight, lay_out
+from .neuron import AbstractNeuron, Hopfield, Projected, Rate
+from .outflow import OUTFLOWS, Outflow
+from .synapses import AbstractSynapses, Dense, Layered, LinearMap, Sparse, Weight, lay_out
 
 __all__ = [
-    "AbstractField", "AbstractInitialiser", "AbstractNeuron", "AbstractSynapses", "AbstractWrapper", "Activation",
-    "Dense", "FanIn", "Graph", "Hopfield", "Layered", "Network", "NetworkField", "Normal", "Outflow", "Parameters",
-    "Projected", "Rate", "Sparse", "Weight", "activation", "hard_sigmoid", "identity", "lay_out", "relu", "sigmoid",
-    "softplus", "tanh",
+    "ACTIVATIONS", "OUTFLOWS", "AbstractField", "AbstractInitialiser", "AbstractNeuron", "AbstractSynapses",
+    "AbstractWrapper", "Activation", "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap", "Network",
+    "NetworkField", "Normal", "Outflow", "Parameters", "Projected", "Rate", "Sparse", "Weight", "activation",
+    "hard_sigmoid", "identity", "lay_out", "relu", "sigmoid", "softplus", "tanh",
 ]  # fmt: skip

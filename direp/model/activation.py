@@ -1,8 +1,7 @@
-"""Activation functions that carry what the certificates need: their range and the bounds of their slope."""
+"""Activation functions that carry what the certificates need, and whose declared bounds are tried."""
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -13,16 +12,29 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arithmetic import Ramp, Shape, Smooth
+from .trial import apart, refute
 
-__all__ = ["Activation", "hard_sigmoid", "identity", "relu", "sigmoid", "softplus", "tanh"]
+__all__ = ["ACTIVATIONS", "Activation", "hard_sigmoid", "identity", "relu", "sigmoid", "softplus", "tanh"]
+
+ACTIVATIONS: dict[str, "Activation"] = {}  # those of this file by name, the order of help texts
+_RESERVED = ("hard-sigmoid", "sigmoid", "tanh", "relu", "softplus", "identity")
+
+
+def _numbers(bounds: Any) -> Any:
+    """Plain numbers, which compare and hash."""
+    return None if bounds is None else tuple(float(bound) for bound in bounds)
 
 
 class Activation(eqx.Module):
     r"""A function $\rho$ applied unit by unit, with its range and slope bounds $d_1\le\rho'\le d_2$.
 
+    What is declared is tried when the object is made, against values and derivative of `fn` at thousands of points
+    between -1000 and 1000: a bound that does not hold there is a `ValueError` which names the place. That is no proof:
+    certificates assume what is declared.
+
     **Arguments:**
 
-    - `name`: what messages and files call it.
+    - `name`: what messages and files call it. The names in `direp.activation` are taken.
     - `fn`: $\rho$, from an array to an array of the same shape; made of JAX operations.
     - `range`: the interval that holds every value of $\rho$ (`-inf` and `inf` allowed).
     - `slope`: $(d_1, d_2)$, or `None` if unknown. Without it nothing can be certified.
@@ -30,20 +42,36 @@ class Activation(eqx.Module):
       exists need it; without it nothing can be refuted.
     - `interval`: how it is enclosed over intervals (`Ramp` or `Smooth` of `direp.arithmetic`). Regions need it.
     - `above_identity`: whether $\rho(s)\ge\max(s,0)$ everywhere, so that activity can grow without bound.
+
+    Two are equal if all of this is; those of `direp.activation` are known by their names, in copies and pickles too.
     """
 
     name: str = eqx.field(static=True)
     fn: Callable[[Array], Array] = eqx.field(static=True)
-    range: tuple[float, float] = eqx.field(static=True)
-    slope: tuple[float, float] | None = eqx.field(static=True)
+    range: tuple[float, float] = eqx.field(static=True, converter=_numbers)
+    slope: tuple[float, float] | None = eqx.field(static=True, converter=_numbers)
     enclose: Callable[[Any], tuple[Any, Any]] | None = eqx.field(static=True, default=None)
     above_identity: bool = eqx.field(static=True, default=False)
     interval: Shape | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         for what, bounds in (("range", self.range), ("slope", self.slope)):
-            if bounds is not None and not bounds[0] <= bounds[1]:
+            if bounds is not None and not (len(bounds) == 2 and bounds[0] <= bounds[1]):
                 raise ValueError(f"Activation({what}={bounds}) must be (lower, upper) with lower <= upper")
+        if self.name in ACTIVATIONS:
+            raise ValueError(f"Activation(name={self.name!r}) is that of direp.activation: choose another name")
+        if self.name not in _RESERVED:  # those of this file are tried by a test, for the import must be quick
+            refute(self)
+
+    @classmethod
+    def of(cls, activation: "Activation | str", owner: str = "Activation") -> "Activation":
+        """An activation, or the one of that name in `direp.activation`."""
+        if isinstance(activation, Activation):
+            return activation
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
+            names = ", ".join(map(repr, ACTIVATIONS))
+            raise ValueError(f"{owner}({activation!r}) must be one of {names}, or an Activation")
+        return ACTIVATIONS[activation]
 
     def __call__(self, s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return self.fn(s)
@@ -62,6 +90,32 @@ class Activation(eqx.Module):
         r"""$\max(|d_1|,|d_2|)$, the largest factor by which $\rho$ can stretch; infinite if unknown."""
         return math.inf if self.slope is None else max(abs(self.slope[0]), abs(self.slope[1]))
 
+    @property
+    def linear(self) -> bool:
+        """Whether the slope is 1 everywhere: the identity, or that and a constant."""
+        return self.slope == (1, 1)
+
+    @property
+    def _content(self) -> tuple:
+        if self.name in _RESERVED:
+            return (self.name,)
+        return self.name, self.fn, self.range, self.slope, self.enclose, self.above_identity, self.interval
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Activation) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content[:4])
+
+    def __deepcopy__(self, memo: Any) -> "Activation":
+        return self  # nothing in it can change
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (Activation.of, (self.name,)) if self.name in _RESERVED else super().__reduce_ex__(protocol)
+
+    def __repr__(self) -> str:
+        return f"Activation({self.name!r})"
+
 
 @lru_cache
 def _differentiable(fn: Callable[[Array], Array]) -> bool:
@@ -74,9 +128,7 @@ def _differentiable(fn: Callable[[Array], Array]) -> bool:
         values, slopes = np.asarray(values), np.asarray(slopes)
         return bool(np.isfinite(slopes).all() and (slopes.any() or np.ptp(values) == 0))
 
-    # In a thread of its own, where no transformation of the caller is under way.
-    with ThreadPoolExecutor(1) as own:
-        return own.submit(look).result()
+    return apart(look)
 
 
 def _ramp(low: float | None, high: float | None) -> Callable[[Any], tuple[Any, Any]]:
@@ -144,3 +196,5 @@ tanh = Activation(
 )  # fmt: skip
 relu = Activation("relu", jax.nn.relu, (0.0, math.inf), (0.0, 1.0), _ramp(0.0, None), above_identity=True)
 softplus = Activation("softplus", jax.nn.softplus, (0.0, math.inf), (0.0, 1.0), _enclose_softplus, above_identity=True)
+
+ACTIVATIONS |= {a.name: a for a in (hard_sigmoid, sigmoid, tanh, relu, softplus, identity)}

@@ -85,7 +85,8 @@ class NetworkField(AbstractField):
 
     def drive(self, state, into=None):
         network = self.network
-        return self.input_drive + network.synapses.drive(network.weight, network.neuron.rate(state), into)
+        layers = () if into is None else (into,)
+        return self.input_drive + network.synapses.drive(network.weight, network.neuron.rate(state), *layers)
 
     def flow(self, state, drive):
         return self.network.neuron.transfer(drive) - self.total_leak * state

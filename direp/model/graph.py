@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import networkx as nx
@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import breadth_first_order
 __all__ = ["Graph"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Graph:
     """Units and the synapses between them.
 
@@ -34,12 +34,12 @@ class Graph:
     inputs: int
     hidden: int
     outputs: int
-    source: np.ndarray = field(repr=False)
-    target: np.ndarray = field(repr=False)
+    source: np.ndarray
+    target: np.ndarray
     bias: bool = True
     layers: tuple[int, ...] | None = None
-    blocks: tuple[tuple[int, int], ...] = field(default=(), repr=False)
-    names: tuple[str, ...] = field(default=(), repr=False)
+    blocks: tuple[tuple[int, int], ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self):
         for kind, least in (("inputs", 1), ("hidden", 0), ("outputs", 1)):
@@ -82,6 +82,18 @@ class Graph:
         seen = np.zeros(n + 1, bool)
         seen[breadth_first_order(links, n, return_predecessors=False)] = True
         return seen[:n]
+
+    def __repr__(self) -> str:
+        layers = "" if self.layers is None else f", layers {'-'.join(map(str, self.layers))}"
+        return f"Graph({self.kinds}; {self.synapses:,} synapses{layers}{'' if self.bias else ', no bias'})"
+
+    @property
+    def kinds(self) -> str:
+        """How many units there are of each kind, in words."""
+        ends = [
+            f"{n:,} {name}{'' if n == 1 else 's'}" for n, name in ((self.inputs, "input"), (self.outputs, "output"))
+        ]
+        return f"{ends[0]}, {self.hidden:,} hidden, {ends[1]}"
 
     @property
     def units(self) -> int:

@@ -31,6 +31,9 @@ class Normal(AbstractInitialiser):
     bias_std: float = 0.0
     input_mean: float = 0.0
 
+    def __check_init__(self):
+        _check(self, ("std", "input_std", "bias_std"), ("bias", "input_mean"))
+
     def draw(self, synapses, rng):
         graph = synapses.graph
 
@@ -55,6 +58,9 @@ class FanIn(AbstractInitialiser):
     feedback: float = 0.2
     hidden_bias: float = 0.0
 
+    def __check_init__(self):
+        _check(self, ("gain", "feedback"), ("hidden_bias",))
+
     def draw(self, synapses, rng):
         graph = synapses.graph
         kind = np.where(graph.source < graph.inputs, 0, np.where(graph.source < graph.target, 1, 2))
@@ -69,3 +75,11 @@ class FanIn(AbstractInitialiser):
 
         bias = np.where(np.arange(graph.free) < graph.hidden, self.hidden_bias, 0.0)
         return synapses.build(make), bias
+
+
+def _check(initialiser: AbstractInitialiser, positive: tuple[str, ...], finite: tuple[str, ...]) -> None:
+    for name in (*positive, *finite):
+        value = getattr(initialiser, name)
+        if not np.isfinite(value) or (name in positive and value < 0):
+            kind = "a finite number, 0 or above" if name in positive else "a finite number"
+            raise ValueError(f"{type(initialiser).__name__}({name}={value}) must be {kind}")

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.sparse import sparray, spmatrix
 
@@ -43,8 +44,11 @@ class Network(eqx.Module):
     - `leak`: $\lambda$, 1/time: a number, or one for each free unit (hidden first).
     - `bias`: $b$: a number or one for each free unit. Fixed at zero if the graph has no bias unit.
     - `key`: a JAX random key, for the initialiser.
-    - `layout`: `Dense(graph)`, `Layered(graph)` or `Sparse(graph)`; by default what suits the graph.
+    - `layout`: `Dense(graph)`, `Layered(graph)`, `Sparse(graph)` or a [`LinearMap`][direp.LinearMap] of your own; by
+      default what suits the graph.
     - `dtype`: of all arrays, by default JAX's default float.
+
+    Made on the host: inside `jit`, take a network that exists and `network.replace(parameters)`.
     """
 
     graph: Graph = eqx.field(static=True)
@@ -66,10 +70,25 @@ class Network(eqx.Module):
         layout: AbstractSynapses | None = None,
         dtype: Any = None,
     ):
+        if not isinstance(graph, Graph):
+            raise ValueError(f"Network(graph={graph!r}) must be a Graph, such as Graph.complete(2, 5, 1)")
+        if not isinstance(neuron, AbstractNeuron):
+            raise ValueError(f"Network(neuron={neuron!r}) must be a neuron, such as Projected(), Hopfield() or Rate()")
         self.graph, self.neuron = graph, neuron
         self.synapses = lay_out(graph) if layout is None else layout
+        if not isinstance(self.synapses, AbstractSynapses):
+            raise ValueError(f"Network(layout={layout!r}) must be a layout of the graph, such as Dense(graph)")
         if self.synapses.graph != graph:
-            raise ValueError("Network(layout=...) was made for another graph")
+            raise ValueError(
+                f"Network(layout={type(layout).__name__}(...)) was made for {self.synapses.graph}, not for {graph}; "
+                "make both from one graph"
+            )
+        _ = self.synapses.shared  # a layout of the user's own is tried here
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((jnp.zeros(()), weight, leak, bias, key))):
+            raise ValueError(
+                "Network(...) is made inside jit, vmap or grad, where numbers are not known yet; make it outside, and "
+                "take network.replace(parameters) inside"
+            )
         dtype = jnp.result_type(float) if dtype is None else dtype
         drawn_bias = 0.0
         if weight is None or isinstance(weight, AbstractInitialiser):
@@ -92,6 +111,16 @@ class Network(eqx.Module):
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(getattr(self, name))):
                 raise ValueError(f"Network({name}=...) holds NaN or infinite entries")
 
+    def __repr__(self) -> str:
+        graph, synapses, neuron = self.graph, self.synapses, self.neuron
+        numbers = len(np.unique(synapses.place)) if synapses.shared else 0
+        share = f" that share {numbers} strengths" if numbers else ""
+        outflow = "no" if neuron.outflow == "none" else neuron.outflow
+        return (
+            f"Network({graph.kinds}; {graph.synapses:,} synapses{share}, {type(synapses).__name__}; "
+            f"{type(neuron).__name__}, {outflow} outflow; {self.dtype})"
+        )
+
     @property
     def parameters(self) -> Parameters:
         return Parameters(self.weight, self.bias, self.leak)
@@ -112,10 +141,9 @@ class Network(eqx.Module):
 
     def outflow(self) -> Float[Array, " free"]:
         r"""$\mathrm{out}_j(W)$, zero for a neuron without outflow."""
-        functions = self.neuron.outflow_functions
-        if functions is None:
+        if not self.neuron.outflow.active:
             return jnp.zeros_like(self.leak)
-        return self.synapses.outgoing(self.weight, functions[0])
+        return self.synapses.outgoing(self.weight, self.neuron.outflow.value)
 
     def total_leak(self) -> Float[Array, " free"]:
         r"""$\Lambda_j=\lambda_j+\kappa\,\mathrm{out}_j(W)$."""
@@ -145,7 +173,7 @@ class Network(eqx.Module):
         post: Float[Array, "batch free"],
         back: Float[Array, "batch free"],
     ) -> Parameters:
-        r"""What a two-factor rule says, as a gradient to descend, summed over the batch.
+        r"""The gradient estimate of a two-factor rule, to descend, summed over the batch.
 
         $-\partial w_{ij}=\sum_n r_i\,\mathrm{post}_j-\kappa_{ij}s_i\,\mathrm{back}_i$, $-\partial b_j=\sum_n
         \mathrm{post}_j$, $-\partial\lambda_i=-\sum_n s_i\,\mathrm{back}_i$. With $\mathrm{back}=a$ and
@@ -154,9 +182,10 @@ class Network(eqx.Module):
         rate = self.neuron.rate(state)
         lost = (state * back).sum(0)
         weight = self.synapses.outer(x, rate, -post)
-        functions = self.neuron.outflow_functions
-        if functions is not None:
-            weight = jax.tree.map(jnp.add, weight, self.synapses.per_source(self.weight, lost, functions[1]))
+        outflow = self.neuron.outflow
+        if outflow.active:
+            more = self.synapses.outgoing_gradient(self.weight, lost, outflow.slope)
+            weight = jax.tree.map(jnp.add, weight, more)
         bias = -post.sum(0) if self.graph.bias else jnp.zeros_like(self.bias)
         return Parameters(weight, bias, lost)
 

@@ -1,4 +1,4 @@
-r"""The three leaky neurons, $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$, and what they lose by sending.
+r"""Leaky neurons, $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$: their functions, their box and their outflow.
 
 | neuron | $\varphi$ | $\psi$ | states |
 |---|---|---|---|
@@ -8,55 +8,81 @@ r"""The three leaky neurons, $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$, 
 """
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .activation import Activation, hard_sigmoid, identity
+from .outflow import Outflow
 
-__all__ = ["AbstractNeuron", "Hopfield", "Outflow", "Projected", "Rate"]
-
-Outflow = Literal["none", "signed", "absolute"]
-
-# out_i = sum_k f(w_ik), with f and its derivative for each kind of outflow.
-_OUTFLOW: dict[str, tuple[Callable, Callable] | None] = {
-    "none": None,
-    "signed": (lambda w: w, jnp.ones_like),
-    "absolute": (jnp.abs, jnp.sign),
-}
+__all__ = ["AbstractNeuron", "Hopfield", "Projected", "Rate"]
 
 
 class AbstractNeuron(eqx.Module):
-    r"""How a unit turns drive into state and state into rate, and whether it loses what it sends.
+    r"""A neuron is data, which dynamics, rules and proofs read. A new one is a class with these five attributes:
 
-    With outflow, $\Lambda_j=\lambda_j+\mathrm{out}_j(W)$, where $\mathrm{out}_j$ is $\sum_kw_{jk}$ (`"signed"`,
-    the DEEP model) or $\sum_k|w_{jk}|$ (`"absolute"`) over the free units that $j$ sends to.
+    - `transfer`, `rate`: the activations $\varphi$ (of the drive) and $\psi$ (of the state).
+    - `low`, `high`: the box of the states, at whose faces the field is projected; `None` for free states.
+    - `outflow`: whether a neuron also loses what it sends, $\Lambda_j=\lambda_j+\sum_kf(w_{jk})$ over the free units
+      that $j$ sends to; see [`Outflow`][direp.model.Outflow].
+
+    All but these are final: a method of another neuron would change the dynamics without the proofs' knowledge. Raises
+    `ValueError` for such a method, and for data of another kind.
     """
 
-    outflow: eqx.AbstractVar[Outflow]
-    activation: eqx.AbstractVar[Activation]
+    transfer: eqx.AbstractVar[Activation]
+    rate: eqx.AbstractVar[Activation]
     low: eqx.AbstractVar[float | None]
     high: eqx.AbstractVar[float | None]
+    outflow: eqx.AbstractVar[Outflow]
 
     def __check_init__(self):
-        if self.outflow not in _OUTFLOW:
-            raise ValueError(
-                f"{type(self).__name__}(outflow={self.outflow!r}) must be one of {', '.join(map(repr, _OUTFLOW))}"
-            )
-
-    @property
-    def outflow_functions(self) -> tuple[Callable, Callable] | None:
-        """What a synapse of weight w adds to its source's leak, and the derivative of that; `None` for no outflow."""
-        return _OUTFLOW[self.outflow]
+        name = type(self).__name__
+        for what, kind in (("transfer", Activation), ("rate", Activation), ("outflow", Outflow)):
+            value = getattr(self, what)
+            if not isinstance(value, kind):
+                raise ValueError(
+                    f"{name}({what}=...) is {value!r}; it must be an {kind.__name__}, whose data proofs read: a method "
+                    "or a function is not enough"
+                )
+        for base in type(self).__mro__[: type(self).__mro__.index(AbstractNeuron)]:
+            own = sorted(vars(base).keys() & _FINAL)
+            if own:
+                raise ValueError(
+                    f"{base.__name__}.{own[0]} replaces that of AbstractNeuron, which dynamics and proofs share: "
+                    "declare transfer, rate, low, high and outflow instead"
+                )
+        if (self.low, self.high) != (None, None):
+            low, high = (math.nan if end is None else end for end in (self.low, self.high))
+            if not -math.inf < low < high < math.inf:
+                raise ValueError(
+                    f"{name}(low={self.low}, high={self.high}) needs finite bounds, low < high, or None for both"
+                )
 
     @property
     def bounded(self) -> bool:
         """Whether states live in a box, at whose faces the field is projected."""
         return self.low is not None
+
+    @property
+    def slope(self) -> tuple[float, float] | None:
+        r"""Bounds of $\varphi'\psi'$, whichever two units they belong to; `None` if an activation declares none."""
+        one, other = self.transfer.slope, self.rate.slope
+        if one is None or other is None:
+            return None
+        ends = [a * b for a in one for b in other]
+        return min(ends), max(ends)
+
+    @property
+    def gain(self) -> float:
+        r"""A bound of $|\varphi'||\psi'|$, the factor by which a synapse's weight counts; infinite if unknown."""
+        return math.inf if self.slope is None else self.transfer.gain * self.rate.gain
+
+    @property
+    def _box(self) -> tuple[Any, Any]:
+        return self.low, self.high
 
     def clip(self, state: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The nearest state that is allowed."""
@@ -64,31 +90,47 @@ class AbstractNeuron(eqx.Module):
 
     def held(self, state: Float[Array, "*shape"], field: Float[Array, "*shape"]) -> Array:
         """Where a bound holds a unit back: it is saturated, and small changes of drive do not move it."""
-        low: Any = self.low
-        high: Any = self.high
+        low, high = self._box
         if low is None:
             return jnp.zeros(state.shape, bool)
         return ((state <= low) & (field < 0)) | ((state >= high) & (field > 0))
 
-    @abstractmethod
-    def rate(self, state: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        r"""$r=\psi(s)$."""
-
-    @abstractmethod
-    def transfer(self, drive: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        r"""$\varphi(u)$."""
-
-    @abstractmethod
     def rate_slope(self, state: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         r"""$\psi'(s)$."""
+        return self.rate.derivative(state)
 
-    @abstractmethod
     def transfer_slope(self, drive: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         r"""$\varphi'(u)$."""
+        return self.transfer.derivative(drive)
 
-    @abstractmethod
-    def response(self, d_rate: Array, d_drive: Array, total_leak: Float[Array, " free"]) -> Array:
-        r"""$\hat a$: the change a neuron can measure in place of the adjoint, from $\Delta r$ and $\Delta u$."""
+    def response(
+        self,
+        state: Float[Array, "*batch free"],
+        d_rate: Float[Array, "*batch free"],
+        d_drive: Float[Array, "*batch free"],
+        total_leak: Float[Array, " free"],
+    ) -> Float[Array, "*batch free"]:
+        r"""$\hat a=\psi'(s)\,\Delta u/\Lambda$: the change a neuron can measure in place of the adjoint, at the free
+        phase's state. It is $\Delta r$ where the drive is not transformed; zero for a unit at a face of the box."""
+        if self.transfer.linear:
+            return d_rate
+        # Never d_rate / transfer'(u): that is 0/0 where the unit saturates.
+        response = d_drive / total_leak
+        if not self.rate.linear:
+            response = self.rate_slope(state) * response
+        if self.bounded:
+            response = jnp.where((state > self._box[0]) & (state < self._box[1]), response, 0)
+        return response
+
+    def __repr__(self) -> str:
+        parts = [f"{what}={each.name!r}" for what, each in (("transfer", self.transfer), ("rate", self.rate))
+                 if each != identity]  # fmt: skip
+        parts += [f"low={self.low:g}, high={self.high:g}"] if self.bounded else []
+        return f"{type(self).__name__}({', '.join([*parts, f'outflow={self.outflow.name!r}'])})"
+
+
+_FINAL = {name for name in vars(AbstractNeuron) if not name.startswith("_")} | {"__call__"}
+_FINAL -= {"transfer", "rate", "low", "high", "outflow"}
 
 
 class Projected(AbstractNeuron):
@@ -97,32 +139,14 @@ class Projected(AbstractNeuron):
     A unit at a face has zero exact gradient; a strong nudge can still free it.
     """
 
-    outflow: Outflow = eqx.field(static=True, default="none")
-    low: float = eqx.field(static=True, default=0.0)
-    high: float = eqx.field(static=True, default=1.0)
+    transfer: ClassVar[Activation] = identity
+    rate: ClassVar[Activation] = identity
+    outflow: Outflow = eqx.field(static=True)
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
 
-    def __check_init__(self):
-        if not -math.inf < self.low < self.high < math.inf:
-            raise ValueError(f"Projected(low={self.low}, high={self.high}) needs finite bounds, low < high")
-
-    @property
-    def activation(self):
-        return identity
-
-    def rate(self, state):
-        return state
-
-    def transfer(self, drive):
-        return drive
-
-    def rate_slope(self, state):
-        return jnp.ones_like(state)
-
-    def transfer_slope(self, drive):
-        return jnp.ones_like(drive)
-
-    def response(self, d_rate, d_drive, total_leak):
-        return d_rate
+    def __init__(self, outflow: Outflow | str = "none", low: float = 0.0, high: float = 1.0):
+        self.outflow, self.low, self.high = Outflow.of(outflow, "Projected"), low, high
 
 
 class Hopfield(AbstractNeuron):
@@ -131,59 +155,24 @@ class Hopfield(AbstractNeuron):
     Descends an energy when $W=W^\top$ and there is no outflow.
     """
 
-    activation: Activation = eqx.field(static=True, default=hard_sigmoid)
-    outflow: Outflow = eqx.field(static=True, default="none")
+    transfer: ClassVar[Activation] = identity
+    rate: Activation = eqx.field(static=True)
+    outflow: Outflow = eqx.field(static=True)
+    low: ClassVar[None] = None
+    high: ClassVar[None] = None
 
-    @property
-    def low(self):
-        return None
-
-    @property
-    def high(self):
-        return None
-
-    def rate(self, state):
-        return self.activation(state)
-
-    def transfer(self, drive):
-        return drive
-
-    def rate_slope(self, state):
-        return self.activation.derivative(state)
-
-    def transfer_slope(self, drive):
-        return jnp.ones_like(drive)
-
-    def response(self, d_rate, d_drive, total_leak):
-        return d_rate
+    def __init__(self, activation: Activation | str = hard_sigmoid, outflow: Outflow | str = "none"):
+        self.rate, self.outflow = Activation.of(activation, "Hopfield"), Outflow.of(outflow, "Hopfield")
 
 
 class Rate(AbstractNeuron):
     r"""A firing-rate neuron: $\rho$ acts on the drive. Smooth with a smooth $\rho$, without dead units."""
 
-    activation: Activation = eqx.field(static=True, default=hard_sigmoid)
-    outflow: Outflow = eqx.field(static=True, default="none")
+    transfer: Activation = eqx.field(static=True)
+    rate: ClassVar[Activation] = identity
+    outflow: Outflow = eqx.field(static=True)
+    low: ClassVar[None] = None
+    high: ClassVar[None] = None
 
-    @property
-    def low(self):
-        return None
-
-    @property
-    def high(self):
-        return None
-
-    def rate(self, state):
-        return state
-
-    def transfer(self, drive):
-        return self.activation(drive)
-
-    def rate_slope(self, state):
-        return jnp.ones_like(state)
-
-    def transfer_slope(self, drive):
-        return self.activation.derivative(drive)
-
-    def response(self, d_rate, d_drive, total_leak):
-        # Never d_rate / rho'(u): that is 0/0 where the unit saturates.
-        return d_drive / total_leak
+    def __init__(self, activation: Activation | str = hard_sigmoid, outflow: Outflow | str = "none"):
+        self.transfer, self.outflow = Activation.of(activation, "Rate"), Outflow.of(outflow, "Rate")

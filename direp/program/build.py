@@ -12,7 +12,7 @@ import optax
 from .. import tasks
 from ..model import Graph, Network
 from ..model.synapses import AbstractSynapses
-from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard
+from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard, phases_of
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
 from ..training import prune, shrink
@@ -21,7 +21,7 @@ from .catalogue import WrongUse
 from .parts import Unreadable
 from .settings import Settings, parse_seeds
 
-__all__ = ["Parts", "load_task", "nudge_of", "rule_nudge"]
+__all__ = ["Parts", "arguments", "load_task", "nudge_of"]
 
 
 def load_task(settings: Settings) -> Task:
@@ -120,6 +120,11 @@ class Parts:
     def cost(self) -> Any:
         return self.part("cost")
 
+    @property
+    def nudges(self) -> tuple[Any, ...]:
+        """Those whose phases the rule runs: the network with a current into its outputs and nothing else."""
+        return phases_of(self.rule, self.network, self.cost).nudges
+
     @cached_property
     def networks(self) -> list[Network]:
         neuron, weights, dtype = self.part("neuron"), self.part("init"), jnp.dtype(self.settings.precision)
@@ -159,7 +164,7 @@ class Parts:
         """The networks as training begins: with what the guarantee and the control make of them."""
         networks = self.networks
         for part in (self.guarantee, self.control):
-            networks = networks if part is None else [part.start(network) for network in networks]
+            networks = networks if part is None else [part.begin(network) for network in networks]
         return networks
 
     def fit(self) -> dict[str, Any]:
@@ -178,17 +183,17 @@ class Parts:
         }  # fmt: skip
 
 
+def arguments(settings: Settings, task: Task) -> dict[str, Any]:
+    """The arguments of `direp.fit` that settings describe, the task's excepted."""
+    return Parts(settings, task).fit()
+
+
 def nudge_of(settings: Settings, beta: float, updates: int) -> Any:
     """The nudge of some settings at a strength; fading to `beta_end` where they say so."""
     fades, name = settings.beta_end is not None, settings.nudge
     known = {"beta": beta, "beta_end": settings.beta_end, "updates": updates}
     nudge = parts.build("nudge", name, known.__getitem__)
     return Fading(start=beta, end=settings.beta_end or beta, updates=updates, kind=type(nudge)) if fades else nudge
-
-
-def rule_nudge(rule: AbstractRule) -> Any:
-    """The nudge whose phases, the network with a current into its outputs, a rule runs; `None` for other phases."""
-    return rule.plain_nudge
 
 
 def safeguard(nudge: Any) -> Safeguard:

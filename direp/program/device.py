@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from pathlib import Path
 
 __all__ = ["start"]
 
@@ -14,16 +13,14 @@ def start(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
     - `lanes`: how many networks are trained side by side. On a CPU they are dealt out to its cores, each a device.
     - `platform`: `cpu`, `gpu` or `tpu`; `auto` takes the best there is. Raises `ValueError` where it is not there.
 
-    Compiled programs are kept in the user's cache, or where `JAX_COMPILATION_CACHE_DIR` says.
+    Compiled programs are kept, see `keep_programs`.
     """
     import jax
-    import pooch
+
+    from ..settling import keep_programs
 
     jax.config.update("jax_enable_x64", double)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(Path(pooch.os_cache("direp")) / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    keep_programs()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if lanes > 1 and cores > 1:
         # Once JAX has begun, the number stays what it was.

@@ -13,8 +13,7 @@ from safetensors import SafetensorError, safe_open
 from scipy.sparse import csr_array
 
 from ..certificates.convergence import Counterexample
-from ..model import AbstractNeuron, Graph, Network
-from ..model.activation import Activation
+from ..model import OUTFLOWS, AbstractNeuron, Activation, Graph, Network, Outflow, identity
 from ..model.synapses import AbstractSynapses, Sparse, Weight, lay_out
 from . import parts
 from .catalogue import is_own
@@ -69,12 +68,12 @@ def _describe(kind: str, part: Any) -> dict[str, Any]:
     """A neuron or a layout as data: what its constructor asks for, under the same names."""
     data: dict[str, Any] = {"kind": parts.name_of(kind, type(part))}
     for name, parameter in inspect.signature(type(part)).parameters.items():
-        value = getattr(part, name, parameter.default)
+        value = _activation(part) if name == "activation" else getattr(part, name, parameter.default)
         if isinstance(value, Activation):
             value = parts.name_of("activation", value)
         elif isinstance(value, Graph):
             continue
-        elif name == "outflow" and not isinstance(value, str):
+        elif isinstance(value, Outflow) and OUTFLOWS.get(value.name) == value:
             value = value.name
         elif value is parameter.empty or not isinstance(value, int | float | str | tuple | None):
             raise ValueError(
@@ -101,9 +100,13 @@ def _again(kind: str, data: dict[str, Any], graph: Graph | None = None) -> Any:
 
 def describe_neuron(neuron: AbstractNeuron) -> str:
     """A neuron in a few words."""
-    outflow = neuron.outflow if isinstance(neuron.outflow, str) else neuron.outflow.name
-    activation = "" if neuron.bounded else f" ({neuron.activation.name})"
-    return f"{type(neuron).__name__}{activation}, {'no' if outflow == 'none' else outflow} outflow"
+    activation = "" if neuron.bounded else f" ({_activation(neuron).name})"
+    return f"{type(neuron).__name__}{activation}, {neuron.outflow.name if neuron.outflow.active else 'no'} outflow"
+
+
+def _activation(neuron: AbstractNeuron) -> Activation:
+    """The one of transfer and rate that is not the identity, if any."""
+    return neuron.rate if neuron.transfer == identity else neuron.transfer
 
 
 def weight_names(weight: Weight) -> list[str]:
@@ -114,10 +117,7 @@ def weight_names(weight: Weight) -> list[str]:
 
 def _strengths(network: Network) -> np.ndarray:
     """One number a synapse, in the order of the graph."""
-    if isinstance(network.synapses, Sparse):
-        return np.concatenate([np.asarray(network.weight.input), np.asarray(network.weight.recurrent)])
-    graph = network.graph
-    return np.asarray(network.matrix)[graph.source, graph.target - graph.inputs]
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(network.weight)])[network.synapses.place]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from ..certificates import CASCADE, Certificate, certify
 from ..tasks import Task
 from ..training import Evaluation, Run
-from .build import Parts, rule_nudge
+from .build import Parts
 from .commands import plural
 from .figures.style import save
 from .run_folder import summarise
@@ -93,10 +93,8 @@ def summary_of(
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
-    return [
-        certify(network, nudge=rule_nudge(parts.rule), cost=parts.cost, criteria=criteria, starts=0)
-        for network in run.networks
-    ]
+    nudges = parts.nudges
+    return [certify(network, nudge=nudges, cost=parts.cost, criteria=criteria, starts=0) for network in run.networks]
 
 
 def worst_of(certificates: list[Certificate]) -> Certificate:

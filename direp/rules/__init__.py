@@ -3,12 +3,15 @@
 from .adjoint import Adjoint, AdjointField, state_gradient
 from .alignment import cosine, inner
 from .asymmetric import AsymEP, Dyadic
-from .base import AbstractNudgedRule, AbstractRule, Estimate, Phases, estimate
+from .base import AbstractRule, estimate
 from .bptt import BPTT
 from .cost import AbstractCost, CrossEntropy, SquaredError
-from .homeostasis import Homeostasis
+from .homeostasis import Homeostasis, antisymmetry
+from .learned import Learned, initialise, parameters_of, with_parameters
 from .local import Local
 from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign
+from .phases import RuleRun, nudges_of, phases_of, with_nudge
+from .problem import Estimate, Problem, Response
 from .response import jacobian, limit_response
 from .safeguard import Safeguard
 from .symmetric import SymmetricEP
@@ -16,8 +19,9 @@ from .trajectory import Trajectory
 from .vector_field import VectorField
 
 __all__ = [
-    "BPTT", "AbstractCost", "AbstractNudge", "AbstractNudgedRule", "AbstractRule", "Adjoint", "AdjointField",
-    "AsymEP", "Centred", "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Local", "Nudged",
-    "OneSided", "Phases", "RandomSign", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory", "VectorField",
-    "cosine", "estimate", "inner", "jacobian", "limit_response", "state_gradient",
+    "BPTT", "AbstractCost", "AbstractNudge", "AbstractRule", "Adjoint", "AdjointField", "AsymEP", "Centred",
+    "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided",
+    "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory",
+    "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "jacobian", "limit_response",
+    "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters",
 ]  # fmt: skip

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..model import AbstractField, Network, NetworkField
-from ..settling import Settled, Tolerance, run
-from ..settling.methods import Preconditioned
+from ..settling import Preconditioned, Settled, Tolerance, run
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 
@@ -29,16 +28,11 @@ class Adjoint(AbstractRule):
     rtol: float | Array = 1e-8
     max_steps: int = eqx.field(static=True, default=20_000)
 
-    def check(self, network):
-        needs_derivative(self, network)
-
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        return ()
-
-    def estimate(self, phases):
-        network, free = phases.network, phases.free
-        pull = state_gradient(network, phases.cost, phases.y, free.state)
-        linear = AdjointField.at(phases.field, free, pull)
+    def estimate(self, problem, key):
+        needs_derivative(self, problem.network)
+        network, free = problem.network, problem.free
+        pull = state_gradient(network, problem.cost, problem.y, free.state)
+        linear = AdjointField.at(problem.field, free, pull)
         if network.graph.free <= self.dense_up_to:
             a = linear.solve()
             left = jnp.abs(linear.velocity(a, linear.drive(a))).max(-1)
@@ -48,13 +42,11 @@ class Adjoint(AbstractRule):
             solved = solved & (jnp.abs(a).max(-1) <= bound) & jnp.isfinite(a).all(-1)
         else:
             rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(pull.dtype).eps)
-            settled, _ = run(
-                linear, jnp.zeros_like(pull), Preconditioned(), Tolerance(rtol, 0.0, max_steps=self.max_steps),
-                observer=None, observed=None,
-            )  # fmt: skip
+            stop = Tolerance(rtol, 0.0, max_steps=self.max_steps)
+            settled, _ = run(linear, jnp.zeros_like(pull), Preconditioned(), stop, observer=None, observed=None)
             a, solved = settled.state, settled.converged
-        phases = eqx.tree_at(lambda p: p.used, phases, phases.used & solved)
-        return phases.mean(post=network.neuron.transfer_slope(free.drive) * a, back=a), phases.used
+        used = problem.used & solved
+        return problem.estimate(problem.gradient(network.neuron.transfer_slope(free.drive) * a, a, used), used)
 
 
 class AdjointField(AbstractField):

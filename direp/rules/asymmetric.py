@@ -4,17 +4,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..model import AbstractField, AbstractWrapper, NetworkField
+from ..model import AbstractWrapper, NetworkField
 from ..settling import Settled
 from .adjoint import AdjointField, state_gradient
-from .base import AbstractNudgedRule, AbstractRule, needs_derivative
+from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
-from .nudge import AbstractNudge, Centred, OneSided
+from .nudge import AbstractNudge, Centred, as_nudge
+from .problem import all_settled
 
 __all__ = ["AsymEP", "Dyadic"]
 
 
-class AsymEP(AbstractNudgedRule):
+class AsymEP(AbstractRule):
     r"""Two-phase learning whose nudged field is corrected for the asymmetry of the weights:
 
     $$\dot s=F(s)-\beta\,\partial_sC-2J_A(s_0)(s-s_0),\qquad J_A=\tfrac12(J-J^\top),$$
@@ -35,23 +36,21 @@ class AsymEP(AbstractNudgedRule):
 
     nudge: AbstractNudge
 
-    @property
-    def plain_nudge(self):
-        return None  # the field of its nudged phases is another one
-
     def __init__(self, nudge: AbstractNudge | float = Centred(0.1)):  # noqa: B008
-        self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
+        self.nudge = as_nudge("AsymEP", nudge)
 
-    def check(self, network):
-        needs_derivative(self, network)
-
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        beta = [jnp.asarray(strength, y.dtype) for strength in self.nudge.strengths]
-        return tuple(AsymField(field, free, cost, y, strength) for strength in beta)
-
-    def estimate(self, phases):
-        a = self.difference("state", phases)
-        return phases.mean(post=phases.network.neuron.transfer_slope(phases.free.drive) * a, back=a), phases.used
+    def estimate(self, problem, key):
+        needs_derivative(self, problem.network)
+        free, cost, y = problem.free, problem.cost, problem.y
+        nudge = self.nudge.now(problem.update, key)
+        phases = tuple(
+            problem.settle(AsymField(problem.field, free, cost, y, jnp.asarray(beta, y.dtype)))[0]
+            for beta in nudge.strengths
+        )
+        a = nudge.difference(free.state, [phase.state for phase in phases])
+        used = all_settled(free, *phases) & problem.valid
+        post = problem.network.neuron.transfer_slope(free.drive) * a
+        return problem.estimate(problem.gradient(post, a, used), used, phases)
 
 
 class AsymField(AbstractWrapper):
@@ -80,7 +79,7 @@ class AsymField(AbstractWrapper):
         return AsymField(self.base.take(rows), free, self.cost, self.y[rows], self.beta)
 
     def stiffness(self):
-        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
+        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
 
 
@@ -95,21 +94,17 @@ class Dyadic(AbstractRule):
     Source: derived here; two-compartment units are those of dual propagation, Høier, Staudt & Zach (2023).
     """
 
-    def check(self, network):
-        needs_derivative(self, network)
-
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        pull = state_gradient(field.network, cost, y, free.state)
-        return (AdjointField.at(field, free, pull / _size(pull)),)
-
-    def start(self, free):
-        return jnp.zeros_like(free.state)
-
-    def estimate(self, phases):
-        network, free = phases.network, phases.free
-        size = _size(state_gradient(network, phases.cost, phases.y, free.state))
-        a = size * phases.nudged[0].state
-        return phases.mean(post=network.neuron.transfer_slope(free.drive) * a, back=a), phases.used
+    def estimate(self, problem, key):
+        needs_derivative(self, problem.network)
+        network, free = problem.network, problem.free
+        pull = state_gradient(network, problem.cost, problem.y, free.state)
+        size = _size(pull)
+        linear = AdjointField.at(problem.field, free, pull / size)
+        difference, _ = problem.settle(linear, jnp.zeros_like(free.state))
+        a = size * difference.state
+        used = all_settled(free, difference) & problem.valid
+        post = network.neuron.transfer_slope(free.drive) * a
+        return problem.estimate(problem.gradient(post, a, used), used, (difference,))
 
 
 def _size(pull: Float[Array, "batch free"]) -> Float[Array, "batch 1"]:

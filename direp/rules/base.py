@@ -1,4 +1,4 @@
-"""The one interface of all rules, and `estimate`, which runs the phases of a rule on a batch."""
+"""The one interface of all rules, and `estimate`, which settles the free phase of a batch and asks a rule."""
 
 from abc import abstractmethod
 from typing import Any
@@ -6,157 +6,48 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 
-from ..model import AbstractField, Network, NetworkField, Parameters
-from ..settling import AbstractStop, Settled, Tolerance, run
-from ..settling.methods import AbstractMethod, choose_method
+from ..model import Network
+from ..settling import AbstractMethod, AbstractStop, check_kind, compiled, how_to_settle, run, within_trace
 from .cost import AbstractCost, SquaredError
-from .nudge import AbstractNudge
+from .learned import initialise, parameters_of
+from .problem import Estimate, Problem
 
-__all__ = ["AbstractNudgedRule", "AbstractRule", "Estimate", "Phases", "estimate"]
-
-
-class Phases(eqx.Module):
-    """What a rule gets to see of a batch.
-
-    - `field`: the network with clamped inputs `x`. `y`: the targets.
-    - `free`: the free phase. `nudged`: the nudged phases, in the order of `AbstractRule.fields`.
-    - `fields`: those of the nudged phases.
-    - `observed`: for each nudged phase, what `AbstractRule.observe` accumulated along it.
-    - `used`: the samples that count. All others must get no say.
-    """
-
-    field: NetworkField
-    y: Float[Array, "batch output"]
-    cost: AbstractCost
-    free: Settled
-    nudged: tuple[Settled, ...]
-    fields: tuple[AbstractField, ...]
-    observed: tuple[Any, ...]
-    used: Bool[Array, " batch"]
-
-    @property
-    def network(self) -> Network:
-        return self.field.network
-
-    @property
-    def x(self) -> Float[Array, "batch input"]:
-        return self.field.x
-
-    def mean(self, post: Float[Array, "batch free"], back: Float[Array, "batch free"]) -> Parameters:
-        """`Network.local_gradient` averaged over the samples that count (zero if there are none)."""
-        count = jnp.maximum(self.used.sum(), 1).astype(post.dtype)
-        # An unused sample may hold anything, even NaN: it is replaced, not multiplied by zero.
-        post, back = (jnp.where(self.used[:, None], value, 0) / count for value in (post, back))
-        return self.network.local_gradient(self.x, self.free.state, post, back)
+__all__ = ["AbstractRule", "estimate", "needs_derivative"]
 
 
 class AbstractRule(eqx.Module):
     """How synapses estimate the gradient of the mean cost of a batch.
 
-    A rule runs nudged phases (`fields`), may watch every step of them (`begin`, `observe`; it never gets a stored
-    trajectory) and then estimates.
+    A new rule is one class with this method. It gets a `Problem`: the batch, the settled free phase, and the means to
+    run further phases (`problem.nudge`, `problem.settle`), which may be watched step by step. It answers with
+    `problem.estimate(gradient, used, phases)`. A network that it cannot work on it refuses there, with a `ValueError`
+    that says the way out: the method runs when a program is traced.
+
+    A rule may hold other rules and ask them, and may hold `Learned` arrays of its own.
     """
 
     @abstractmethod
-    def fields(self, field: NetworkField, cost: AbstractCost, y: Array, free: Settled) -> tuple[AbstractField, ...]:
-        """The fields of the nudged phases; each begins at `start`."""
-
-    @abstractmethod
-    def estimate(self, phases: Phases) -> tuple[Parameters, Bool[Array, " batch"]]:
-        """A gradient to descend, and the samples that entered it: `phases.used`, or fewer."""
-
-    def check(self, network: Network) -> None:
-        """Raise `ValueError`, with the way out, if this rule cannot work on a network."""
-
-    @property
-    def plain_nudge(self) -> AbstractNudge | None:
-        """The nudge, where the nudged phases are the network with a current into its outputs and nothing else: those
-        that a convergence certificate covers."""
-        return None
-
-    def now(self, update: Array | int, key: PRNGKeyArray | None) -> "AbstractRule":
-        """The rule at one update: its schedules read, its random choices made. Itself, if it has neither."""
-        return self
-
-    def start(self, free: Settled) -> Float[Array, "batch free"]:
-        """Where the nudged phases begin: by default at the free equilibrium."""
-        return free.state
-
-    def begin(self, network: Network, x: Array) -> Any:
-        """What `observe` starts from; `None` (the default) if the rule watches nothing."""
-        return None
-
-    def observe(self, observed: Any, network: Network, x: Array, before: Array, after: Array, moved: Array) -> Any:
-        """Called with the states before and after each step of a nudged phase, and which samples moved.
-
-        Samples that are only padding never count as moved.
-        """
-        raise NotImplementedError
-
-    def counts(self, free: Settled, nudged: tuple[Settled, ...]) -> Bool[Array, " batch"]:
-        """Which samples may enter the update: those all of whose phases settled."""
-        used = free.converged
-        for phase in nudged:
-            used = used & phase.converged
-        return used
-
-    def fell_back(self, phases: Phases) -> Bool[Array, ""]:
-        """Whether this batch was left to another rule."""
-        return jnp.array(False)
-
-
-class AbstractNudgedRule(AbstractRule):
-    """A rule with a nudge: an argument of every such rule, `OneSided(beta)`, `Centred(beta)`, ...; a number means
-    one-sided."""
-
-    nudge: eqx.AbstractVar[AbstractNudge]
-
-    @property
-    def plain_nudge(self):
-        return self.nudge
-
-    def now(self, update, key):
-        return eqx.tree_at(lambda rule: rule.nudge, self, self.nudge.now(update, key))
-
-    def difference(self, name: str, phases: Phases) -> Float[Array, "batch free"]:
-        r"""$\Delta q$ of the `state`, `rate` or `drive`, from the free phase and the nudged ones."""
-        return self.nudge.difference(getattr(phases.free, name), [getattr(phase, name) for phase in phases.nudged])
+    def estimate(self, problem: Problem, key: PRNGKeyArray | None) -> Estimate:
+        """The gradient estimate of a batch. `key` is for random choices; `None` if the caller gave none."""
 
 
 def needs_derivative(rule: AbstractRule, network: Network) -> None:
     """Refuse an activation without derivative, for the rules that use it."""
-    activation, name = network.neuron.activation, type(rule).__name__
-    if not activation.differentiable:
-        raise ValueError(
-            f"{name} needs the derivative of the activation, and {activation.name!r} has none: use Local(), which "
-            "needs responses alone, or a smooth activation such as sigmoid"
-        )
+    for activation in (network.neuron.transfer, network.neuron.rate):
+        if not activation.differentiable:
+            raise ValueError(
+                f"{type(rule).__name__} needs the derivative of the activation, and {activation.name!r} has none: use "
+                "Local(), which needs responses alone, or a smooth activation such as sigmoid"
+            )
 
 
-class Estimate(eqx.Module):
-    """What `estimate` returns.
-
-    - `gradient`: of the mean cost over the samples that count, as the rule sees it; descend it.
-    - `loss`: the cost of every sample at its free state.
-    - `free`, `nudged`: how every phase settled.
-    - `used`: the samples that entered the gradient.
-    - `fell_back`: whether a `Safeguard` left the batch to its fallback.
-    """
-
-    gradient: Parameters
-    loss: Float[Array, " batch"]
-    free: Settled
-    nudged: tuple[Settled, ...]
-    used: Bool[Array, " batch"]
-    fell_back: Bool[Array, ""]
-
-
-def _observe(rule, network: Network, x: Array, valid: Array | None, observed, before, after, moved) -> Any:
-    moved = moved if valid is None else moved & valid
-    return rule.observe(observed, network, x, before, after, moved)
+def traced(tree: Any, dtype: Any) -> Any:
+    """Numbers as arrays, so that another value of a hyper-parameter needs no other program."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
 
 
 def estimate(
@@ -173,43 +64,59 @@ def estimate(
     update: Int[Array, ""] | int = 0,
     key: PRNGKeyArray | None = None,
 ) -> Estimate:
-    """Run a rule's phases on a batch and return what the synapses say, as a gradient to descend.
+    """Settle the free phase of a batch, and ask a rule for the gradient of its mean cost.
 
     **Arguments:**
 
+    - `rule`: any rule of `direp.rules`. What it learns itself is drawn from `key` unless it has been.
     - `cost`: by default `SquaredError()`.
     - `method`, `stop`: how to settle, as in `settle`; the same for all phases.
     - `state`: where the free phase starts; by default at rest.
     - `valid`: samples to leave out are `False` (padding of a last batch).
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
+
+    Compiled on the first call for each shape of the arguments, and kept.
     """
+    for name, value, kind, instead in (
+        ("network", network, Network, "a network such as direp.Network(graph, direp.Projected(), key=...)"),
+        ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
+        ("cost", SquaredError() if cost is None else cost, AbstractCost, "a cost object such as direp.CrossEntropy()"),
+    ):
+        check_kind(f"estimate({name}=...)", value, kind, instead)
     cost = SquaredError() if cost is None else cost
-    method, stop = method or choose_method(network), stop or Tolerance()
-    method.check(network)
-    x, y = jnp.asarray(x, network.dtype), jnp.asarray(y, network.dtype)
-    if y.shape != (x.shape[0], network.graph.outputs):
+    method, stop = how_to_settle("estimate", network, method, stop)
+    inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
+    if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
         raise ValueError(
-            f"y has shape {y.shape}; needed is ({x.shape[0]}, {network.graph.outputs}): a row for each row of x"
+            f"y has shape {targets.shape} and x {inputs.shape}; needed are {network.graph.outputs} targets for each "
+            f"row of {network.graph.inputs} inputs"
         )
-    rule.check(network)
-    rule = rule.now(update, key)
+    start = None if state is None else _table(state, network.dtype)
+    counted: Any = np.ones(len(inputs), bool) if valid is None else valid
+    number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
+    if parameters_of(rule):
+        rule = initialise(rule, network, jax.random.key(0) if key is None else key)
+    parts = (network, inputs, targets, rule, cost, method, stop, start, counted, number, key)
+    return (_estimate if within_trace(parts) else _compiled)(*parts)
+
+
+def _table(values: Any, dtype: Any) -> Any:
+    return jnp.asarray(values, dtype) if isinstance(values, jax.Array) else np.asarray(values, dtype)
+
+
+def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key) -> Estimate:
+    x, y, valid, update = jnp.asarray(x), jnp.asarray(y), jnp.asarray(valid), jnp.asarray(update)
     field = network.field(x)
-    start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
+    start = network.rest(x.shape[0]) if start is None else jnp.asarray(start)
     free, _ = run(field, start, method, stop, observer=None, observed=None)
+    found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update), key)
+    wanted = jax.tree.structure(parameters_of(rule))
+    if jax.tree.structure(found.gradient.rule) != wanted:
+        raise ValueError(
+            f"{type(rule).__name__} holds parameters that it learns itself, and its gradient must have an entry for "
+            f"each: Parameters.rule is {jax.tree.structure(found.gradient.rule)}, needed is {wanted}"
+        )
+    return found
 
-    nudged, observed = [], []
-    fields = rule.fields(field, cost, y, free)
-    for phase in fields:
-        seen = rule.begin(network, x)
-        observer = None if seen is None else eqx.Partial(_observe, rule, network, x, valid)
-        settled, seen = run(phase, rule.start(free), method, stop, observer=observer, observed=seen)
-        nudged.append(settled)
-        observed.append(seen)
 
-    used = rule.counts(free, tuple(nudged))
-    if valid is not None:
-        used = used & valid
-    phases = Phases(field, y, cost, free, tuple(nudged), fields, tuple(observed), used)
-    gradient, used = rule.estimate(phases)
-    loss = cost.value(network.outputs(free.state), y)
-    return Estimate(jax.lax.stop_gradient(gradient), loss, free, tuple(nudged), used, rule.fell_back(phases))
+_compiled = compiled(_estimate)

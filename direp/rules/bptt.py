@@ -2,8 +2,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..model import AbstractField, Parameters
-from ..settling.methods import Preconditioned
+from ..model import Parameters
+from ..settling import Preconditioned
 from .base import AbstractRule, needs_derivative
 
 __all__ = ["BPTT"]
@@ -22,29 +22,24 @@ class BPTT(AbstractRule):
         if self.steps < 1:
             raise ValueError(f"BPTT(steps={self.steps}) must be 1 or more")
 
-    def check(self, network):
-        needs_derivative(self, network)
-
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        return ()
-
-    def estimate(self, phases):
-        method, count = Preconditioned(), jnp.maximum(phases.used.sum(), 1)
-        begin = jnp.where(phases.used[:, None], phases.free.state, 0)
+    def estimate(self, problem, key):
+        needs_derivative(self, problem.network)
+        method, used, count = Preconditioned(), problem.used, problem.count(problem.used)
+        begin = jnp.where(used[:, None], problem.free.state, 0)
 
         def mean_cost(parameters: Parameters):
-            network = phases.network.replace(parameters)
-            field = network.field(phases.x)
+            network = problem.network.replace(parameters)
+            field = network.field(problem.x)
             prepared = jax.lax.stop_gradient(method.prepare(field))
 
             def step(state, _):
                 return method.step(prepared, None, field, state, field.flow(state, field.drive(state)))
 
             state, _ = jax.lax.scan(step, begin, None, length=self.steps)
-            cost = phases.cost.value(network.outputs(state), phases.y)
-            return jnp.where(phases.used, cost, 0).sum() / count.astype(cost.dtype)
+            cost = problem.cost.value(network.outputs(state), problem.y)
+            return jnp.where(used, cost, 0).sum() / count.astype(cost.dtype)
 
-        network = phases.network
-        said = jax.grad(mean_cost)(network.parameters)
-        bias = said.bias if network.graph.bias else jnp.zeros_like(said.bias)
-        return Parameters(network.synapses.mask(said.weight), bias, said.leak), phases.used
+        network = problem.network
+        gradient = jax.grad(mean_cost)(network.parameters)
+        bias = gradient.bias if network.graph.bias else jnp.zeros_like(gradient.bias)
+        return problem.estimate(gradient._replace(weight=network.synapses.mask(gradient.weight), bias=bias), used)

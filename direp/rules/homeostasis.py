@@ -5,7 +5,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..model import Network
 from ..model.synapses import Weight
-from .base import AbstractRule, Phases
+from .base import AbstractRule
+from .problem import Problem
 
 __all__ = ["Homeostasis"]
 
@@ -32,7 +33,6 @@ class Homeostasis(AbstractRule):
     rule: AbstractRule
     strength: float | Array = 0.01
     probes: int = eqx.field(static=True, default=1)
-    key: PRNGKeyArray | None = None
 
     def __check_init__(self):
         if isinstance(self.strength, float | int) and not self.strength >= 0:
@@ -40,49 +40,22 @@ class Homeostasis(AbstractRule):
         if self.probes < 1:
             raise ValueError(f"Homeostasis(probes={self.probes}) must be 1 or more")
 
-    @property
-    def plain_nudge(self):
-        return self.rule.plain_nudge
-
-    def check(self, network):
-        self.rule.check(network)
-
-    def now(self, update, key):
+    def estimate(self, problem, key):
         if key is None:
             raise ValueError("Homeostasis draws random probes: give estimate(key=...) a JAX random key")
         inner, own = jax.random.split(key)
-        return Homeostasis(self.rule.now(update, inner), self.strength, self.probes, own)
+        found = self.rule.estimate(problem, inner)
+        pull = jax.grad(lambda weight: self.penalty(weight, problem, found.used, own))(problem.network.weight)
+        pull = problem.network.synapses.mask(pull)
+        strength = self.strength
+        weight = jax.tree.map(lambda w, p: w + jnp.asarray(strength, w.dtype) * p, found.gradient.weight, pull)
+        return eqx.tree_at(lambda e: e.gradient.weight, found, weight)
 
-    def start(self, free):
-        return self.rule.start(free)
-
-    def fields(self, field, cost, y, free):
-        return self.rule.fields(field, cost, y, free)
-
-    def begin(self, network, x):
-        return self.rule.begin(network, x)
-
-    def observe(self, observed, network, x, before, after, moved):
-        return self.rule.observe(observed, network, x, before, after, moved)
-
-    def counts(self, free, nudged):
-        return self.rule.counts(free, nudged)
-
-    def fell_back(self, phases):
-        return self.rule.fell_back(phases)
-
-    def estimate(self, phases):
-        said, used = self.rule.estimate(phases)
-        pull = jax.grad(lambda weight: self.penalty(weight, phases))(phases.network.weight)
-        pull = phases.network.synapses.mask(pull)
-        weight = jax.tree.map(lambda w, p: w + jnp.asarray(self.strength, w.dtype) * p, said.weight, pull)
-        return said._replace(weight=weight), used
-
-    def penalty(self, weight: Weight, phases: Phases) -> Float[Array, ""]:
+    def penalty(self, weight: Weight, problem: Problem, used: Array, key: PRNGKeyArray) -> Float[Array, ""]:
         r"""$\tfrac12(\lVert J\varepsilon\rVert^2-\varepsilon^\top J^2\varepsilon)$, mean of probes and samples."""
-        network, free = phases.network, phases.free
-        state, drive = (jnp.where(phases.used[:, None], v, 0) for v in (free.state, free.drive))
-        active = phases.used[:, None] & ~phases.field.held(state, phases.field.flow(state, drive))
+        network, free = problem.network, problem.free
+        state, drive = (jnp.where(used[:, None], v, 0) for v in (free.state, free.drive))
+        active = used[:, None] & ~problem.field.held(state, problem.field.flow(state, drive))
         gate = jax.lax.stop_gradient((network.neuron.rate_slope(state), network.neuron.transfer_slope(drive)))
 
         def forth(vector: Array) -> Array:
@@ -95,9 +68,8 @@ class Homeostasis(AbstractRule):
             once = forth(probe)
             return (once * once - jnp.where(active, probe, 0) * forth(once)).sum()
 
-        assert self.key is not None
-        total = jax.vmap(one)(jax.random.split(self.key, self.probes)).mean()
-        return total / (2 * jnp.maximum(phases.used.sum(), 1).astype(total.dtype))
+        total = jax.vmap(one)(jax.random.split(key, self.probes)).mean()
+        return total / (2 * problem.count(used))
 
 
 def antisymmetry(network: Network) -> Float[Array, ""]:

@@ -1,14 +1,13 @@
 from jaxtyping import Array
 
-from ..model import AbstractField
-from .base import AbstractNudgedRule
-from .nudge import AbstractNudge, OneSided
+from .base import AbstractRule
+from .nudge import AbstractNudge, as_nudge
 
 __all__ = ["Local"]
 
 
-class Local(AbstractNudgedRule):
-    r"""The two-phase rule: every synapse learns from what its own two neurons did.
+class Local(AbstractRule):
+    r"""The two-phase rule: a synapse learns from the rate and the response of its own two neurons.
 
     $$\Delta w_{ij}\propto r_i\,\Delta r_j-\kappa_{ij}s_i\,\hat a_i,\qquad\Delta b_j\propto\Delta r_j,\qquad
     \Delta\lambda_i\propto-s_i\,\hat a_i$$
@@ -31,13 +30,11 @@ class Local(AbstractNudgedRule):
     nudge: AbstractNudge
 
     def __init__(self, nudge: AbstractNudge | float = 1.0, *, beta: float | Array | None = None):
-        chosen = nudge if beta is None else beta
-        self.nudge = chosen if isinstance(chosen, AbstractNudge) else OneSided(chosen)
+        self.nudge = as_nudge("Local", nudge if beta is None else beta)
 
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        return self.nudge.fields(field, cost, y)
-
-    def estimate(self, phases):
-        d_rate, d_drive = self.difference("rate", phases), self.difference("drive", phases)
-        neuron, leak = phases.network.neuron, phases.field.total_leak
-        return phases.mean(post=d_rate, back=neuron.response(d_rate, d_drive, leak)), phases.used
+    def estimate(self, problem, key):
+        response = problem.nudge(self.nudge, key)
+        used = response.settled & problem.valid
+        d_rate, d_drive = response.difference("rate"), response.difference("drive")
+        back = problem.network.neuron.response(problem.free.state, d_rate, d_drive, problem.field.total_leak)
+        return problem.estimate(problem.gradient(d_rate, back, used), used, response.phases)

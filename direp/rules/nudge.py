@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..model import AbstractField, AbstractWrapper
 from .cost import AbstractCost
 
-__all__ = ["AbstractNudge", "Centred", "Fading", "Nudged", "OneSided", "RandomSign"]
+__all__ = ["AbstractNudge", "Centred", "Fading", "Nudged", "OneSided", "RandomSign", "as_nudge"]
 
 
 class Nudged(AbstractWrapper):
@@ -36,7 +36,7 @@ class Nudged(AbstractWrapper):
         return Nudged(self.base.take(rows), self.cost, self.y[rows], self.beta)
 
     def stiffness(self):
-        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.activation.gain
+        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
 
 
@@ -60,6 +60,15 @@ class AbstractNudge(eqx.Module):
 
     def fields(self, field: AbstractField, cost: AbstractCost, y: Array) -> tuple[Nudged, ...]:
         return tuple(Nudged(field, cost, y, jnp.asarray(beta, y.dtype)) for beta in self.strengths)
+
+
+def as_nudge(rule: str, nudge: AbstractNudge | float | Array) -> AbstractNudge:
+    """A nudge, or the strength of a one-sided one."""
+    if isinstance(nudge, AbstractNudge):
+        return nudge
+    if isinstance(nudge, bool) or not isinstance(nudge, float | int | np.number | Array):
+        raise ValueError(f"{rule}(nudge={nudge!r}) must be a number (beta) or a nudge, such as OneSided(1.0)")
+    return OneSided(nudge)
 
 
 def _check_beta(nudge: AbstractNudge) -> None:

@@ -36,4 +36,4 @@ def limit_response(
     moved = jnp.linalg.solve(jacobian(field, free), right[..., None])[..., 0]
     d_rate = neuron.rate_slope(free.state) * moved
     d_drive = network.synapses.drive(network.weight, d_rate) - pull
-    return d_rate, neuron.response(d_rate, d_drive, field.total_leak)
+    return d_rate, neuron.response(free.state, d_rate, d_drive, field.total_leak)

@@ -1,15 +1,14 @@
 import jax
 import jax.numpy as jnp
 
-from ..model import AbstractField, Parameters
-from ..model.synapses import Weight
-from .base import AbstractNudgedRule
-from .nudge import AbstractNudge, OneSided
+from ..model import Parameters, Weight
+from .base import AbstractRule
+from .nudge import AbstractNudge, as_nudge
 
 __all__ = ["SymmetricEP"]
 
 
-class SymmetricEP(AbstractNudgedRule):
+class SymmetricEP(AbstractRule):
     r"""Equilibrium propagation as for an energy: both directions of a pair learn the same, from products of rates,
 
     $$\Delta w_{ij}\propto\tfrac12\Delta(r_ir_j)-\tfrac12\kappa_{ij}(s_i\hat a_i+s_j\hat a_j),\qquad
@@ -24,35 +23,33 @@ class SymmetricEP(AbstractNudgedRule):
     nudge: AbstractNudge
 
     def __init__(self, nudge: AbstractNudge | float = 1.0):
-        self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
+        self.nudge = as_nudge("SymmetricEP", nudge)
 
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        return self.nudge.fields(field, cost, y)
-
-    def estimate(self, phases):
-        network, x, synapses = phases.network, phases.x, phases.network.synapses
-        neuron, leak = network.neuron, phases.field.total_leak
-        used = phases.used[:, None]
-        count = jnp.maximum(phases.used.sum(), 1).astype(x.dtype)
-        d_rate = self.difference("rate", phases)
-        back = jnp.where(used, neuron.response(d_rate, self.difference("drive", phases), leak), 0)
+    def estimate(self, problem, key):
+        network, x, synapses, free = problem.network, problem.x, problem.network.synapses, problem.free
+        neuron, leak = network.neuron, problem.field.total_leak
+        response = problem.nudge(self.nudge, key)
+        settled = response.settled & problem.valid
+        used, count = settled[:, None], problem.count(settled)
+        d_rate = response.difference("rate")
+        back = jnp.where(used, neuron.response(free.state, d_rate, response.difference("drive"), leak), 0)
 
         def product(phase) -> Weight:
             rate = jnp.where(used, phase.rate, 0)
             both = synapses.outer(x, rate, rate)
             return Weight(both.input, jax.tree.map(lambda w: w / 2, both.recurrent))
 
-        nudged = [product(phase) for phase in phases.nudged]
-        said = jax.tree.map(
-            lambda free, *phase: -self.nudge.difference(free, phase) / count, product(phases.free), *nudged
+        nudged = [product(phase) for phase in response.phases]
+        weight = jax.tree.map(
+            lambda free, *phase: -response.nudge.difference(free, phase) / count, product(free), *nudged
         )
-        lost = (jnp.where(used, phases.free.state, 0) * back).sum(0) / count
-        if neuron.outflow_functions is not None:
-            slope = neuron.outflow_functions[1]
-            kappa = synapses.per_source(network.weight, jnp.ones_like(lost), slope)
+        lost = (jnp.where(used, free.state, 0) * back).sum(0) / count
+        if neuron.outflow.active:
+            kappa = jax.tree.map(neuron.outflow.slope, network.weight)
             none = jnp.zeros((1, network.graph.inputs), lost.dtype)
             into = synapses.outer(none, jnp.ones_like(lost)[None], lost[None])
             outof = synapses.outer(none, lost[None], jnp.ones_like(lost)[None])
-            said = jax.tree.map(lambda w, k, i, o: w + k * (i + o) / 2, said, kappa, into, outof)
+            weight = jax.tree.map(lambda w, k, i, o: w + k * (i + o) / 2, weight, kappa, into, outof)
         bias = -jnp.where(used, d_rate, 0).sum(0) / count
-        return Parameters(said, bias if network.graph.bias else jnp.zeros_like(bias), lost), phases.used
+        bias = bias if network.graph.bias else jnp.zeros_like(bias)
+        return problem.estimate(Parameters(weight, bias, lost), settled, response.phases)

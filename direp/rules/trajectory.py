@@ -2,16 +2,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..model import AbstractField, Parameters
-from ..model.synapses import Weight
+from ..model import Parameters, Weight
 from ..settling import NON_FINITE
-from .base import AbstractNudgedRule
-from .nudge import AbstractNudge, Centred, OneSided
+from .base import AbstractRule
+from .nudge import AbstractNudge, as_nudge
 
 __all__ = ["Trajectory"]
 
 
-class Trajectory(AbstractNudgedRule):
+class Trajectory(AbstractRule):
     r"""The rule of DEEP, summed along the nudged phase and divided by its number of steps $T$:
 
     $$\Delta w_{ij}\propto\frac1T\sum_ts_i(t{+}1)\,\big[\beta_0s_j(t{+}1)+\beta_1(s_j(t{+}1)-s_j(t))\big]$$
@@ -32,38 +31,35 @@ class Trajectory(AbstractNudgedRule):
     differential: float | Array = 1.0
 
     def __init__(self, nudge: AbstractNudge | float = 10.0, *, hebbian: float = 0.0, differential: float = 1.0):
-        self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
-        if Centred in (type(self.nudge), getattr(self.nudge, "kind", None)):
+        self.nudge = as_nudge("Trajectory", nudge)
+        if len(self.nudge.now(0, jax.random.key(0)).strengths) != 1:
             raise ValueError("Trajectory(nudge=...) must have one nudged phase: use OneSided(beta)")
         self.hebbian, self.differential = hebbian, differential
 
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        return self.nudge.fields(field, cost, y)
+    def estimate(self, problem, key):
+        network, synapses, x = problem.network, problem.network.synapses, problem.x
 
-    def begin(self, network, x):
+        def observe(observed, before, after, moved):
+            between, changes, steps = observed
+            change = self.hebbian * after + self.differential * (after - before)
+            change = jnp.where(moved[:, None], change, 0)
+            # Clamped inputs do not change: their part is added at the end.
+            now = synapses.outer(x, after, change).recurrent
+            return jax.tree.map(jnp.add, between, now), changes + change, steps + 1
+
         between = jax.tree.map(jnp.zeros_like, network.weight.recurrent)
-        return between, jnp.zeros((len(x), network.graph.free), network.dtype), jnp.array(0, jnp.int32)
-
-    def observe(self, observed, network, x, before, after, moved):
-        between, changes, steps = observed
-        change = self.hebbian * after + self.differential * (after - before)
-        change = jnp.where(moved[:, None], change, 0)
-        # Clamped inputs do not change: what they saw is summed up in the end.
-        now = network.synapses.outer(x, after, change).recurrent
-        return jax.tree.map(jnp.add, between, now), changes + change, steps + 1
-
-    def counts(self, free, nudged):
-        return (free.result != NON_FINITE) & (nudged[0].result != NON_FINITE)
-
-    def estimate(self, phases):
-        between, changes, steps = phases.observed[0]
-        synapses, x = phases.network.synapses, phases.x
+        first = between, jnp.zeros((len(x), network.graph.free), network.dtype), jnp.array(0, jnp.int32)
+        response = problem.nudge(self.nudge, key, observe=observe, observed=first)
+        between, changes, steps = response.observed[0]
+        finite = (problem.free.result != NON_FINITE) & (response.phases[0].result != NON_FINITE)
+        used = finite & problem.valid
         weight = Weight(synapses.outer(x, jnp.zeros_like(changes), changes).input, between)
         bias = changes.sum(0)
         # The sum holds every sample up to the step at which it diverged, if it did: then none of it is to be trusted.
-        trusted = phases.used.any() & self.counts(phases.free, phases.nudged).all()
-        count = jnp.maximum(steps, 1) * jnp.maximum(phases.used.sum(), 1).astype(jnp.int32)
+        trusted = used.any() & finite.all()
+        count = jnp.maximum(steps, 1) * jnp.maximum(used.sum(), 1).astype(jnp.int32)
         scale = jnp.where(trusted, -1 / count.astype(bias.dtype), 0)
         weight = jax.tree.map(lambda total: scale * total, weight)
-        bias = scale * bias if phases.network.graph.bias else jnp.zeros_like(bias)
-        return Parameters(weight, bias, jnp.zeros_like(phases.network.leak)), phases.used & trusted
+        bias = scale * bias if network.graph.bias else jnp.zeros_like(bias)
+        gradient = Parameters(weight, bias, jnp.zeros_like(network.leak))
+        return problem.estimate(gradient, used & trusted, response.phases)

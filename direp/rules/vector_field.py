@@ -1,11 +1,10 @@
-from ..model import AbstractField
-from .base import AbstractNudgedRule, needs_derivative
-from .nudge import AbstractNudge, OneSided
+from .base import AbstractRule, needs_derivative
+from .nudge import AbstractNudge, as_nudge
 
 __all__ = ["VectorField"]
 
 
-class VectorField(AbstractNudgedRule):
+class VectorField(AbstractRule):
     r"""Equilibrium propagation for vector fields: the displacement stands in for the adjoint,
     $-\partial\theta=\Delta s^\top\partial_\theta F$, so that with $\Delta s=(s^\beta-s^0)/\beta$
 
@@ -21,15 +20,12 @@ class VectorField(AbstractNudgedRule):
     nudge: AbstractNudge
 
     def __init__(self, nudge: AbstractNudge | float = 1.0):
-        self.nudge = nudge if isinstance(nudge, AbstractNudge) else OneSided(nudge)
+        self.nudge = as_nudge("VectorField", nudge)
 
-    def check(self, network):
-        needs_derivative(self, network)
-
-    def fields(self, field, cost, y, free) -> tuple[AbstractField, ...]:
-        return self.nudge.fields(field, cost, y)
-
-    def estimate(self, phases):
-        moved = self.difference("state", phases)
-        slope = phases.network.neuron.transfer_slope(phases.free.drive)
-        return phases.mean(post=slope * moved, back=moved), phases.used
+    def estimate(self, problem, key):
+        needs_derivative(self, problem.network)
+        response = problem.nudge(self.nudge, key)
+        used = response.settled & problem.valid
+        moved = response.difference("state")
+        slope = problem.network.neuron.transfer_slope(problem.free.drive)
+        return problem.estimate(problem.gradient(slope * moved, moved, used), used, response.phases)

@@ -1,6 +1,9 @@
 """How a network comes to rest: one loop, a result for every sample, methods (a small file each), trajectories."""
 
-from .door import settle
+from .checks import check_count, check_kind, check_number
+from .compiled import compiled, keep_programs, within_trace
+from .door import how_to_settle, settle
+from .linear import Linearisation, linearise
 from .loop import Observer, run
 from .methods import AbstractMethod, Anderson, Coloured, Euler, Newton, Preconditioned, choose_method
 from .ode import ODE, trajectory
@@ -9,6 +12,7 @@ from .stop import AbstractStop, Steps, Tolerance
 
 __all__ = [
     "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "AbstractMethod", "AbstractStop",
-    "Anderson", "Coloured", "Euler", "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance",
-    "choose_method", "run", "settle", "trajectory",
+    "Anderson", "Coloured", "Euler", "Linearisation", "Newton", "Observer", "Preconditioned", "Settled", "Steps",
+    "Tolerance", "check_count", "check_kind", "check_number", "choose_method", "compiled", "how_to_settle",
+    "keep_programs", "linearise", "run", "settle", "trajectory", "within_trace",
 ]  # fmt: skip

@@ -1,9 +1,8 @@
-"""Continuous time: an adaptive ODE solver, for trajectories and for settling smooth fields."""
+"""Continuous time: an adaptive ODE solver, for trajectories of any field and for settling smooth ones."""
 
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,32 +10,38 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 from ..model import AbstractField, Network
+from .checks import check_number
+from .compiled import compiled, within_trace
+from .door import begin, phase
 from .methods import AbstractMethod
 
 __all__ = ["ODE", "trajectory"]
 
 
-def _check_smooth(field: AbstractField, who: str) -> None:
+def _check_smooth(field: AbstractField) -> None:
     if field.network.neuron.bounded:
         name = type(field.network.neuron).__name__
         raise ValueError(
-            f"{who}: the field of {name} jumps at the faces of its box, which an adaptive solver cannot follow; use "
-            "Euler(h) for its trajectories and Preconditioned() to settle it, or Hopfield or Rate neurons"
+            f"ODE: the velocity of {name} jumps where a unit reaches a face of its box, where an adaptive solver takes "
+            "many tiny steps: use Preconditioned() or Euler(h) to settle it; direp.trajectory shows its path"
         )
 
 
-def _integrate(field: AbstractField, state: Array, until: Array, saveat: diffrax.SaveAt, rtol: Any, atol: Any):
+def _integrate(
+    velocity: Any, args: Any, state: Array, until: Array, saveat: diffrax.SaveAt, rtol: Any, atol: Any, steps: int
+):
     # One system for the whole batch. Its error is measured by the largest entry, so every sample keeps the tolerance.
     return diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, s, args: field.flow(s, field.drive(s))),
+        diffrax.ODETerm(velocity),
         diffrax.Tsit5(),
         t0=jnp.zeros_like(until),
         t1=until,
         dt0=None,
         y0=state,
+        args=args,
         saveat=saveat,
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, norm=lambda y: jnp.abs(y).max()),
-        max_steps=4096,
+        max_steps=steps,
         throw=False,
     )
 
@@ -54,7 +59,7 @@ class ODE(AbstractMethod):
     atol: float | Array | None = None
 
     def prepare(self, field):
-        _check_smooth(field, "ODE")
+        _check_smooth(field)
         leak = field.total_leak.min()
         return self.span / jnp.maximum(leak, 1e-3 * jnp.abs(field.total_leak).max() + jnp.finfo(leak.dtype).tiny)
 
@@ -62,36 +67,59 @@ class ODE(AbstractMethod):
         fine = state.dtype == jnp.float64
         rtol = (1e-9 if fine else 1e-5) if self.rtol is None else self.rtol
         atol = (1e-11 if fine else 1e-7) if self.atol is None else self.atol
-        solution = _integrate(field, state, prepared, diffrax.SaveAt(t1=True), rtol, atol)
+        flow = lambda t, s, field: field.flow(s, field.drive(s))  # noqa: E731
+        solution = _integrate(flow, field, state, prepared, diffrax.SaveAt(t1=True), rtol, atol, 4096)
         assert solution.ys is not None
         return solution.ys[-1], None
 
 
 def trajectory(
-    network: Network,
-    x: Num[ArrayLike, "batch input"],
-    times: Num[ArrayLike, " time"],
+    network: Network | AbstractField,
+    x: Num[ArrayLike, "batch input"] | None = None,
+    times: Num[ArrayLike, " time"] | None = None,
     *,
     state: Num[ArrayLike, "batch free"] | None = None,
     rtol: float = 1e-7,
     atol: float = 1e-9,
 ) -> Float[Array, "time batch free"]:
-    """States of a network with clamped inputs at the given times (increasing, from 0 on), by Tsit5.
+    """States at the given times (increasing, from 0 on) of a network with clamped inputs, or of a field.
 
-    For `Hopfield` and `Rate` neurons. Raises `ValueError` for `Projected`, whose field is not smooth, and where the
-    solver cannot reach the last time.
+    A nudged phase is `trajectory(direp.Nudged(...), times=times, state=free.state)`. Computed in 64 bits, by Tsit5 with
+    steps as small as the tolerances ask for, in a box too: there a unit stands still while a face holds it back, and
+    steps shrink where one reaches a face. Raises `ValueError` where the solver cannot reach the last time.
     """
-    times = jnp.asarray(times, network.dtype)
-    if times.ndim != 1 or (np.diff(np.asarray(times)) < 0).any() or float(times[0]) < 0:
-        raise ValueError("trajectory(times=...) must be increasing and start at 0 or later")
-    x = jnp.asarray(x, network.dtype)
-    field = network.field(x)
-    _check_smooth(field, "trajectory")
-    start = network.rest(x.shape[0]) if state is None else jnp.asarray(state, network.dtype)
-    solution = eqx.filter_jit(_integrate)(field, start, times[-1], diffrax.SaveAt(ts=times), rtol, atol)
-    if not bool(jax.device_get(solution.result == diffrax.RESULTS.successful)):
+    x, state = phase("trajectory", network, x, state)
+    dtype = network.total_leak.dtype if isinstance(network, AbstractField) else network.dtype
+    times = np.asarray([] if times is None else times, np.float64)
+    if times.ndim != 1 or not times.size or not np.isfinite(times).all() or (np.diff(times) < 0).any() or times[0] < 0:
+        raise ValueError("trajectory(times=...) must be increasing numbers, the first of them 0 or later")
+    check_number("trajectory(rtol", rtol, above=0)
+    check_number("trajectory(atol", atol, above=0)
+    with jax.enable_x64(True):
+        network, x, state = jax.tree.map(_double, (network, x, state))
+        states, reached = _follow(network, x, state, times, rtol, atol)
+    if not within_trace(reached) and not bool(reached):
         raise ValueError(
-            "trajectory: the solver did not reach the last time; the states grow without bound or too stiff"
+            "trajectory: the solver did not reach the last time: the states grow without bound, or the tolerances ask "
+            "for too many steps"
         )
-    assert solution.ys is not None
-    return solution.ys
+    return states.astype(dtype)
+
+
+def _double(leaf: Any) -> Any:
+    inexact = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(jnp.float64) if inexact else leaf
+
+
+@compiled
+def _follow(network: Network | AbstractField, x: Any, state: Any, times: Array, rtol: Any, atol: Any):
+    field, start = begin(network, x, state)
+
+    def velocity(t: Array, state: Array, field: AbstractField) -> Array:
+        # Within a step a state may leave the box: what moves it is the field at the face.
+        inside = field.clip(state)
+        return field.velocity(inside, field.drive(inside))
+
+    saveat = diffrax.SaveAt(ts=times)
+    solution = _integrate(velocity, field, field.clip(start), times[-1], saveat, rtol, atol, 2**20)
+    return field.clip(solution.ys), solution.result == diffrax.RESULTS.successful

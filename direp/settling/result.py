@@ -1,6 +1,9 @@
 """Where a batch of states came to rest, and how."""
 
+import math
+
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -39,8 +42,20 @@ class Settled(eqx.Module):
     def converged(self) -> Bool[Array, " batch"]:
         return self.result == CONVERGED
 
+    def __repr__(self) -> str:
+        shown = f"Settled({math.prod(self.state.shape[:-1])} samples, {self.state.shape[-1]} units"
+        if isinstance(self.result, jax.core.Tracer):
+            return f"{shown}, being traced)"
+        result, steps = np.asarray(self.result).ravel(), np.asarray(self.steps).ravel()
+        counts = [f"{(result == code).sum()} {text.split(':')[0]}" for code, text in RESULTS.items()]
+        some = [count for count in counts if not count.startswith("0 ")]
+        taken = f", {steps.min()} to {steps.max()} steps" if steps.size else ""
+        return f"{shown}: {', '.join(some)}{taken})"
+
     def summary(self) -> str:
         """One line for people."""
+        if isinstance(self.result, jax.core.Tracer):
+            raise ValueError("Settled.summary() reads numbers, which are not there while JAX traces: call it outside")
         result = np.asarray(self.result)
         parts = [
             f"{(result == CONVERGED).sum()} of {result.size} settled in at most {np.asarray(self.steps).max()} steps"

@@ -6,6 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .checks import check_count, check_number
+
 __all__ = ["AbstractStop", "Steps", "Tolerance"]
 
 
@@ -36,10 +38,9 @@ class Tolerance(AbstractStop):
 
     def __check_init__(self):
         for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if isinstance(value, float) and not value >= 0:
-                raise ValueError(f"Tolerance({name}={value}) must be 0 or above")
-        _check_steps(self)
+            if getattr(self, name) is not None:
+                check_number(f"Tolerance({name}", getattr(self, name), least=0)
+        check_count("Tolerance(max_steps", self.max_steps)
 
     def met(self, residual, scale):
         default = 1e-9 if residual.dtype == jnp.float64 else 1e-5
@@ -58,7 +59,7 @@ class Steps(AbstractStop):
     max_steps: int = eqx.field(static=True, default=1000)
 
     def __check_init__(self):
-        _check_steps(self)
+        check_count("Steps(max_steps", self.max_steps)
 
     def met(self, residual, scale):
         return Tolerance().met(residual, scale)
@@ -66,8 +67,3 @@ class Steps(AbstractStop):
     @property
     def early(self):
         return False
-
-
-def _check_steps(stop: AbstractStop) -> None:
-    if stop.max_steps < 1:
-        raise ValueError(f"{type(stop).__name__}(max_steps={stop.max_steps}) must be 1 or more")

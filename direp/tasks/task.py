@@ -14,7 +14,7 @@ class Samples(NamedTuple):
     y: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """Training, validation and test samples, and what counts as success.
 
@@ -56,6 +56,11 @@ class Task:
                 raise ValueError(
                     f"{where}: {x.shape[1]} inputs and {y.shape[1]} outputs do not match the training part"
                 )
+
+    def __repr__(self) -> str:
+        parts = f"{len(self.train.x)} training, {len(self.validation.x)} validation and {len(self.test.x)} test samples"
+        parts = f"{len(self.train.x)} samples for training and test" if self.whole else parts
+        return f"Task({self.name}, {self.kind}: {self.inputs} inputs, {self.outputs} output(s), {parts})"
 
     @property
     def inputs(self) -> int:

@@ -1,77 +1,48 @@
-r"""Controls keep a network certified while it learns: after every update they move its parameters back inside.
-
-A control wraps an optimiser. Its state is the optimiser's, and the weights of the norm in which it certifies.
-"""
+r"""Controls keep a network certified while it learns: constraints in a diagonally weighted norm."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..model import Network, Parameters
 from ..model.synapses import Weight
+from .constraint import AbstractConstraint
 
-__all__ = ["AbstractControl", "ControlState", "LeakController", "WeightProjection"]
-
-
-class ControlState(NamedTuple):
-    """Norm weights of the criterion, and the state of the optimiser within."""
-
-    norm: Float[Array, " free"]
-    inner: Any
+__all__ = ["AbstractControl", "LeakController", "WeightProjection"]
 
 
-class AbstractControl(eqx.Module):
+class AbstractControl(AbstractConstraint):
     r"""Keeps every unit's margin in a diagonally weighted norm at $c_0$ or above, after every update.
 
     Up to rounding: in 32 bits, about $10^{-6}$ of the largest sum of weights. The metrics of training and the final
-    certificate count it in.
+    certificate count it in. Its state are the weights of the norm.
     """
 
-    margin: eqx.AbstractVar[float | Array]
     criterion: eqx.AbstractVar[AbstractDiagonal]
 
     @abstractmethod
     def inside(self, network: Network, norm: Float[Array, " free"]) -> Parameters:
-        """Parameters of a certified network near this one."""
+        """Parameters of a network near this one that is certified in this norm."""
 
-    def through(self, network: Network, norm: Float[Array, " free"], gradient: Parameters) -> Parameters:
-        """What the gradient becomes if the control's own reaction to the weights is counted in."""
-        return gradient
-
-    def start(self, network: Network) -> Network:
-        """The network moved inside, before training."""
-        activation = network.neuron.activation
-        if not np.isfinite(activation.gain):
+    def begin(self, network):
+        if not np.isfinite(network.neuron.gain):
+            activation = next(a for a in (network.neuron.transfer, network.neuron.rate) if a.slope is None)
             raise ValueError(
                 f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
             )
-        return network.replace(self.inside(network, self.criterion.start(network)))
+        return network.replace(self.inside(network, self.init(network)))
 
-    def wrap(self, network: Network, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The optimiser, with the control before it (`through`) and after it (`inside`)."""
+    def init(self, network):
+        return self.criterion.start(network)
 
-        def init(params: Any) -> ControlState:
-            return ControlState(self.criterion.start(network.replace(params)), optimiser.init(params))
-
-        def update(updates: Any, state: ControlState, params: Any = None) -> tuple[Any, ControlState]:
-            if params is None:
-                raise ValueError(f"{type(self).__name__} needs the parameters: call update(updates, state, params)")
-            updates = self.through(network.replace(params), state.norm, updates)
-            updates, inner = optimiser.update(updates, state.inner, params)
-            wanted: Any = optax.apply_updates(params, updates)
-            wanted = network.replace(wanted)
-            norm = self.criterion.refresh(wanted, state.norm)
-            held = self.inside(wanted, norm)
-            return jax.tree.map(jnp.subtract, held, params), ControlState(norm, inner)
-
-        return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+    def project(self, network, state):
+        norm = self.criterion.refresh(network, state)
+        return self.inside(network, norm), norm
 
 
 def _check_margin(control: AbstractControl) -> None:
@@ -120,13 +91,13 @@ class LeakController(AbstractControl):
         held = jnp.maximum(jnp.maximum(self.needed(network, norm), least), 0)
         return network.parameters._replace(leak=held)
 
-    def through(self, network, norm, gradient):
+    def gradient(self, network, state, gradient):
         if not self.through_leak:
             return gradient
-        # A hair of tolerance: a leak held a moment ago differs from the criterion by rounding.
-        held = network.leak <= self.needed(network, norm) * (1 + 1e-5)
-        pull = jnp.where(held, gradient.leak, 0)
-        extra = self.criterion.through(network, norm, pull)
+        # Some tolerance: a leak that the last projection set differs from the criterion by rounding.
+        held = network.leak <= self.needed(network, state) * (1 + 1e-5)
+        own = jnp.where(held, gradient.leak, 0)
+        extra = self.criterion.through(network, state, own)
         return gradient._replace(weight=jax.tree.map(jnp.add, gradient.weight, extra))
 
 
@@ -134,11 +105,12 @@ class WeightProjection(AbstractControl):
     r"""Leaks stay as they are (or as they learn); weights between free units are scaled back until each margin is met.
 
     A unit scales its outgoing synapses by $f_i=\min(1,(\lambda_i-c_0)/(d_2\sum_k|w_{ik}|\eta_k/\eta_i-\kappa\,
-    \mathrm{out}_i))$; for `Rows` its incoming ones, or, with outflow, all units share the smallest factor.
+    \mathrm{out}_i))$; for `Rows` its incoming ones, or, with outflow, all units share the smallest factor. A strength
+    that several units share gets the smallest of their factors, or, with outflow, that of all units.
 
     **Arguments:**
 
-    - `margin`: $c_0$ (1/time), the rate that stays certified. Leaks below a hair above it are raised to that.
+    - `margin`: $c_0$ (1/time), the rate that stays certified. Leaks below 1.001 of it are raised to that.
     - `criterion`: `LocalLeak()`, `Rows()` or `Perron()`.
     """
 
@@ -156,11 +128,9 @@ class WeightProjection(AbstractControl):
 
     def _scaled(self, network: Network, factor: Array) -> Weight:
         synapses, weight = network.synapses, network.weight
-        if self.criterion.incoming and network.neuron.outflow_functions is not None:
+        # Outflow is a sum over a unit's targets: it keeps its part only if all of these have one factor.
+        if (self.criterion.incoming or synapses.shared) and network.neuron.outflow.active:
             scaled = jax.tree.map(lambda w: w * factor.min(), weight)
-        elif self.criterion.incoming:
-            none, ones = jnp.zeros((1, network.graph.inputs), factor.dtype), jnp.ones_like(factor)
-            scaled = jax.tree.map(jnp.multiply, weight, synapses.outer(none, ones[None], factor[None]))
         else:
-            scaled = synapses.per_source(weight, factor, lambda w: w)
+            scaled = synapses.scaled(weight, factor, incoming=self.criterion.incoming)
         return Weight(weight.input, scaled.recurrent)

@@ -13,30 +13,28 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 
-from ..model import Network, Parameters, Projected
+from ..model import Network, Projected
 from ..model.synapses import Weight
+from .constraint import AbstractConstraint
 
 __all__ = ["AbstractGuarantee", "Balanced", "Pairs", "SignSymmetric"]
 
 
-class GuaranteeState(NamedTuple):
-    """The bounds of every weight between free units, and the state of the optimiser within."""
+class Bounds(NamedTuple):
+    """The lowest and highest value of every weight between free units."""
 
     low: Any
     high: Any
-    inner: Any
 
 
-class AbstractGuarantee(eqx.Module):
+class AbstractGuarantee(AbstractConstraint):
     r"""Signs that stay, and $|w_{ij}|\le(\lambda_i-\mathrm{margin})/(d_2\cdot\mathrm{targets\ of\ }i)$, so that the
     network stays certified to contract at the rate `margin` with the leaks it has. With signed outflow excitation may
-    grow, and inhibition has half of that."""
+    grow, and inhibition has half of that. Its state are these bounds."""
 
     floor: eqx.AbstractVar[float]
-    margin: eqx.AbstractVar[float]
 
     @abstractmethod
     def check(self, network: Network) -> None:
@@ -46,32 +44,26 @@ class AbstractGuarantee(eqx.Module):
     def signs(self, network: Network) -> Any:
         """The sign of every weight between free units, arranged like `Weight.recurrent`."""
 
-    def bounds(self, network: Network) -> tuple[Any, Any]:
-        """The lowest and highest value of every weight between free units."""
+    def init(self, network):
         synapses = network.synapses
         ones = jax.tree.map(jnp.ones_like, network.weight)
         targets = synapses.outgoing(synapses.mask(ones), lambda w: w)
-        room = (network.leak - self.margin) / (network.neuron.activation.gain * jnp.maximum(targets, 1))
-        most = synapses.per_source(ones, jnp.maximum(room, self.floor), lambda w: w).recurrent
+        room = (network.leak - self.margin) / (network.neuron.gain * jnp.maximum(targets, 1))
+        most = synapses.scaled(synapses.mask(ones), jnp.maximum(room, self.floor)).recurrent
 
         def pair(sign: Array, most: Array) -> tuple[Array, Array]:
-            if network.neuron.outflow == "signed":
+            if network.neuron.outflow.name == "signed":
                 most = jnp.where(sign > 0, jnp.inf, most / 2)
             one, other = sign * jnp.minimum(self.floor, most), sign * most
             return jnp.minimum(one, other), jnp.maximum(one, other)
 
         pairs = jax.tree.map(pair, self.signs(network), most)
         inner = jax.tree.structure(network.weight.recurrent)
-        low, high = jax.tree.transpose(inner, jax.tree.structure((0, 0)), pairs)
-        return low, high
+        return Bounds(*jax.tree.transpose(inner, jax.tree.structure((0, 0)), pairs))
 
-    def inside(self, network: Network, low: Any, high: Any) -> Parameters:
-        """The nearest parameters that are guaranteed."""
-        recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, low, high)
-        return network.parameters._replace(weight=Weight(network.weight.input, recurrent))
-
-    def start(self, network: Network) -> Network:
-        """The network moved inside, before training; sizes are kept where they may."""
+    def begin(self, network):
+        """Sizes of weights are kept where they may."""
+        network.synapses.refuse_shared(type(self).__name__)
         self.check(network)
         if (np.asarray(network.leak) <= self.margin).any():
             raise ValueError(
@@ -80,23 +72,11 @@ class AbstractGuarantee(eqx.Module):
             )
         signed = jax.tree.map(lambda w, s: jnp.abs(w) * s, network.weight.recurrent, self.signs(network))
         moved = network.replace(network.parameters._replace(weight=Weight(network.weight.input, signed)))
-        return network.replace(self.inside(moved, *self.bounds(moved)))
+        return network.replace(self.project(moved, self.init(moved))[0])
 
-    def wrap(self, network: Network, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The optimiser, followed by the clipping of every weight to its bounds."""
-
-        def init(params: Any) -> GuaranteeState:
-            return GuaranteeState(*self.bounds(network.replace(params)), optimiser.init(params))
-
-        def update(updates: Any, state: GuaranteeState, params: Any = None) -> tuple[Any, GuaranteeState]:
-            if params is None:
-                raise ValueError(f"{type(self).__name__} needs the parameters: call update(updates, state, params)")
-            updates, inner = optimiser.update(updates, state.inner, params)
-            wanted: Any = optax.apply_updates(params, updates)
-            held = self.inside(network.replace(wanted), state.low, state.high)
-            return jax.tree.map(jnp.subtract, held, params), state._replace(inner=inner)
-
-        return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+    def project(self, network, state):
+        recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, state.low, state.high)
+        return network.parameters._replace(weight=Weight(network.weight.input, recurrent)), state
 
 
 def _check_floor(guarantee: AbstractGuarantee) -> None:
@@ -110,7 +90,7 @@ def _free_pairs(network: Network) -> np.ndarray:
 
 
 def _larger(network: Network) -> Any:
-    """The sign of a pair: that of its larger weight, positive if both are zero."""
+    """The sign of every pair: that of its larger weight, positive if both are zero."""
     weight = network.weight.recurrent
     back = network.synapses.reverse(network.weight).recurrent
     return jax.tree.map(
@@ -141,7 +121,7 @@ class SignSymmetric(AbstractGuarantee):
         pairs = _free_pairs(network)
         joined, size = int(np.triu(pairs | pairs.T).sum()), network.graph.free
         loops = joined - size + _components(pairs)
-        if network.neuron.outflow != "none" or network.graph.outputs != 1 or (pairs != pairs.T).any() or loops:
+        if network.neuron.outflow.active or network.graph.outputs != 1 or (pairs != pairs.T).any() or loops:
             raise ValueError(
                 "SignSymmetric guarantees networks with one output and no outflow, whose free units are joined in both "
                 "directions and without loops: use Graph.layered([inputs, hidden, 1]) and outflow='none', or Safeguard"
@@ -168,8 +148,8 @@ class Balanced(AbstractGuarantee):
         _check_floor(self)
 
     def check(self, network):
-        slope = network.neuron.activation.slope
-        if network.neuron.outflow != "none" or network.graph.outputs != 1 or slope is None or slope[0] < 0:
+        slope = network.neuron.slope
+        if network.neuron.outflow.active or network.graph.outputs != 1 or slope is None or slope[0] < 0:
             raise ValueError(
                 "Balanced guarantees networks with one output, no outflow and an activation that does not fall: use "
                 "outputs=1 and outflow='none', or Safeguard"
@@ -200,7 +180,7 @@ class Pairs(AbstractGuarantee):
     def check(self, network):
         pairs, hidden = _free_pairs(network), network.graph.hidden
         layered = network.graph.outputs == 1 and network.graph.bias and hidden > 0 and not pairs[:hidden, :hidden].any()
-        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow == "signed"):
+        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow.name == "signed"):
             raise ValueError(
                 "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
                 "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"
@@ -209,8 +189,8 @@ class Pairs(AbstractGuarantee):
     def signs(self, network):
         return _larger(network)
 
-    def inside(self, network, low, high):
-        parameters = super().inside(network, low, high)
+    def project(self, network, state):
+        parameters, state = super().project(network, state)
         # Of a pair it is the feedback that gives way; the hidden unit is its target.
         synapses, hidden = network.synapses, network.graph.hidden
         forth = synapses.back(parameters.weight, jnp.zeros_like(network.bias).at[-1].set(1)[None])[0]
@@ -225,7 +205,7 @@ class Pairs(AbstractGuarantee):
             lambda w, most, held: jnp.where(held > 0, jnp.minimum(w, most), w),
             parameters.weight.recurrent, wanted, bounded,
         )  # fmt: skip
-        return parameters._replace(weight=Weight(parameters.weight.input, recurrent))
+        return parameters._replace(weight=Weight(parameters.weight.input, recurrent)), state
 
 
 def _components(pairs: np.ndarray) -> int:

@@ -1,27 +1,26 @@
 """Training: a plain loop around the compiled epochs. Seeds are lanes of one program."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError
-from ..settling import AbstractStop, Tolerance
-from ..settling.methods import AbstractMethod, choose_method
+from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError, phases_of, with_parameters
+from ..settling import AbstractMethod, AbstractStop, check_count, check_kind, compiled, how_to_settle, within_trace
 from ..tasks import AbstractAugmentation, Samples, Task
+from .constraint import check_nudges
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
 from .memory import check_memory
+from .recorded import RecordedOptimiser
 from .step import Evaluation, Metrics, Trainer, TrainState, choose
-from .update import trainable
 
 __all__ = ["Run", "fit"]
 
@@ -39,7 +38,14 @@ def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int
     return np.array(orders, np.int32).reshape(len(seeds), len(epochs), -1, size)
 
 
-@eqx.filter_jit
+@compiled
+def _begin(trainer: Trainer, parameters: Parameters, seeds: Array, samples: int) -> tuple[TrainState, Array]:
+    """The states of all seeds before the first update, and their keys."""
+    keys = jax.vmap(jax.random.key)(seeds)
+    return jax.vmap(lambda parameters, key: trainer.begin(parameters, key, samples))(parameters, keys), keys
+
+
+@compiled
 def _epochs(
     trainer: Trainer,
     state: TrainState,
@@ -51,7 +57,7 @@ def _epochs(
     last: Int[Array, ""],
     mesh: Mesh | None,
 ) -> tuple[TrainState, Metrics]:
-    """Several epochs of all seeds in one compiled call; epochs after the `last` one change nothing."""
+    """Several epochs of all seeds in one call; epochs after the `last` one change nothing."""
 
     def lane(state: TrainState, orders: Array):
         def one(state: TrainState, epoch: tuple[Array, Array]):
@@ -64,14 +70,9 @@ def _epochs(
     return _lanes(lane, mesh)(state, orders)
 
 
-@eqx.filter_jit
+@compiled
 def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, mesh: Mesh | None) -> Evaluation:
     return _lanes(lambda parameters, key: trainer.evaluate(parameters, samples, key), mesh)(parameters, keys)
-
-
-@eqx.filter_jit
-def _inside(control: AbstractControl, template: Network, parameters: Parameters) -> Parameters:
-    return jax.vmap(lambda own: control.start(template.replace(own)).parameters)(parameters)
 
 
 def _mesh(seeds: int) -> Mesh | None:
@@ -97,7 +98,7 @@ def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
     return jax.shard_map(side_by_side, mesh=mesh, in_specs=seed, out_specs=seed, check_vma=False)
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """The outcome of `fit`, for one seed or many.
 
@@ -106,6 +107,7 @@ class Run:
     - `train`, `validation`, `test`: how the chosen networks do, an array a figure.
     - `best_epoch`, `failed`: for every seed; `failed` seeds diverged or never settled and hold their last good state.
     - `status`: `"done"`, `"failed"` (every seed did) or `"interrupted"`.
+    - `trainer`: how it was trained; `rules`: the rule of every seed with what it has learned itself, `rule` the first.
     """
 
     task: Task
@@ -118,11 +120,25 @@ class Run:
     best_epoch: np.ndarray
     failed: np.ndarray
     status: str
-    trainer: Trainer = field(repr=False)
+    trainer: Trainer
+    rules: list[AbstractRule]
 
     @property
     def network(self) -> Network:
         return self.networks[0]
+
+    @property
+    def rule(self) -> AbstractRule:
+        return self.rules[0]
+
+    def __repr__(self) -> str:
+        many = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
+        solved = "" if self.solved is None else f", {self.solved.sum()} solved"
+        failed = f", {self.failed.sum()} failed" if self.failed.any() else ""
+        right = self.test.accuracy.mean()
+        shown = f"test loss {self.test.loss.mean():.3g}" + ("" if np.isnan(right) else f", accuracy {right:.1%}")
+        epochs = len(self.history.get("loss", ()))
+        return f"Run({self.task.name}, {many}{solved}{failed}: {self.status} after {epochs} epochs, {shown})"
 
     @property
     def solved(self) -> np.ndarray | None:
@@ -160,6 +176,9 @@ def fit(
 ) -> Run:
     """Train a network, or several of the same kind at once, on a task.
 
+    What it runs is compiled once for every structure and shape, and kept, on disk too: other keys, learning rates,
+    decays, schedules, nudges and margins are no other program.
+
     **Arguments:**
 
     - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
@@ -174,7 +193,7 @@ def fit(
     - `keep`: `"best"` keeps the epoch with the best validation accuracy (then loss), `"last"` the last one.
     - `probe`: after every epoch, measure the angle between the rule and the exact gradient (`Adjoint`) on so many
       training samples; 0 does not.
-    - `augment`: changes the training inputs anew at every sight, such as `Shift`.
+    - `augment`: changes the training inputs at random whenever they are used, such as `Shift`.
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
 
@@ -183,14 +202,27 @@ def fit(
     A sample whose phases do not settle is left out of the update and counted. Seeds whose parameters stop being
     finite, or none of whose samples settle in an epoch, stop with their last good state and are marked `failed`.
     """
-    networks = [network] if isinstance(network, Network) else list(network)
+    networks = list(network) if isinstance(network, list | tuple) else [network]
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
+    if within_trace(networks, rule, control, guarantee):
+        raise ValueError("fit cannot be traced by jit, vmap or grad: call it outside; what it runs is compiled already")
+    for what, value, kind, instead in (
+        ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
+        ("optimiser", optimiser, optax.GradientTransformation, "an optax transformation such as optax.adam(0.05)"),
+        ("cost", cost, AbstractCost, "a cost object such as direp.CrossEntropy()"),
+        ("control", control, AbstractControl, "a control object such as direp.LeakController()"),
+        ("guarantee", guarantee, AbstractGuarantee, "an object such as direp.SignSymmetric()"),
+        ("augment", augment, AbstractAugmentation, "an object such as direp.Shift()"),
+    ):
+        if value is not None or what in ("rule", "optimiser"):
+            check_kind(f"fit({what}=...)", value, kind, instead)
     _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
-    rule.check(networks[0])
+    phases = phases_of(rule, networks[0], cost)
     if augment is not None:
         augment.check(task.inputs)
-    if control is not None:
-        _check_nudge(rule, control, cost or SquaredError(), networks[0])
+    for constraint in (control, guarantee):
+        if constraint is not None:
+            check_nudges(constraint, phases.nudges, cost or SquaredError(), networks[0])
     if isinstance(control, LeakController) and learn_leak and control.follow:
         raise ValueError(
             "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
@@ -201,47 +233,45 @@ def fit(
             "learn_leak"
         )
     if guarantee is not None:
-        networks = [guarantee.start(network) for network in networks]
+        networks = [guarantee.begin(network) for network in networks]
     template = networks[0]
-    method = choose_method(template) if method is None else method
-    method.check(template)
-    # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
-    mask = trainable(template, leak=learn_leak, outputs_only=outputs_only)
-    masked = optax.chain(mask, optimiser, mask)
-    masked = masked if guarantee is None else guarantee.wrap(template, masked)
-    control = None if control is None else _traced(control, template.dtype)
+    method, stop = how_to_settle("fit", template, method, stop)
     samples = len(task.train.x)
     size = min(batch_size or samples, samples)
+    common = {
+        "network": template,
+        "cost": cost or SquaredError(),
+        "method": _traced(method, template.dtype),
+        "stop": stop,
+        "start": start,
+        "one_unit": task.one_unit,
+        "classify": task.kind == "classification",
+    }
+    evaluator = Trainer(**common)
     trainer = Trainer(
-        network=template,
+        **common,
         rule=_traced(rule, template.dtype),
-        cost=cost or SquaredError(),
-        optimiser=masked if control is None else control.wrap(template, masked),
-        control=control,
-        method=_traced(method, template.dtype),
-        stop=stop or Tolerance(),
-        start=start,
+        optimiser=RecordedOptimiser.of(optimiser, template.parameters),
+        control=_traced(control, template.dtype),
+        guarantee=_traced(guarantee, template.dtype),
         warm=warm,
-        one_unit=task.one_unit,
-        classify=task.kind == "classification",
         keep_last=keep == "last",
         learn_leak=learn_leak,
+        outputs_only=outputs_only,
         probe=min(probe, samples),
         augment=augment,
     )
     parts = [
-        Samples(*(jnp.asarray(table, template.dtype) for table in part))
+        Samples(*(np.asarray(table, template.dtype) for table in part))
         for part in (task.train, task.validation, task.test)
     ]
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    parameters = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(n.parameters for n in networks))
-    if control is not None:
-        parameters = _inside(control, template, parameters)
-    state = jax.vmap(lambda parameters, key: trainer.init(parameters, key, samples))(parameters, keys)
+    parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
+    state, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
+    parts = jax.device_put(parts)
 
-    valid = jnp.asarray((np.arange(-(-samples // size) * size) < samples).reshape(-1, size))
-    last = jnp.array(epochs, jnp.int32)
+    valid = (np.arange(-(-samples // size) * size) < samples).reshape(-1, size)
+    last = np.int32(epochs)
     mesh = _mesh(len(seeds))
     # Small tasks run several epochs a call, so that the round trip to the host does not count.
     together = max(1, min(10, epochs, 20_000 // (samples * len(seeds))))
@@ -249,10 +279,8 @@ def fit(
     try:
         for first in range(1, epochs + 1, together):
             numbers = range(first, first + together)
-            orders = jnp.asarray(_orders(seeds, numbers, samples, size), jnp.int32)
-            state, metrics = _epochs(
-                trainer, state, *parts[:2], orders, valid, jnp.array(numbers, jnp.int32), last, mesh
-            )
+            orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
+            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, np.array(numbers, np.int32), last, mesh)
             metrics = jax.device_get(metrics)
             for k in range(min(together, epochs + 1 - first)):
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}
@@ -265,29 +293,34 @@ def fit(
     except KeyboardInterrupt:
         status = "interrupted"
 
-    evaluations = [jax.device_get(_evaluate(trainer, state.best, part, keys, mesh)) for part in parts]
+    evaluations = [_evaluate(evaluator, state.best, part, keys, mesh) for part in parts[: 1 if task.whole else 3]]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-    best = jax.device_get(state.best)
-    chosen = [template.replace(jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), best)) for k in range(len(seeds))]
+    evaluations, best, best_epoch, failed = jax.device_get((evaluations, state.best, state.best_epoch, state.failed))
+    chosen = jax.device_put([jax.tree.map(lambda leaf, k=k: leaf[k], best) for k in range(len(seeds))])
     return Run(
         task,
         seeds,
-        chosen,
+        [template.replace(own) for own in chosen],
         history,
-        *evaluations,
-        np.asarray(state.best_epoch),
-        np.asarray(state.failed),
+        *(evaluations * 3)[:3],
+        best_epoch,
+        failed,
         status,
-        trainer,
+        eqx.tree_at(lambda t: t.optimiser, trainer, None),
+        [with_parameters(rule, own.rule) for own in chosen],
     )
 
 
 def _traced(tree: Any, dtype: Any) -> Any:
-    """Numbers as arrays, so that another value of a hyper-parameter needs no other program."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
+    """Numbers as arrays of the network's precision, so that another value needs no other program."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
 
 
 def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:
+    for network in networks or [None]:
+        check_kind("fit(network=...)", network, Network, "a Network, or several in a list")
+    needed = "a task such as direp.tasks.xor(); direp.tasks.from_arrays(x, y) makes one of arrays"
+    check_kind("fit(task=...)", task, Task, needed)
     graph = networks[0].graph
     if any(n.graph != graph or n.neuron != networks[0].neuron for n in networks):
         raise ValueError("fit: all networks must share one graph and one neuron")
@@ -303,25 +336,8 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
             f"fit: cross-entropy needs two outputs or more and targets that sum to one; task {task.name!r} has "
             f"{graph.outputs} output(s): use SquaredError()"
         )
-    if probe < 0:
-        raise ValueError(f"fit(probe={probe}) must be 0 or above: a number of training samples")
-    if epochs < 1 or (batch_size is not None and batch_size < 1):
-        raise ValueError(f"fit(epochs={epochs}, batch_size={batch_size}) must both be 1 or more")
+    check_count("fit(probe", probe, 0)
+    check_count("fit(epochs", epochs)
+    check_count("fit(batch_size", 1 if batch_size is None else batch_size)
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
-
-
-def _check_nudge(rule: AbstractRule, control: AbstractControl, cost: AbstractCost, network: Network) -> None:
-    """A negative nudge beyond the margin that the control keeps would run a phase that is not certified."""
-    nudge, slope = rule.plain_nudge, network.neuron.activation.slope
-    if nudge is None or slope is None:
-        return
-    for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
-        loss = float(cost.feedback(beta, slope, np.ones(1))[0])
-        margin = float(control.margin)
-        if loss >= margin:
-            raise ValueError(
-                f"{type(rule).__name__}({type(nudge).__name__}): the phase at beta={beta:g} can take {loss:.3g} from "
-                f"the certified margin {margin:g} and need not settle; use a beta below "
-                f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
-            )

@@ -10,11 +10,24 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..certificates.convergence import LocalLeak, sharpest_margin
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, Adjoint, Homeostasis, cosine, estimate
-from ..settling import AbstractStop, Settled, settle
-from ..settling.methods import AbstractMethod
+from ..rules import (
+    AbstractCost,
+    AbstractRule,
+    Adjoint,
+    Homeostasis,
+    cosine,
+    estimate,
+    initialise,
+    parameters_of,
+    with_parameters,
+)  # fmt: skip
+from ..settling import AbstractMethod, AbstractStop, Settled, settle
 from ..tasks import AbstractAugmentation, Samples
+from .constraint import constrain
 from .control import AbstractControl
+from .guarantee import AbstractGuarantee
+from .recorded import RecordedOptimiser
+from .update import own_keys, trainable
 
 __all__ = ["AT_ONCE", "Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
 
@@ -88,29 +101,51 @@ class _StepMetrics(NamedTuple):
 
 
 class Trainer(eqx.Module):
-    """How one network learns one task: everything but the state. All methods are pure and can be vmapped over seeds."""
+    """How one network learns one task: everything but the state. All methods are pure and can be vmapped over seeds.
+
+    Evaluations need neither `rule` nor `optimiser`.
+    """
 
     network: Network
-    rule: AbstractRule
     cost: AbstractCost
-    optimiser: optax.GradientTransformation = eqx.field(static=True)
-    control: AbstractControl | None
     method: AbstractMethod
     stop: AbstractStop
+    rule: AbstractRule | None = None
+    optimiser: RecordedOptimiser | None = None
+    control: AbstractControl | None = None
+    guarantee: AbstractGuarantee | None = None
     start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
     warm: bool = eqx.field(static=True, default=True)
     one_unit: bool = eqx.field(static=True, default=False)
     classify: bool = eqx.field(static=True, default=True)
     keep_last: bool = eqx.field(static=True, default=False)
     learn_leak: bool = eqx.field(static=True, default=False)
+    outputs_only: bool = eqx.field(static=True, default=False)
     probe: int = eqx.field(static=True, default=0)
     augment: AbstractAugmentation | None = None
 
-    def init(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
+    @property
+    def transformation(self) -> optax.GradientTransformation:
+        """The user's optimiser between masks, and what keeps the parameters in their set around it."""
+        network, inner = self.network, self.optimiser
+        # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
+        mask = trainable(network, leak=self.learn_leak, outputs_only=self.outputs_only)
+        whole = optax.chain(mask, optax.GradientTransformation(inner.init, inner.update), mask)  # pyright: ignore
+        for constraint in (self.guarantee, self.control):
+            whole = whole if constraint is None else constrain(whole, constraint, network)
+        return whole
+
+    def begin(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
+        """The state of a seed before its first update, whose parameters are those given, moved inside."""
+        network = self.network.replace(parameters)
+        if self.control is not None:
+            parameters = self.control.begin(network).parameters
+        own = initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1))
+        parameters = parameters._replace(rule=parameters_of(own))
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
             parameters=parameters,
-            optimiser=self.optimiser.init(parameters),  # pyright: ignore[reportArgumentType]
+            optimiser=own_keys(self.transformation.init(parameters), key),  # pyright: ignore[reportArgumentType]
             key=key,
             updates=jnp.array(0, jnp.int32),
             states=self._start(jax.random.fold_in(key, 0), samples),
@@ -140,12 +175,12 @@ class Trainer(eqx.Module):
         valid: Bool[Array, " batch"],
     ) -> tuple[TrainState, Settled, _StepMetrics]:
         """One update from one batch; also how its free phase settled. Without a settled sample nothing changes."""
-        network = self.network.replace(state.parameters)
-        said = estimate(
+        network, rule = self._now(state)
+        found = estimate(
             network,
             x,
             y,
-            self.rule,
+            rule,
             cost=self.cost,
             method=self.method,
             stop=self.stop,
@@ -154,28 +189,32 @@ class Trainer(eqx.Module):
             update=state.updates,
             key=self._draw(state),
         )
-        updates, optimiser = self.optimiser.update(said.gradient, state.optimiser, state.parameters)
+        updates, optimiser = self.transformation.update(found.gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         changed = (parameters, optimiser, state.updates + 1)
         changed = eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.updates), state, changed)
-        state = choose(said.used.any(), changed, state)
+        state = choose(found.used.any(), changed, state)
 
-        phases = (said.free, *said.nudged)
+        phases = (found.free, *found.nudged)
         unsettled = sum(((~phase.converged) & valid).sum() for phase in phases)
         margin, rounding = self._margin(state)
         metrics = _StepMetrics(
-            loss=jnp.where(valid, said.loss, 0).sum(),
-            correct=(self._correct(network.outputs(said.free.state), y) & valid).sum(),
+            loss=jnp.where(valid, found.loss, 0).sum(),
+            correct=(self._correct(network.outputs(found.free.state), y) & valid).sum(),
             unsettled=jnp.asarray(unsettled),
             phases=valid.sum() * len(phases),
-            used=said.used.sum(),
-            steps=jnp.where(valid, said.free.steps, 0).sum(),
+            used=found.used.sum(),
+            steps=jnp.where(valid, found.free.steps, 0).sum(),
             steps_max=jnp.stack([jnp.where(valid, phase.steps, 0).max() for phase in phases]).max(),
-            fell_back=said.fell_back,
+            fell_back=found.fell_back,
             margin=margin,
             rounding=rounding,
         )
-        return state, said.free, metrics
+        return state, found.free, metrics
+
+    def _now(self, state: TrainState) -> tuple[Network, AbstractRule]:
+        """The network and the rule as they have become."""
+        return self.network.replace(state.parameters), with_parameters(self.rule, state.parameters.rule)
 
     def _draw(self, state: TrainState) -> PRNGKeyArray:
         """The key of one update, apart from those of the epochs."""
@@ -185,21 +224,21 @@ class Trainer(eqx.Module):
         """The cosine between the rule and the exact gradient on the first `probe` training samples."""
         if not self.probe:
             return jnp.full((), jnp.nan, train.x.dtype)
-        network = self.network.replace(state.parameters)
+        network, rule = self._now(state)
         x, y = train.x[: self.probe], train.y[: self.probe]
         settle = {"cost": self.cost, "method": self.method, "stop": self.stop, "update": state.updates}
         # What homeostasis adds is no estimate of the cost's gradient.
-        rule = self.rule.rule if isinstance(self.rule, Homeostasis) else self.rule
-        said = estimate(network, x, y, rule, key=self._draw(state), **settle)
+        rule = rule.rule if isinstance(rule, Homeostasis) else rule
+        found = estimate(network, x, y, rule, key=self._draw(state), **settle)
         # The rule leaves out what did not settle, and so must the oracle.
-        exact = estimate(network, x, y, Adjoint(), valid=said.used, **settle)
-        return cosine(network, said.gradient, exact.gradient, leak=self.learn_leak)
+        exact = estimate(network, x, y, Adjoint(), valid=found.used, **settle)
+        return cosine(network, found.gradient, exact.gradient, leak=self.learn_leak)
 
     def _margin(self, state: TrainState) -> tuple[Array, Array]:
         """The smallest margin of any unit, and a bound on its rounding."""
         network = self.network.replace(state.parameters)
         criterion = LocalLeak() if self.control is None else self.control.criterion
-        norm = criterion.start(network) if self.control is None else state.optimiser.norm
+        norm = criterion.start(network) if self.control is None else state.optimiser.constraint
         return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
 
     def epoch(

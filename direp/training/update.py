@@ -2,24 +2,37 @@ r"""Transformations of updates, to be chained with any optax optimiser. They act
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
-from ..model import Network, Parameters
+from ..model import AbstractSynapses, Network, Parameters
 
-__all__ = ["prune", "shrink", "trainable"]
+__all__ = ["own_keys", "prune", "shrink", "trainable"]
+
+
+class Bound(eqx.Partial):
+    """A function with some arguments given, whose arrays are leaves of a pytree: another value is no other program.
+
+    Where `jit` takes it for a function, it is known by identity, as a closure would be.
+    """
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 def _stateless(update) -> optax.GradientTransformation:
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformation(_empty, update)
 
 
-def _applied(params: Parameters, updates: Any) -> Parameters:
-    wanted: Any = optax.apply_updates(params, updates)  # pyright: ignore[reportArgumentType]
-    return wanted
+def _empty(params: Any) -> optax.EmptyState:
+    return optax.EmptyState()
 
 
 def _given(who: str, params: Parameters | None) -> Parameters:
@@ -31,81 +44,101 @@ def _given(who: str, params: Parameters | None) -> Parameters:
 def trainable(
     network: Network, *, bias: bool = True, leak: bool = False, outputs_only: bool = False
 ) -> optax.GradientTransformation:
-    """Zero every update of what is no synapse, and of biases or leaks that are not to be learned.
+    """Zero the updates of all places without a synapse, and of biases or leaks that are not to be learned.
 
     With `outputs_only` nothing but the outputs learn, by the synapses into them: a control that shows what the hidden
-    units contribute.
+    units contribute. A strength that a hidden unit shares stays as it is.
     """
-    graph = network.graph
-    learns = np.arange(graph.free) >= (graph.hidden if outputs_only else 0)
+    return _stateless(Bound(_learned, network.synapses, bias and network.graph.bias, leak, outputs_only))
 
-    def update(updates: Any, state: Any, params: Any = None):
-        del params
-        weight, own = network.synapses.mask(updates.weight), jnp.asarray(learns, updates.bias.dtype)
-        if outputs_only:
-            one = jnp.ones((1, graph.inputs), own.dtype)
-            into = network.synapses.outer(one, jnp.ones_like(own)[None], own[None])
-            weight = jax.tree.map(jnp.multiply, weight, into)
-        learned_bias = updates.bias * own if bias and graph.bias else jnp.zeros_like(updates.bias)
-        learned_leak = updates.leak * own if leak else jnp.zeros_like(updates.leak)
-        return updates._replace(weight=weight, bias=learned_bias, leak=learned_leak), state
 
-    return _stateless(update)
+def _learned(
+    synapses: AbstractSynapses, bias: bool, leak: bool, outputs_only: bool, updates: Any, state: Any, params: Any = None
+) -> tuple[Any, Any]:
+    graph = synapses.graph
+    own = jnp.asarray(np.arange(graph.free) >= (graph.hidden if outputs_only else 0), updates.bias.dtype)
+    weight = synapses.mask(updates.weight)
+    if outputs_only:
+        weight = synapses.scaled(weight, own, incoming=True)
+    learned_bias = updates.bias * own if bias else jnp.zeros_like(updates.bias)
+    learned_leak = updates.leak * own if leak else jnp.zeros_like(updates.leak)
+    return updates._replace(weight=weight, bias=learned_bias, leak=learned_leak), state
 
 
 def shrink(strength: float) -> optax.GradientTransformation:
-    r"""L1: pull every weight and bias by `strength` towards zero, $-\mathrm{strength}\,\mathrm{sgn}\,w$ an update.
+    r"""L1: move every weight and bias by `strength` towards zero, $-\mathrm{strength}\,\mathrm{sgn}\,w$ an update.
 
     Source: DEEP (arXiv:2006.08798), where it is $1.5\cdot10^{-4}$.
     """
+    _check("shrink", strength=(strength, 0))
+    return _stateless(Bound(_shrunk, strength))
 
-    def update(updates: Any, state: Any, params: Any = None):
-        pulled = jax.tree.map(lambda u, w: u - strength * jnp.sign(w), updates, _given("shrink", params))
-        return pulled._replace(leak=updates.leak), state
 
-    return _stateless(update)
+def _shrunk(strength: float, updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    moved = jax.tree.map(lambda u, w: u - strength * jnp.sign(w), updates, _given("shrink", params))
+    return moved._replace(leak=updates.leak), state
 
 
 class PruneState(NamedTuple):
     key: Array
 
 
-def prune(network: Network, *, threshold: float = 0.01, scale: float = 5.0, key: Array) -> optax.GradientTransformation:
+def prune(
+    network: Network, *, threshold: float = 0.01, scale: float = 5.0, key: PRNGKeyArray
+) -> optax.GradientTransformation:
     r"""Stochastic pruning: a weight with $|w|\le$ `threshold` is set to zero with probability
     $e^{-|w_{ij}|/\mathrm{scale}}/\sum_ie^{-|w_{ij}|/\mathrm{scale}}$ over the weights into $j$ (bias included).
 
-    Put it after the optimiser. Source: DEEP (arXiv:2006.08798).
+    Put it after the optimiser. `fit` gives every seed a key of its own from this one (`own_keys`). Source: DEEP
+    (arXiv:2006.08798).
     """
-    exists = network.synapses.build(lambda i, j: np.ones(np.broadcast_shapes(i.shape, j.shape)))
+    _check("prune", threshold=(threshold, 0), scale=(scale, np.finfo(np.float32).tiny))
+    network.synapses.refuse_shared("prune")
+    update = Bound(_pruned, network.synapses, threshold, scale)
+    return optax.GradientTransformation(Bound(_keyed, key), update)  # pyright: ignore[reportArgumentType]
 
-    def update(updates: Any, state: Any, params: Any = None):
-        wanted = _applied(_given("prune", params), updates)
-        key, draw = jax.random.split(state.key)
-        synapses = network.synapses
-        score = jax.tree.map(lambda w, e: jnp.exp(-jnp.abs(w) / scale) * e.astype(w.dtype), wanted.weight, exists)
-        bias_score = jnp.exp(-jnp.abs(wanted.bias) / scale) * float(network.graph.bias)
-        one = jnp.ones((1, network.graph.inputs), wanted.bias.dtype)
-        into = synapses.input_drive(score, one)[0] + synapses.incoming(score, lambda w: w) + bias_score
-        # Every synapse needs the sum of its own target: an outer product of ones with it.
-        total = synapses.outer(one, jnp.ones_like(into)[None], into[None])
 
-        def cut(w, u, score, total, key):
-            chance = jnp.where(total > 0, score / jnp.where(total > 0, total, 1), 0)
-            drop = (jnp.abs(w) <= threshold) & (jax.random.uniform(key, w.shape, w.dtype) < chance)
-            return jnp.where(drop, u - w, u)
+def _keyed(key: PRNGKeyArray, params: Any) -> PruneState:
+    return PruneState(key)
 
-        leaves, shape = jax.tree.flatten(wanted.weight)
-        keys = jax.tree.unflatten(shape, list(jax.random.split(draw, len(leaves) + 1)[1:]))
-        weight = jax.tree.map(cut, wanted.weight, updates.weight, score, total, keys)
-        bias = cut(wanted.bias, updates.bias, bias_score, into, jax.random.split(draw, len(leaves) + 1)[0])
-        return updates._replace(weight=weight, bias=bias), PruneState(key)
 
-    def init(params: Any):
-        # Seeds that train side by side hold other weights, and so draw other numbers.
-        bits = jax.lax.bitcast_convert_type(params.bias.sum().astype(jnp.float32), jnp.uint32)
-        bits = bits ^ jax.lax.bitcast_convert_type(
-            jnp.stack([leaf.sum() for leaf in jax.tree.leaves(params.weight)]).sum().astype(jnp.float32), jnp.uint32
-        )
-        return PruneState(jax.random.fold_in(key, bits))
+def _pruned(
+    synapses: AbstractSynapses, threshold: float, scale: float, updates: Any, state: PruneState, params: Any = None
+) -> tuple[Any, PruneState]:
+    wanted: Any = optax.apply_updates(_given("prune", params), updates)  # pyright: ignore[reportArgumentType]
+    key, draw = jax.random.split(state.key)
+    graph = synapses.graph
+    exists = synapses.mask(jax.tree.map(jnp.ones_like, wanted.weight))
+    score = jax.tree.map(lambda w, e: jnp.exp(-jnp.abs(w) / scale) * e, wanted.weight, exists)
+    bias_score = jnp.exp(-jnp.abs(wanted.bias) / scale) * float(graph.bias)
+    one = jnp.ones((1, graph.inputs), wanted.bias.dtype)
+    into = synapses.input_drive(score, one)[0] + synapses.incoming(score, lambda w: w) + bias_score
+    total = synapses.scaled(exists, into, incoming=True)
 
-    return optax.GradientTransformation(init, update)
+    def cut(w, u, score, total, key):
+        chance = jnp.where(total > 0, score / jnp.where(total > 0, total, 1), 0)
+        drop = (jnp.abs(w) <= threshold) & (jax.random.uniform(key, w.shape, w.dtype) < chance)
+        return jnp.where(drop, u - w, u)
+
+    leaves, shape = jax.tree.flatten(wanted.weight)
+    first, *keys = jax.random.split(draw, len(leaves) + 1)
+    weight = jax.tree.map(cut, wanted.weight, updates.weight, score, total, jax.tree.unflatten(shape, keys))
+    bias = cut(wanted.bias, updates.bias, bias_score, into, first)
+    return updates._replace(weight=weight, bias=bias), PruneState(key)
+
+
+def own_keys(state: Any, key: PRNGKeyArray) -> Any:
+    """An optimiser's state whose random keys are this seed's own."""
+
+    def own(leaf: Any) -> Any:
+        if not (eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)):
+            return leaf
+        return jax.random.fold_in(leaf, jax.random.bits(key, dtype=jnp.uint32))
+
+    return jax.tree.map(own, state)
+
+
+def _check(who: str, **given: Any) -> None:
+    for name, (value, least) in given.items():
+        if isinstance(value, float | int) and not least <= value < np.inf:
+            raise ValueError(f"{who}({name}={value}) must be finite and {'above 0' if least else '0 or above'}")

@@ -1,6 +1,5 @@
 """Does a network settle? A cascade of criteria that can prove it, then a search that can refute it."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ...arithmetic import precise
-from ...model import Network, Projected
+from ...model import ACTIVATIONS, OUTFLOWS, Activation, Network
 from ...rules import AbstractCost, AbstractNudge
 from .certificate import Attempt, Certificate
 from .compartmental import Compartmental
@@ -23,14 +22,14 @@ from .system import System
 __all__ = ["CASCADE", "certify"]
 
 CASCADE: tuple[AbstractCriterion, ...] = (LocalLeak(), Rows(), Perron(), Compartmental(), Symmetric(), LMI())
-_CLAIM = "contracts to one equilibrium for each input, from every start"
+_CLAIM = "the network contracts to one equilibrium for each input, from every start"
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
 def certify(
     network: Network,
     *,
-    nudge: AbstractNudge | None = None,
+    nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
     cost: AbstractCost | None = None,
     criteria: Sequence[AbstractCriterion] = CASCADE,
     x: Num[ArrayLike, "batch input"] | None = None,
@@ -41,8 +40,9 @@ def certify(
 
     **Arguments:**
 
-    - `nudge`, `cost`: cover the nudged phases too, each with its own sign and strength. A positive nudge of the squared
-      error changes nothing; a negative one, and cross-entropy, eat into the margin of the outputs.
+    - `nudge`, `cost`: cover the phases of one nudge, or of several, too, each with its own sign and strength. A
+      positive nudge of the squared error changes nothing; a negative one, and cross-entropy, take from the margin of
+      the outputs.
     - `criteria`: what to try, in this order, until one proves. `(Perron(),)` asks for the sharpest diagonal norm at
       once, at the price of a few linear systems.
     - `x`: inputs at which to search for a counter-example first, before inputs of the search's own choice.
@@ -60,14 +60,15 @@ def certify(
     if inputs is not None and inputs.shape[1:] != (network.graph.inputs,):
         raise ValueError(f"certify(x=...) has shape {inputs.shape}; needed is (batch, {network.graph.inputs})")
     system = System.of(network, nudge, cost)
-    activation = network.neuron.activation
-    if not math.isfinite(activation.gain):
-        reason = f"Activation {activation.name!r} carries no slope bounds: give it slope=(d1, d2)."
-        return Certificate(_CLAIM, "undecided", "none", None, -math.inf, {}, 0.0, 0.0, (), "", reason=reason)
+    activations = _activations(network)
+    unknown = next((a for a in activations if not np.isfinite(a.gain)), None)
+    if unknown is not None:
+        reason = f"Activation {unknown.name!r} carries no slope bounds: give it slope=(d1, d2)."
+        return Certificate(_CLAIM, "undecided", "none", None, -np.inf, {}, 0.0, 0.0, (), "", reason=reason)
 
     assumptions = (
         "the weights, biases and leaks stay as they are while it settles",
-        f"slopes of {activation.name} stay within {activation.slope}",
+        *(f"slopes of {activation.name} stay within {activation.slope}" for activation in activations),
         "the inputs are clamped",
         "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
     )
@@ -117,10 +118,16 @@ def certify(
     )
 
 
+def _activations(network: Network) -> list[Activation]:
+    """Those that do something."""
+    both = dict.fromkeys((network.neuron.transfer, network.neuron.rate))
+    return [a for a in both if a != ACTIVATIONS["identity"]]
+
+
 def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found: Findings | None) -> list[str]:
     neuron = network.neuron
     parts = []
-    if isinstance(neuron, Projected) and neuron.outflow == "signed" and not network.leak.any():
+    if neuron.slope == (1, 1) and neuron.outflow == OUTFLOWS["signed"] and not network.leak.any():
         parts.append("Leaks are zero, and with signed outflow the Jacobian is then singular whatever the weights.")
     if found is not None and found.counterexample is not None:
         parts.append(f"Refuted: {found.counterexample}.")
@@ -132,6 +139,11 @@ def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found:
         parts.append(f"Activity that enters {names} has no path to a leak: they are a trap.")
     if found is not None and found.starts:
         parts.append(found.describe())
+        closed = [a.name for a in _activations(network) if a.enclose is None]
+        if closed:
+            parts.append(
+                f"Activation {closed[0]!r} has no enclosure over balls, so nothing can be refuted: enclose=..."
+            )
     elif found is not None:
         parts.append("No search for a counter-example: the network, or its numbers, are too large for its proofs.")
     return parts

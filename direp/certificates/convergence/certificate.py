@@ -1,16 +1,22 @@
 """A certificate is data: a claim, a verdict, and all that the verdict rests on."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from .norm import AbstractNorm
 
-__all__ = ["Attempt", "Certificate", "Proof", "Remedy", "Verdict"]
+__all__ = ["Attempt", "Certificate", "Proof", "Remedy", "Verdict", "sentence"]
 
 Verdict = Literal["proved", "refuted", "undecided"]
+
+
+def sentence(verdict: Verdict, claim: str) -> str:
+    """A verdict on a claim (a main clause, without a full stop), as people say it."""
+    before = {"proved": "proved:", "refuted": "refuted: it is not true that", "undecided": "not decided whether"}
+    return f"{before[verdict]} {claim}"
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,11 @@ def _down(value: float) -> str:
     return f"{math.floor(value / step) * step:.3g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """What is claimed of a network and how far that is proved.
 
-    - `claim`: one sentence. `verdict`: `"proved"`, `"refuted"` or `"undecided"`.
+    - `claim`: a main clause. `verdict` on it: `"proved"`, `"refuted"` or `"undecided"`; `sentence` puts both together.
     - `criterion`: what decided; for `"undecided"`, what came closest.
     - `norm`: the norm in which distances shrink, with its weights; `None` if not proved.
     - `rate`: distances shrink at least like exp(-rate t) (1/time); for `"undecided"`, the bound that was not positive.
@@ -128,8 +134,8 @@ class Certificate:
     attempts: tuple[Attempt, ...] = ()
     reason: str = ""
     blame: tuple[str, ...] = ()
-    remedy: Remedy | None = field(default=None, repr=False)
-    counterexample: Any = field(default=None, repr=False)
+    remedy: Remedy | None = None
+    counterexample: Any = None
 
     def __bool__(self) -> bool:
         return self.verdict == "proved"
@@ -137,8 +143,17 @@ class Certificate:
     def __str__(self) -> str:
         if self:
             phases = ", ".join(f"{phase} {rate:.3g}" for phase, rate in self.phases.items())
-            return f"proved: {self.claim}, rate {self.rate:.3g} in {self.norm} ({self.criterion}; phases: {phases})"
-        return f"{self.verdict}: {self.claim} ({self.criterion}). {self.reason}"
+            return f"{self.sentence}, rate {self.rate:.3g} in {self.norm} ({self.criterion}; phases: {phases})"
+        return f"{self.sentence} ({self.criterion}). {self.reason}"
+
+    def __repr__(self) -> str:
+        how = {"proved": f"at rate {self.rate:.3g} by", "refuted": "by", "undecided": "closest:"}[self.verdict]
+        return f"Certificate({self.verdict} {how} {self.criterion})"
+
+    @property
+    def sentence(self) -> str:
+        """What is proved, refuted or not decided."""
+        return sentence(self.verdict, self.claim)
 
     @property
     def factor(self) -> float:

@@ -1,8 +1,9 @@
 r"""Excitatory networks that lose what they send: where does activity leave the network?
 
-With $W\ge0$, signed or absolute outflow and slopes of at most 1, the majorant is that of a compartmental system: what
-leaves unit $i$ arrives elsewhere, but for the leak $\lambda_i$. It is stable if and only if every unit has a directed
-path to one that leaks (or that sends with a slope below 1). A set of units without such a path is a trap.
+With $W\ge0$, an outflow of $w$ a synapse and slopes $|\varphi'\psi'|$ of at most 1, the majorant is that of a
+compartmental system: what leaves unit $i$ arrives elsewhere, but for the leak $\lambda_i$. It is stable if and only if
+every unit has a directed path to one that leaks (or that sends with a slope below 1). A set of units without such a
+path is a trap.
 
 Source: compartmental systems, as in Walter & Contreras, *Compartmental Modeling with Networks* (1999).
 """
@@ -32,7 +33,7 @@ class Compartmental(AbstractCriterion):
 
     def attempt(self, system: System) -> Attempt:
         smallest = system.weight.min() if system.size > 1 else 0.0
-        if system.neuron.outflow == "none" or smallest < 0 or system.gain > 1:
+        if system.neuron.outflow.above != 1 or smallest < 0 or system.gain > 1:
             return Attempt(self.name, note="needs outflow, no inhibition and slopes of at most 1")
         trap = _trapped(system)
         if trap.any():

@@ -1,9 +1,14 @@
 r"""Criteria in diagonally weighted norms: local leak ($\ell_1$), rows ($\ell_\infty$), Perron (the sharpest weights).
 
-Whatever the state, $J_{ii}\le-\Lambda_i$ and $|J_{ki}|\le d_2|w_{ik}|$. With weights $\eta>0$, every column of the
-Jacobian has log-norm $\mu_{1,[\eta]}$ at most $-\Lambda_i+d_2\sum_k|w_{ik}|\eta_k/\eta_i$, and every row has
+Whatever the state, $J_{ii}=-\Lambda_i$ (no unit sends to itself) and $|J_{ki}|\le d_2|w_{ik}|$, where $d_2$ is the
+`gain` of the neuron, a bound of $|\varphi'||\psi'|$: all neurons are covered. With weights $\eta>0$, every column of
+the Jacobian has log-norm $\mu_{1,[\eta]}$ at most $-\Lambda_i+d_2\sum_k|w_{ik}|\eta_k/\eta_i$, and every row has
 $\mu_{\infty,[\eta]}$ at most $-\Lambda_j+d_2\sum_i|w_{ij}|\eta_i/\eta_j$. If all columns (or all rows) are at most
-$-c<0$, every two trajectories approach each other at least like $e^{-ct}$ in that norm; the faces of a box only help.
+$-c<0$, every two trajectories approach each other at least like $e^{-ct}$ in that norm.
+
+A box keeps this. Its faces add $-n(s)$ to the velocity, with $n_i\ge0$ at the upper and $n_i\le0$ at the lower face, so
+for two states $(n_i(s)-n_i(t))(s_i-t_i)\ge0$: no entry of the difference grows faster than without them. Likewise a
+clipped step: clipping lengthens no entry of a difference. Norms with one weight a unit see entries alone.
 
 Each criterion works twice: on the host, where its verdict survives rounding, and traced inside training, where it
 says what leak keeps every unit at its inequality.
@@ -51,7 +56,7 @@ class AbstractDiagonal(AbstractCriterion):
         size = jax.tree.map(jnp.abs, network.weight)
         send = network.synapses.drive if self.incoming else network.synapses.back
         with jax.default_matmul_precision("highest"):  # some devices multiply with fewer bits than they store
-            return network.neuron.activation.gain * send(size, weights[None])[0] / weights
+            return network.neuron.gain * send(size, weights[None])[0] / weights
 
     def margin(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """What each unit has to spare; the smallest is the certified rate, if positive. Plain floating point."""
@@ -68,12 +73,12 @@ class AbstractDiagonal(AbstractCriterion):
         sender, receiver = (weights, pull / weights) if self.incoming else (pull / weights, weights)
         none = jnp.zeros((1, network.graph.inputs), weights.dtype)
         pairs = network.synapses.outer(none, sender[None], receiver[None])
-        gain = network.neuron.activation.gain
+        gain = network.neuron.gain
         extra = jax.tree.map(lambda w, p: gain * jnp.sign(w) * p, network.weight, pairs)
-        functions = network.neuron.outflow_functions
-        if functions is None:
+        outflow = network.neuron.outflow
+        if not outflow.active:
             return extra
-        lost = network.synapses.per_source(network.weight, pull, functions[1])
+        lost = network.synapses.outgoing_gradient(network.weight, pull, outflow.slope)
         return jax.tree.map(jnp.subtract, extra, lost)
 
     # On the host.
@@ -94,7 +99,7 @@ def prove(criterion: str, system: System, proposals: list[tuple[np.ndarray, bool
             continue
         free = system.proved_margin(weights, incoming)
         margins = {
-            name: np.nextafter(free - system.push(beta, weights), -np.inf) if beta else free
+            name: np.nextafter(free - system.feedback(beta, weights), -np.inf) if beta else free
             for name, beta in system.phases.items()
         }
         rates = {name: float(each.min()) for name, each in margins.items()}

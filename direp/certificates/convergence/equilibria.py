@@ -1,13 +1,12 @@
 r"""Proofs about single equilibria, in ball arithmetic: that one exists near a state, and that it is unstable.
 
 Krawczyk's test: with $C\approx J(s)^{-1}$, $s-CF(s)+(1-CJ(S))(S-s)$ in the interior of a box $S$ around $s$ proves that
-$S$ holds exactly one equilibrium. `Projected` units that rest at a face stay there, and it is an equilibrium if the
+$S$ holds exactly one equilibrium. Units that rest at a face of the box stay there, and it is an equilibrium if the
 field pushes them strictly outwards and the others lie strictly inside.
 
 Source: Krawczyk (1969); Rump, Verification methods (Acta Numerica 2010).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import flint
 import numpy as np
 
 from ...arithmetic import exact, matrix
-from ...model import Network
+from ...model import Activation, Network
 from ...rules import AbstractCost
 
 __all__ = ["BallField", "Equilibrium", "Nudge", "enclose", "solve"]
@@ -70,22 +69,20 @@ class BallField:
         weight = np.asarray(network.matrix, np.float64)
         split = network.graph.inputs
         inner = exact(weight[split:])
-        outflow = {"none": 0 * inner, "signed": inner, "absolute": abs(inner)}[network.neuron.outflow]
         self.neuron: Any = network.neuron
         self.hidden = network.graph.hidden
-        self.leak = exact(network.leak) + outflow.sum(1)
+        self.leak = exact(network.leak) + network.neuron.outflow.value(inner).sum(1)
         self.coupling = inner.T
         self.current = exact(x) @ exact(weight[:split]) + exact(network.bias)
         self.nudge = nudge
 
-    def activated(self, balls: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [self.neuron.activation.enclose(ball) for ball in balls]
-        return np.array([value for value, _ in pairs], object), np.array([slope for _, slope in pairs], object)
-
     def rates(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""$r=\psi(s)$ and $\psi'(s)$."""
-        one = flint.arb(1)
-        return (state, np.array([one] * len(state), object)) if self.outer else self.activated(state)
+        return _enclosed(self.neuron.rate, state)
+
+    def transfers(self, drive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r"""$\varphi(u)$ and $\varphi'(u)$."""
+        return _enclosed(self.neuron.transfer, drive)
 
     def drives(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""$u$ and $\partial u/\partial r$, the nudge included."""
@@ -102,24 +99,21 @@ class BallField:
         """The field and its Jacobian, over balls of states."""
         rate, slope = self.rates(state)
         drive, coupling = self.drives(rate)
-        if self.outer:
-            drive, gain = self.activated(drive)
-            jacobian = gain[:, None] * coupling
-        else:
-            jacobian = coupling * slope
-        return drive - self.leak * state, jacobian - np.diag(self.leak)
+        passed, gain = self.transfers(drive)
+        return passed - self.leak * state, gain[:, None] * coupling * slope - np.diag(self.leak)
 
-    @property
-    def outer(self) -> bool:
-        """Whether the activation acts on the drive (`Rate`, and trivially `Projected`) rather than on the state."""
-        from ...model import Hopfield
 
-        return not isinstance(self.neuron, Hopfield)
+def _enclosed(activation: Activation, balls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and slopes over balls."""
+    if activation.enclose is None:
+        raise ValueError(f"Activation({activation.name!r}) has no enclosure over balls: give it enclose=...")
+    pairs = [activation.enclose(ball) for ball in balls]
+    return np.array([value for value, _ in pairs], object), np.array([slope for _, slope in pairs], object)
 
 
 def enclose(network: Network, x: np.ndarray, state: np.ndarray, nudge: Nudge | None = None) -> Equilibrium | None:
     """The equilibrium near a state, or `None` if none can be proved there."""
-    if network.neuron.activation.enclose is None:
+    if network.neuron.rate.enclose is None or network.neuron.transfer.enclose is None:
         return None
     return solve(BallField(network, np.asarray(x, np.float64), nudge), np.asarray(state, np.float64))
 

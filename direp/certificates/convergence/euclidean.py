@@ -1,13 +1,15 @@
 r"""Criteria in weighted Euclidean norms: the symmetric case in closed form, and the Lur'e matrix inequality.
 
-With $A=W^\top$, slopes in $[d_1,d_2]$ and $J=-\Lambda+AD$ (`Hopfield`), $PJ+J^\top P\preceq-2cP$ for every such $D$ if
+With $A=W^\top$, slopes in $[d_1,d_2]$ and $J=-\Lambda+AD$ (a `transfer` of slope 1, as `Hopfield` has),
+$PJ+J^\top P\preceq-2cP$ for every such $D$ if
 
 $$\begin{pmatrix}\Lambda P+P\Lambda-2cP+2d_1d_2Q&-PA-(d_1+d_2)Q\\\cdot&2Q\end{pmatrix}\succeq0,\qquad P\succ0,\
 Q\succeq0\text{ diagonal.}$$
 
-`Rate` has $J=-\Lambda+DA$, the transpose of a `Hopfield` Jacobian with $A^\top$: whatever $P$ proves there, $P^{-1}$
-proves here. `Projected` has $J=-\Lambda+A$ on the units that no face holds; $P$ must be diagonal, so that the
-projection on the box cannot lengthen a difference, and $\Lambda P+P\Lambda-PA-A^\top P-2cP\succeq0$ suffices.
+A `rate` of slope 1 (such as `Rate`) has $J=-\Lambda+DA$, the transpose of such a Jacobian with $A^\top$: whatever $P$
+proves there, $P^{-1}$ proves here. Where both have slope 1 in a box (`Projected`), $J=-\Lambda+A$ on the units that no
+face holds; $P$ must be diagonal, so that the projection on the box cannot lengthen a difference, and
+$\Lambda P+P\Lambda-PA-A^\top P-2cP\succeq0$ suffices. Slopes on both sides of $A$, and in a box, are not covered.
 
 Whoever proposes $P$, $Q$ and $c$, ball arithmetic decides.
 
@@ -24,7 +26,7 @@ import equinox as eqx
 import numpy as np
 
 from ...arithmetic import exact, positive_definite
-from ...model import Projected, Rate
+from ...model import AbstractNeuron
 from ...rules import SquaredError
 from .certificate import Attempt, Proof
 from .criterion import AbstractCriterion
@@ -40,16 +42,14 @@ class _Inequality:
     """The matrix inequality of one phase, in floats or (with `lift=exact`) in balls around the numbers as stored."""
 
     def __init__(self, system: System, beta: float, lift: Any = np.asarray):
-        weight = lift(system.dense())
-        outflow = {"none": 0 * weight, "signed": weight, "absolute": abs(weight)}[system.neuron.outflow]
-        self.leak = lift(system.leak) + outflow.sum(1)
-        # `Rate` is the transpose of a `Hopfield` system with transposed weights.
-        self.coupling = (weight if isinstance(system.neuron, Rate) else weight.T).copy()
+        weight, neuron = lift(system.dense()), system.neuron
+        self.leak = lift(system.leak) + neuron.outflow.value(weight).sum(1)
+        self.coupling = (weight.T if neuron.transfer.linear else weight).copy()
         outputs = np.arange(system.hidden, system.size)
         # The nudge of the squared error is a synapse of weight -beta from each output to itself.
         self.coupling[outputs, outputs] = self.coupling[outputs, outputs] - lift(beta)
-        self.linear = isinstance(system.neuron, Projected)
-        slope = system.neuron.activation.slope
+        self.linear = neuron.bounded
+        slope = neuron.slope
         assert slope is not None
         self.slope = tuple(lift(bound)[()] for bound in slope)
 
@@ -77,6 +77,14 @@ class _Inequality:
         return float(np.linalg.eigvalsh(half @ whole @ half.T)[0]) / 2
 
 
+def _not_covered(neuron: AbstractNeuron) -> str:
+    """Why the inequality says nothing of a neuron, or nothing."""
+    linear = neuron.transfer.linear, neuron.rate.linear
+    if neuron.bounded and not all(linear):
+        return "in a box it needs transfer and rate to be the identity"
+    return "" if any(linear) else "needs transfer or rate to be the identity"
+
+
 class AbstractEuclidean(AbstractCriterion):
     """A criterion that proposes P and Q; the proof is the same for all."""
 
@@ -89,9 +97,11 @@ class AbstractEuclidean(AbstractCriterion):
     def attempt(self, system):
         if system.size > self.up_to:
             return Attempt(self.name, note=f"not tried above {self.up_to} units")
-        if not system.moderate:
+        if not system.representable:
             return Attempt(self.name, note="the numbers are too large or too small for 64 bits")
-        if system.strengths and not isinstance(system.cost, SquaredError):
+        if note := _not_covered(system.neuron):
+            return Attempt(self.name, note=note)
+        if system.strengths and type(system.cost) is not SquaredError:
             return Attempt(self.name, note=f"does not cover the nudge of {type(system.cost).__name__}")
         phases = [_Inequality(system, beta) for beta in system.phases.values()]
         proposed = self.propose(system, phases)
@@ -99,7 +109,7 @@ class AbstractEuclidean(AbstractCriterion):
             return Attempt(self.name, note=proposed)
         p, q = proposed
         if phases[0].linear and np.count_nonzero(p - np.diag(np.diagonal(p))):
-            raise ValueError(f"{type(self).__name__} proposed a norm for Projected that is not diagonal")
+            raise ValueError(f"{type(self).__name__} proposed a norm that is not diagonal, in a box")
         found = [phase.rate(p, q) for phase in phases]
         if min(found) <= 0:
             return Attempt(self.name, None, min(found), f"falls short by {-min(found):.3g}")
@@ -109,7 +119,7 @@ class AbstractEuclidean(AbstractCriterion):
             balls = _Inequality(system, beta, exact).matrix(exact(p), exact(q), exact(rates[name])[()])
             if not positive_definite(balls) or not positive_definite(exact(p)):
                 return Attempt(self.name, None, -math.inf, "its inequality did not survive rounding")
-        norm = Euclidean(p, inverse=isinstance(system.neuron, Rate))
+        norm = Euclidean(p, inverse=not system.neuron.transfer.linear)
         rate, stretch = min(rates.values()), _stretch(system, norm)
         share = (rate / stretch) ** 2
         shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)  # 1 - sqrt(1 - share)
@@ -154,7 +164,7 @@ class Symmetric(AbstractEuclidean):
         size = system.size
         if hull.linear:
             return np.eye(size), np.zeros(size)
-        slope = system.neuron.activation.slope
+        slope = system.neuron.slope
         if slope is None or slope[0] < 0 or slope[1] == 0:
             return "needs slopes of zero or above"
         coupling = slope[1] * (hull.coupling + hull.coupling.T) / 2

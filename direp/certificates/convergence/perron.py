@@ -20,12 +20,12 @@ def perron_weights(system: System, *, incoming: bool) -> np.ndarray:
 
     With nudged phases, $\Lambda$ of the outputs is lowered by what the worst of them takes.
     """
-    pushed = np.max([system.push(beta, np.ones(system.size)) for beta in system.phases.values()], axis=0)
+    raised = np.max([system.feedback(beta, np.ones(system.size)) for beta in system.phases.values()], axis=0)
     matrix = None
     if system.size <= DENSE_UP_TO:
         matrix = system.gain * np.abs(system.dense())
         matrix = matrix.T if incoming else matrix
-    return noda(system.total_leak - pushed, lambda v: system.gain * system.spread(v, incoming), matrix)[0]
+    return noda(system.total_leak - raised, lambda v: system.gain * system.spread(v, incoming), matrix)[0]
 
 
 def noda(

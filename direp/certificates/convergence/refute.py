@@ -15,14 +15,15 @@ from jaxtyping import Array
 from scipy.optimize import linprog, root
 
 from ...arithmetic import exact, precise
-from ...model import Hopfield, Network
-from ...settling import Settled, Tolerance, settle
+from ...model import ACTIVATIONS, AbstractNeuron, Network
+from ...settling import Settled, Tolerance, linearise, settle
 from ...settling.methods import Euler
 from .equilibria import Equilibrium, enclose
 from .system import System
 
 __all__ = ["Counterexample", "Findings", "search"]
 
+_IDENTITY = ACTIVATIONS["identity"]
 PROVED_UP_TO = 150  # free units up to which a single equilibrium is proved
 
 
@@ -99,7 +100,7 @@ def search(network: Network, x: np.ndarray | None = None, *, starts: int = 32, s
     Its own are zeros, random ones in [0, 1], and inputs that make a random state an equilibrium (as nearly as the
     input weights can). Raises nothing: what cannot be proved is only described.
     """
-    if network.graph.free > PROVED_UP_TO or not System.of(network).moderate:
+    if network.graph.free > PROVED_UP_TO or not System.of(network).representable:
         return Findings(None, 0, 0, 0, -np.inf)
     with jax.enable_x64(True), precise():
         return _search(network, x, starts, np.random.default_rng(seed))
@@ -154,10 +155,10 @@ def _inputs(network: Network, x: np.ndarray | None, rng: np.random.Generator) ->
     for spread in (0.0, 0.3, 0.8):
         state = (low + high) / 2 + spread * (rng.random(graph.free) - 0.5) * (high - low)
         wanted = total * state  # what the drive must come to, where the transfer function is the identity
-        missing = wanted - np.asarray(network.neuron.rate(jnp.asarray(state))) @ inner - np.asarray(network.bias)
+        missing = wanted - np.asarray(neuron.rate(jnp.asarray(state))) @ inner - np.asarray(network.bias)
         drawn.append(np.linalg.lstsq(weight[: graph.inputs].T, missing, rcond=None)[0])
         guesses.append(state)
-    if not isinstance(neuron, Hopfield):
+    if neuron.rate == _IDENTITY:
         state, current = _saturating(neuron, inner, total, rng)
         drawn.append(np.linalg.lstsq(weight[: graph.inputs].T, current - np.asarray(network.bias), rcond=None)[0])
         guesses.append(state)
@@ -167,10 +168,9 @@ def _inputs(network: Network, x: np.ndarray | None, rng: np.random.Generator) ->
 def _saturating(neuron: Any, inner: np.ndarray, total: np.ndarray, rng: np.random.Generator) -> tuple:
     """A state, and currents that hold it: some units saturated for good, so that the others are as unstable as can be.
 
-    Which ones is found by freeing or saturating one unit at a time. For `Rate` the free ones are at drive zero.
+    Which ones is found by freeing or saturating one unit at a time. Outside a box the free ones are at drive zero.
     """
-    slope = neuron.activation.gain if not neuron.bounded else 1.0
-    jacobian = slope * inner.T - np.diag(total)
+    jacobian = neuron.gain * inner.T - np.diag(total)
 
     def growth(free: np.ndarray) -> float:
         return float(np.linalg.eigvals(jacobian[np.ix_(free, free)]).real.max()) if free.any() else -np.inf
@@ -183,15 +183,15 @@ def _saturating(neuron: Any, inner: np.ndarray, total: np.ndarray, rng: np.rando
             break
         free, best = near[int(np.argmax(rates))], max(rates)
     side = np.where(rng.random(len(total)) < 0.5, -1.0, 1.0)
-    push = np.where(free, 0.0, side * (6 + np.abs(inner).sum(0) + np.abs(total)))
+    current = np.where(free, 0.0, side * (6 + np.abs(inner).sum(0) + np.abs(total)))
     if neuron.bounded:
         middle = (neuron.low + neuron.high) / 2
         state = np.where(free, middle, np.where(side > 0, neuron.high, neuron.low))
-        return state, push + total * state - state @ inner
-    low, high = (bound if np.isfinite(bound) else 0.0 for bound in neuron.activation.range)
+        return state, current + total * state - state @ inner
+    low, high = (bound if np.isfinite(bound) else 0.0 for bound in neuron.transfer.range)
     at_zero = float(np.asarray(neuron.transfer(jnp.zeros(1)))[0])
     state = np.where(free, at_zero, np.where(side > 0, high, low)) / np.where(np.abs(total) > 1e-9, total, 1.0)
-    return state, push - state @ inner
+    return state, current - state @ inner
 
 
 def _starts(network: Network, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -262,13 +262,9 @@ def _newton(network: Network, x: np.ndarray, state: np.ndarray) -> np.ndarray:
 def _abscissa(network: Network, x: np.ndarray, state: np.ndarray) -> float:
     field = network.field(jnp.asarray(x[None]))
     now = jnp.asarray(state[None])
-    drive = field.drive(now)
-    active = ~np.asarray(field.held(now, field.flow(now, drive)))[0]
-    inner = np.asarray(network.matrix)[network.graph.inputs :]
-    neuron = network.neuron
-    slopes = np.asarray(neuron.transfer_slope(drive))[0], np.asarray(neuron.rate_slope(now))[0]
-    jacobian = slopes[0][:, None] * inner.T * slopes[1] - np.diag(np.asarray(network.total_leak()))
-    jacobian = jacobian[np.ix_(active, active)]
+    linear = linearise(field, now, field.drive(now))
+    active = np.asarray(linear.active)[0]
+    jacobian = np.asarray(linear.jacobian())[0][np.ix_(active, active)]
     return float(np.linalg.eigvals(jacobian).real.max()) if active.any() else -np.inf
 
 
@@ -279,11 +275,11 @@ def _growth(system: System, network: Network, x: np.ndarray) -> Counterexample |
     worst = int(np.argmin(system.total_leak))
     if system.total_leak[worst] < 0:
         directions.append(np.eye(size)[worst])
-    elif network.neuron.activation.above_identity:
+    elif _rises(network.neuron):
         # v >= 0, sum v = 1, with the slowest growth rate of v.s as large as half the leak allows.
         rate = 1e-3 * float(np.abs(system.total_leak).max() + 1e-9)
-        pushed = system.dense() - np.diag(system.total_leak + rate)
-        answer = linprog(np.zeros(size), A_ub=-pushed, b_ub=np.zeros(size), A_eq=np.ones((1, size)), b_eq=[1.0])
+        gained = system.dense() - np.diag(system.total_leak + rate)
+        answer = linprog(np.zeros(size), A_ub=-gained, b_ub=np.zeros(size), A_eq=np.ones((1, size)), b_eq=[1.0])
         if answer.status == 0:
             directions.append(np.where(answer.x > 1e-12, answer.x, 0.0))
     for direction in directions:
@@ -295,29 +291,38 @@ def _growth(system: System, network: Network, x: np.ndarray) -> Counterexample |
     return None
 
 
+def _rises(neuron: AbstractNeuron) -> bool:
+    r"""Whether $\varphi$ and $\psi$ are each the identity or above $\max(\cdot,0)$, and not both the identity."""
+    both = neuron.transfer, neuron.rate
+    return any(a.above_identity for a in both) and all(a.above_identity or a == _IDENTITY for a in both)
+
+
 def _grows(system: System, network: Network, x: np.ndarray, state: np.ndarray, direction: np.ndarray) -> bool:
     r"""Whether $v\cdot s$ certainly grows without bound from a start.
 
     A unit whose total leak is negative grows once it is larger than what its bounded drive can take from it. With
-    $\rho(s)\ge\max(s,0)$ and $v\ge0$, $(W-\Lambda)v\ge\theta v$ gives $\frac{d}{dt}v\cdot s\ge\theta\,v\cdot s+
-    v\cdot b$ (for `Rate` where $s\ge0$, which it keeps; for `Hopfield` if $\Lambda+\theta\ge0$ where $v>0$).
+    $\varphi,\psi\ge\max(\cdot,0)$, or one of them the identity, and $v\ge0$, $(W-\Lambda)v\ge\theta v$ gives
+    $\frac{d}{dt}v\cdot s\ge\theta\,v\cdot s+v\cdot b$: where $\psi$ is the identity for $s\ge0$, which a
+    $\varphi\ge0$ keeps; else if $\Lambda+\theta\ge0$ where $v>0$, for then $\psi(s)\ge s$ may take its place.
     """
+    if network.neuron.bounded:
+        return False
     weight = exact(system.dense())
-    outflow = {"none": 0 * weight, "signed": weight, "absolute": abs(weight)}[system.neuron.outflow]
-    leak = exact(system.leak) + outflow.sum(1)
+    leak = exact(system.leak) + system.neuron.outflow.value(weight).sum(1)
     every = np.asarray(network.matrix, np.float64)
     current = exact(x) @ exact(every[: network.graph.inputs]) + exact(network.bias)
-    activation, v, s = network.neuron.activation, exact(direction), exact(state)
-    single = np.flatnonzero(direction)
-    inner = isinstance(network.neuron, Hopfield)
-    bounded = max(abs(activation.range[0]), abs(activation.range[1]))
-    if len(single) == 1 and np.isfinite(bounded):
+    neuron, v, s = network.neuron, exact(direction), exact(state)
+    single, inner = np.flatnonzero(direction), neuron.rate != _IDENTITY
+    after, before = (max(abs(end) for end in a.range) for a in (neuron.transfer, neuron.rate))
+    if len(single) == 1 and (np.isfinite(after) or (neuron.transfer == _IDENTITY and np.isfinite(before))):
         unit = int(single[0])
-        most = flint.arb(bounded)
-        if inner:
-            most = most * sum(abs(weight[:, unit]), flint.arb(0)) + abs(current[unit])
+        most = (
+            flint.arb(after)
+            if np.isfinite(after)
+            else (flint.arb(before) * sum(abs(weight[:, unit]), flint.arb(0)) + abs(current[unit]))
+        )
         return bool(leak[unit] < 0 and -leak[unit] * s[unit] > most)
-    if not activation.above_identity or (direction < 0).any():
+    if not _rises(neuron) or (direction < 0).any():
         return False
     theta = flint.arb(2.0**-12) * max(abs(leak), key=lambda ball: float(ball.mid()))
     gained = weight @ v - (leak + theta) * v

@@ -18,8 +18,8 @@ def _hair(system: System) -> float:
 
 
 def remedy(system: System) -> Remedy | None:
-    """Every part of it is proved to be enough before it is told; `None` if nothing was found."""
-    if not system.moderate:
+    """Every part of it is proved to be enough before it is returned; `None` if nothing was found."""
+    if not system.representable:
         return None
     weights = perron_weights(system, incoming=False)
     common = float(_missing(system, weights).max())
@@ -33,19 +33,19 @@ def remedy(system: System) -> Remedy | None:
     return Remedy(missing[best], max(common, 0.0), _weight_scale(system))
 
 
-def _pushed(system: System, weights: np.ndarray) -> np.ndarray:
-    return np.max([system.push(beta, weights) for beta in system.phases.values()], axis=0)
+def _raised(system: System, weights: np.ndarray) -> np.ndarray:
+    return np.max([system.feedback(beta, weights) for beta in system.phases.values()], axis=0)
 
 
 def _missing(system: System, weights: np.ndarray) -> np.ndarray:
     """Leak that each unit lacks with these norm weights, a hair more than needed."""
     size = system.total_leak.max() + np.abs(system.leak).max() + system.gain * system.spread(weights, False) / weights
-    return _pushed(system, weights) - system.margin(weights, False) + _hair(system) * np.abs(size)
+    return _raised(system, weights) - system.margin(weights, False) + _hair(system) * np.abs(size)
 
 
 def _certified(system: System, leak: np.ndarray | float, scale: float, weights: np.ndarray) -> bool:
     changed = dataclasses.replace(system, leak=system.leak + leak, weight=system.weight * scale)
-    return bool((changed.proved_margin(weights, False) - _pushed(changed, weights) > 0).all())
+    return bool((changed.proved_margin(weights, False) - _raised(changed, weights) > 0).all())
 
 
 def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
 
     Convex in $\log\eta$ (a sum of maxima of exponentials); the corner is rounded off, less and less.
     """
-    coupling, free = system.gain * np.abs(system.dense()), system.total_leak - _pushed(system, weights)
+    coupling, free = system.gain * np.abs(system.dense()), system.total_leak - _raised(system, weights)
 
     def cost(t: np.ndarray, corner: float) -> tuple[float, np.ndarray]:
         ratio = coupling * np.exp(np.clip(t[None] - t[:, None], -200, 200))
@@ -74,7 +74,7 @@ def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
 def _weight_scale(system: System) -> float | None:
     r"""The largest $f$ for which $f\,W$ is certified: $1/f$ is the spectral abscissa of $\lambda^{-1}(d_2|W|-\kappa\,
     \mathrm{out})$."""
-    room = system.leak - _pushed(system, np.ones(system.size))
+    room = system.leak - _raised(system, np.ones(system.size))
     if room.min() <= 0:
         return None
     matrix = system.gain * np.abs(system.dense()) / room[:, None] if system.size <= DENSE_UP_TO else None

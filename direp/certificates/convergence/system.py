@@ -1,6 +1,7 @@
 """What the criteria read of a network: numbers on the host, in 64 bits, exactly as they are stored."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -9,15 +10,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from scipy.sparse import csr_array, sparray
 
 from ...model import AbstractNeuron, Network
 from ...rules import AbstractCost, AbstractNudge, SquaredError
 
-__all__ = ["DENSE_UP_TO", "System"]
+__all__ = ["DENSE_UP_TO", "System", "refuse_tracing"]
 
 DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
 _EPS = float(np.finfo(np.float64).eps)
+
+
+def refuse_tracing(who: str, *trees: Any) -> None:
+    """Proofs take the numbers as stored, in exact arithmetic on the host: there are none inside a transformation."""
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
+        raise ValueError(f"{who} cannot be traced: call it outside jit, grad and vmap, with the numbers themselves")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +45,14 @@ class System:
     eps: float = _EPS  # of the precision in which the network itself computes
 
     @classmethod
-    def of(cls, network: Network, nudge: AbstractNudge | None = None, cost: AbstractCost | None = None) -> "System":
-        """Raises `ValueError` if the network holds NaN or infinite numbers, negative leaks or no free unit."""
+    def of(
+        cls,
+        network: Network,
+        nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
+        cost: AbstractCost | None = None,
+    ) -> "System":
+        """Raises `ValueError` if the network holds NaN or infinite numbers, or negative leaks, and when traced."""
+        refuse_tracing("certify", network, nudge)
         for name, tree in (("weight", network.weight), ("bias", network.bias), ("leak", network.leak)):
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
                 raise ValueError(
@@ -47,13 +61,14 @@ class System:
         leak = np.asarray(network.leak, np.float64)
         if (leak < 0).any():
             raise ValueError(f"certify: the network has a leak of {leak.min():g}; leaks are 0 or above")
-        strengths = () if nudge is None else tuple(float(beta) for beta in nudge.strengths)
+        nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else nudge
+        strengths = tuple(dict.fromkeys(float(beta) for each in nudges for beta in each.strengths))
         weight = network.synapses.host(network.weight)
         eps = float(jnp.finfo(network.dtype).eps)
         return cls(weight, leak, network.neuron, network.graph.hidden, cost or SquaredError(), strengths, eps)
 
     @cached_property
-    def moderate(self) -> bool:
+    def representable(self) -> bool:
         """Whether squares and quotients of the numbers stay far from the ends of 64 bits."""
         largest = max(float(self.leak.max()), self.gain * float(self.sent.max()))
         return 1e-100 < largest < 1e100
@@ -64,7 +79,7 @@ class System:
 
     @property
     def gain(self) -> float:
-        return self.neuron.activation.gain
+        return self.neuron.gain
 
     @cached_property
     def magnitude(self) -> Any:
@@ -74,8 +89,8 @@ class System:
     @cached_property
     def outflow(self) -> np.ndarray:
         r"""$\kappa\,\mathrm{out}_i$."""
-        total = {"none": None, "signed": self.weight, "absolute": self.magnitude}[self.neuron.outflow]
-        return np.zeros(self.size) if total is None else np.asarray(total.sum(1), np.float64)
+        outflow = self.neuron.outflow
+        return np.asarray(outflow.value(self.weight).sum(1), np.float64) if outflow.active else np.zeros(self.size)
 
     @property
     def total_leak(self) -> np.ndarray:
@@ -123,18 +138,18 @@ class System:
         """Name and strength of every phase, the free one first."""
         return {"free": 0.0, **{_phase(beta): beta for beta in self.strengths}}
 
-    def push(self, beta: float, weights: np.ndarray) -> np.ndarray:
+    def feedback(self, beta: float, weights: np.ndarray) -> np.ndarray:
         """How far a nudge can raise the log-norm with these weights, for every unit (zero but at outputs)."""
-        pushed = np.zeros(self.size)
+        raised = np.zeros(self.size)
         if beta != 0:
             at = weights[self.hidden :]
             ratio = _largest_other(at) / at if len(at) > 1 else np.ones(1)
-            slope = self.neuron.activation.slope
+            slope = self.neuron.slope
             assert slope is not None
             # One rounding up for each operation that went into it, and more.
             feedback = np.asarray(self.cost.feedback(beta, slope, ratio))
-            pushed[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * _EPS), math.inf), 0.0)
-        return pushed
+            raised[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * _EPS), math.inf), 0.0)
+        return raised
 
     @property
     def largest_step(self) -> float:
@@ -156,7 +171,7 @@ class System:
         n terms err by at most n eps times the sum of their sizes (Higham 2002, section 4.2); the factor 4 covers the
         few products and the rounding of this bound itself.
         """
-        outgoing = self.sent if self.neuron.outflow != "none" else 0.0
+        outgoing = self.sent if self.neuron.outflow.active else 0.0
         size = self.leak + outgoing + self.gain * self.spread(weights, incoming) / weights
         lost = np.finfo(np.float64).tiny * (self.longest + 8) * (1 + max(1.0, self.gain) / weights)  # to underflow
         return 4 * (self.longest + 8) * _EPS * size + lost
@@ -181,9 +196,9 @@ class System:
 
     def _exact_margin(self, unit: int, weights: np.ndarray, incoming: bool) -> Fraction:
         margin = Fraction(float(self.leak[unit]))
-        if self.neuron.outflow != "none":
-            size = abs if self.neuron.outflow == "absolute" else float
-            margin += sum((Fraction(size(w)) for w in self.row(unit, False)[1].tolist()), Fraction(0))
+        outflow = self.neuron.outflow
+        if outflow.active:
+            margin += sum((outflow.value(Fraction(w)) for w in self.row(unit, False)[1].tolist()), Fraction(0))
         partners, row = self.row(unit, incoming)
         spread = sum(
             (Fraction(abs(w)) * Fraction(e) for w, e in zip(row.tolist(), weights[partners].tolist(), strict=True)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..convergence import Verdict
+from ..convergence import Verdict, sentence
 
 __all__ = ["LearningCertificate", "SampleVerdict", "Step"]
 
@@ -46,12 +46,12 @@ class SampleVerdict:
     cosine: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningCertificate:
     r"""Whether a rule descends the mean cost of a batch, and how far that is proved.
 
-    - `claim`: one sentence. `verdict`: on the rule as run, with its own nudge: `"proved"` if the inner product of what
-      it says with the exact gradient is certainly positive, so that every small enough step lowers the cost;
+    - `claim`: a main clause. `verdict`: on the rule as run, with its own nudge: `"proved"` if the inner product of its
+      estimate with the exact gradient is certainly positive, so that every small enough step lowers the cost;
       `"refuted"` if it is certainly negative; else `"undecided"`.
     - `criterion`: what decided. `scope`: what it is proved for.
     - `cosine`: an enclosure of the cosine between the rule and the gradient; `angle`: an upper bound (degrees).
@@ -82,8 +82,17 @@ class LearningCertificate:
     def __str__(self) -> str:
         if self:
             angle = "" if self.angle is None else f", at most {self.angle:.3g} degrees from the gradient"
-            return f"proved: {self.claim}{angle} ({self.criterion}; {self.scope})"
-        return f"{self.verdict}: {self.claim} ({self.criterion}). {self.reason}"
+            return f"{self.sentence}{angle} ({self.criterion}; {self.scope})"
+        return f"{self.sentence} ({self.criterion}). {self.reason}"
+
+    def __repr__(self) -> str:
+        angle = f", at most {self.angle:.3g} degrees" if self and self.angle is not None else ""
+        return f"LearningCertificate({self.verdict}{angle}; {self.criterion})"
+
+    @property
+    def sentence(self) -> str:
+        """What is proved, refuted or not decided."""
+        return sentence(self.verdict, self.claim)
 
     @property
     def angle(self) -> float | None:

@@ -1,8 +1,8 @@
-"""Does a rule descend? Its phases are enclosed and its step is held against the exact gradient, in ball arithmetic."""
+"""Does a rule descend? Its phases are enclosed and its step is compared with the exact gradient, in ball arithmetic."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import equinox as eqx
 import flint
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from ...arithmetic import precise
+from ...arithmetic import exact, precise
 from ...model import Network
 from ...rules import (
     AbstractCost,
@@ -25,13 +25,14 @@ from ...rules import (
     Safeguard,
     SquaredError,
     estimate,
+    phases_of,
 )  # fmt: skip
 from ...settling import AbstractStop, Tolerance
 from ...settling.methods import AbstractMethod
-from ..convergence import Verdict
-from .certificate import LearningCertificate, SampleVerdict
+from ..convergence import Verdict, refuse_tracing
+from .certificate import LearningCertificate, SampleVerdict, Step
 from .directions import conditions
-from .linear import Sample, Told
+from .linear import PostBack, Sample, shared
 from .structure import detailed_balance, pairs, structural
 
 __all__ = ["certify_learning"]
@@ -40,11 +41,6 @@ _CLAIM = "a small step of {rule} lowers the mean cost of this batch"
 _LARGEST = 200  # free units whose phases are enclosed
 _CHECK = "equilibria, adjoints and inner products enclosed in ball arithmetic, 128 bits"
 _EXACT = (Adjoint, Dyadic)
-
-
-@eqx.filter_jit
-def _run(network: Network, x, y, rule: AbstractRule, cost: AbstractCost, method, stop) -> Estimate:
-    return estimate(network, x, y, rule, cost=cost, method=method, stop=stop)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
@@ -61,9 +57,9 @@ def certify_learning(
     r"""Prove that a rule descends the mean cost of a batch, or that it ascends, or say what is missing.
 
     The verdict is on the rule as run, with its own nudge: the equilibria of all its phases are enclosed in balls, with
-    them what every synapse is told and the exact gradient, and the sign of their inner product over synapses and biases
-    is certain or not. Beside it stand the conditions T1 to T6 and the closed forms, most of them in the limit of a
-    small nudge, some of them for more than this batch.
+    them the rule's estimate and the exact gradient, and the sign of their inner product over all weights and biases
+    that learn is certain or not. Beside it stand the conditions T1 to T6 and the closed forms, most of them in the
+    limit of a small nudge, some of them for more than this batch.
 
     **Arguments:**
 
@@ -73,12 +69,14 @@ def certify_learning(
 
     **Returns:**
 
-    A [`LearningCertificate`][direp.LearningCertificate]. Raises `ValueError` for a rule that the network cannot have.
+    A [`LearningCertificate`][direp.LearningCertificate]. Raises `ValueError` for a rule that the network cannot have,
+    for a nudge or a cost that balls cannot read, and when traced.
     """
+    refuse_tracing("certify_learning", network, x, y, rule)
     cost = SquaredError() if cost is None else cost
     # As the network sees them, in its own precision.
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
-    rule.check(network)
+    phases_of(rule, network, cost)  # raises where the rule refuses the network
     nudge = getattr(rule, "nudge", None)
     if isinstance(nudge, Fading | RandomSign) or isinstance(rule, Safeguard):
         raise ValueError(
@@ -88,20 +86,18 @@ def certify_learning(
     if isinstance(cost, CrossEntropy) and not np.allclose(y.sum(1), 1):
         raise ValueError(f"certify_learning(y=...): CrossEntropy needs targets that sum to one; they sum to {y.sum(1)}")
     stop = stop or Tolerance(max_steps=50_000)
-    # Numbers as arrays: another strength of the nudge needs no other program.
-    traced = jax.tree.map(lambda leaf: jnp.asarray(leaf, network.dtype) if isinstance(leaf, float) else leaf, rule)
-    said = _run(network, x.astype(network.dtype), y.astype(network.dtype), traced, cost, method, stop)
-    used = np.asarray(said.used)
+    phases = estimate(network, x, y, rule, cost=cost, method=method, stop=stop)
+    used = np.asarray(phases.used)
     left_out = tuple(int(n) for n in np.flatnonzero(~used))
     with precise():
-        return _certify(network, x, y, rule, cost, said, np.flatnonzero(used), left_out)
+        return _certify(network, x, y, rule, cost, phases, np.flatnonzero(used), left_out)
 
 
-def _certify(network, x, y, rule, cost, said: Estimate, used: np.ndarray, left_out) -> LearningCertificate:
+def _certify(network, x, y, rule, cost, phases: Estimate, used: np.ndarray, left_out) -> LearningCertificate:
     name = type(rule).__name__
-    beta = _strengths(network, rule) if isinstance(rule, Local) else []
+    beta = _as_run(network, rule).strengths if isinstance(rule, Local) else ()
     as_run = f"as run ({name}" + (f", beta={', '.join(f'{b:+g}' for b in beta)})" if beta else ")")
-    steps = [structural(network), detailed_balance(network), pairs(network)] if isinstance(rule, Local) else []
+    steps = [_structural(network, cost), detailed_balance(network), pairs(network)] if isinstance(rule, Local) else []
     enclosed: _Enclosed | None = None
     reason = ""
     if not len(used):
@@ -110,9 +106,11 @@ def _certify(network, x, y, rule, cost, said: Estimate, used: np.ndarray, left_o
         reason = f"Phases are enclosed for up to {_LARGEST} free units; this network has {network.graph.free}."
     elif not isinstance(rule, (Local, *_EXACT)):
         reason = f"{name} has no certificate: direp gradient measures it; Local, Adjoint and Dyadic have one."
+    elif closed := [a.name for a in (network.neuron.rate, network.neuron.transfer) if a.enclose is None]:
+        reason = f"Activation {closed[0]!r} has no enclosure over balls: give it enclose=..."
     else:
         try:
-            enclosed = _Enclosed.of(network, x, y, rule, cost, said, used)
+            enclosed = _Enclosed.of(network, x, y, rule, cost, phases, used)
         except _NotEnclosed as missing:
             reason = str(missing)
         except ZeroDivisionError:
@@ -147,47 +145,72 @@ def _certify(network, x, y, rule, cost, said: Estimate, used: np.ndarray, left_o
     )
 
 
+def _structural(network: Network, cost: AbstractCost) -> Step:
+    step = structural(network)
+    if isinstance(cost, SquaredError | CrossEntropy):  # convex in the rate of every output, which its proof uses
+        return step
+    return Step(step.criterion, step.scope, note=f"it does not cover the cost {type(cost).__name__}")
+
+
+def _check_cost(cost: AbstractCost, sample: Sample) -> None:
+    """Raise `ValueError` where a cost's gradient or its enclosure is not the derivative of its value."""
+    rate = np.array([float(ball.mid()) for ball in sample.rates[sample.field.hidden :]])
+    y = np.asarray(sample.y, np.float64)
+    name = type(cost).__name__
+    try:
+        enclosed = [float(ball.mid()) for ball in cost.enclose(exact(rate), y)[0]]
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(f"{name}.enclose cannot be read, so nothing is proved of this cost: {error}") from None
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        given = jnp.asarray(rate), jnp.asarray(y)
+        for what, found in (("gradient", cost.gradient(*given)), ("enclose", enclosed)):
+            true = np.asarray(jax.grad(lambda rate: cost.value(rate, given[1]))(given[0]))
+            if np.abs(np.asarray(found, np.float64) - true).max() > 1e-6 * (1 + np.abs(true).max()):
+                raise ValueError(f"{name}.{what} is not the derivative of {name}.value at {rate}: {found}, not {true}")
+
+
 class _NotEnclosed(Exception):
     """Why the phases of a batch could not be enclosed."""
 
 
 class _Enclosed:
-    """What the rule says and what is exact, for every sample and synapse, in balls."""
+    """The exact gradient and the rule's estimate of it, for every sample and strength, in balls."""
 
-    def __init__(self, samples: Sequence[Sample], index: np.ndarray, exactly: list, told: list):
-        self.samples, self.index, self.exact, self.told = samples, index, exactly, told
+    def __init__(self, samples: Sequence[Sample], index: np.ndarray, gradients: list, estimates: list):
+        self.samples, self.index, self.exact, self.estimated = samples, index, gradients, estimates
 
     @classmethod
-    def of(cls, network, x, y, rule, cost, said: Estimate, used: np.ndarray) -> "_Enclosed":
-        samples, exactly, told = [], [], []
+    def of(cls, network, x, y, rule, cost, phases: Estimate, used: np.ndarray) -> "_Enclosed":
+        samples, gradients, estimates = [], [], []
         graph = network.graph
         weight = np.asarray(network.matrix)[graph.source, graph.target - graph.inputs][graph.source >= graph.inputs]
-        if network.neuron.outflow == "absolute" and (weight == 0).any():
+        if network.neuron.outflow.corner and (weight == 0).any():
             raise _NotEnclosed(
-                "A synapse between free units has a weight of exactly 0, where absolute outflow has a kink and the "
-                "cost no gradient: move it, or take the synapse out of the graph."
+                f"A synapse between free units has a weight of exactly 0, where {network.neuron.outflow.name} outflow "
+                "has a kink and the cost no gradient: move it, or take the synapse out of the graph."
             )
         for n in used.tolist():
-            sample = Sample.at(network, x[n], y[n], np.asarray(said.free.state[n], np.float64))
+            sample = Sample.at(network, x[n], y[n], np.asarray(phases.free.state[n], np.float64))
             if sample is None:
                 raise _NotEnclosed(
                     f"The free equilibrium of sample {n} cannot be enclosed: it lies at a corner of the activation, or "
                     "is nearly singular."
                 )
-            current = sample.gradient(cost)
-            exact = sample.adjoint(current)
-            exactly.append(sample.synapses(exact))
-            answer = exact if isinstance(rule, _EXACT) else _answer(sample, rule, cost, said, n)
-            told.append(sample.synapses(answer))
+            if not samples and not isinstance(cost, SquaredError | CrossEntropy):  # a test tries those
+                _check_cost(cost, sample)
+            adjoint = sample.adjoint(sample.gradient(cost))
+            gradients.append(sample.synapses(adjoint))
+            response = adjoint if isinstance(rule, _EXACT) else _response(sample, rule, cost, phases, n)
+            estimates.append(sample.synapses(response))
             samples.append(sample)
-        return cls(samples, used, exactly, told)
+        return cls(samples, used, gradients, estimates)
 
     def _total(self, rows: list) -> flint.arb_mat:
         return sum(rows[1:], rows[0])
 
     def judge(self, reason: str) -> tuple[Verdict, tuple[float, float], str]:
-        exact, told = self._total(self.exact), self._total(self.told)
-        verdict = _sign(_inner(exact, told))
+        exact, estimated = self._total(self.exact), self._total(self.estimated)
+        verdict = _sign(_inner(exact, estimated))
         if verdict == "refuted":
             reason = "It moves against the gradient of this batch: use AsymEP, or Safeguard(rule)."
         elif verdict == "undecided":
@@ -197,39 +220,46 @@ class _Enclosed:
                 if flat
                 else "The inner product is too close to zero for its sign to be certain."
             )
-        return verdict, _cosine(exact, told), reason
+        return verdict, _cosine(exact, estimated), reason
 
     def each(self) -> tuple[SampleVerdict, ...]:
         return tuple(
-            SampleVerdict(int(n), _sign(_inner(exact, told)), _cosine(exact, told))
-            for n, exact, told in zip(self.index, self.exact, self.told, strict=True)
+            SampleVerdict(int(n), _sign(_inner(exact, estimated)), _cosine(exact, estimated))
+            for n, exact, estimated in zip(self.index, self.exact, self.estimated, strict=True)
         )
 
     def blame(self) -> tuple[tuple[str, ...], tuple[tuple[str, str, float], ...]]:
-        """Units and synapses that move against the gradient, by the middles of the balls."""
+        """Units and synapses that move against the gradient, by the middles of the balls.
+
+        Of synapses that share a strength the first stands for all; their part belongs to no single unit.
+        """
         network = self.samples[0].network
         graph = network.graph
-        exact, told = (
-            np.array([float(entry.mid()) for entry in self._total(rows).entries()]) for rows in (self.exact, self.told)
+        exact, estimated = (
+            np.array([float(entry.mid()) for entry in self._total(rows).entries()])
+            for rows in (self.exact, self.estimated)
         )
-        part = exact * told
+        part = exact * estimated
         total = np.abs(part).sum() or 1.0
+        group, names = shared(network), graph.names
         source, target = graph.source, graph.target - graph.inputs
-        unit = np.bincount(target, part[: graph.synapses], graph.free)
+        if group is not None:
+            first = np.unique(group, return_index=True)[1]
+            source, target = source[first], target[first]
+        unit = np.zeros(graph.free) if group is not None else np.bincount(target, part[: len(target)], graph.free)
         if graph.bias:
-            unit = unit + part[graph.synapses :]
-        names = graph.names
+            unit = unit + part[len(target) :]
         worst = [int(k) for k in np.argsort(unit) if unit[k] < 0]
-        wrong = [int(k) for k in np.argsort(part[: graph.synapses])[:10] if part[k] < 0]
+        wrong = [int(k) for k in np.argsort(part[: len(target)])[:10] if part[k] < 0]
         synapses = tuple((names[source[k]], names[graph.inputs + target[k]], float(part[k] / total)) for k in wrong)
         return tuple(names[graph.inputs + k] for k in worst), synapses
 
 
-def _answer(sample: Sample, rule: Local, cost: AbstractCost, said: Estimate, n: int) -> Told:
+def _response(sample: Sample, rule: Local, cost: AbstractCost, run: Estimate, n: int) -> PostBack:
     """`post` and `back` of `Local` at the enclosed equilibria of its phases."""
     free = (sample.rates, sample.field.drives(sample.rates)[0])
-    phases, strengths = [], _strengths(sample.network, rule)
-    for beta, phase in zip(strengths, said.nudged, strict=True):
+    phases, nudge = [], _as_run(sample.network, rule)
+    for beta, phase in zip(nudge.strengths, run.nudged, strict=True):
         found = sample.nudged(np.asarray(phase.state[n], np.float64), beta, cost)
         if found is None:
             raise _NotEnclosed(
@@ -237,15 +267,19 @@ def _answer(sample: Sample, rule: Local, cost: AbstractCost, said: Estimate, n: 
                 "activation or at a face that does not hold it; another beta may do."
             )
         phases.append(found)
-    beta = flint.arb(strengths[0])
-    other, scale = (free, beta) if len(phases) == 1 else (phases[1], 2 * beta)
-    d_rate, d_drive = ((a - b)[:, None] / scale for a, b in zip(phases[0], other, strict=True))
+    try:
+        d_rate, d_drive = (
+            np.asarray(nudge.difference(free[k], [phase[k] for phase in phases]))[:, None] for k in (0, 1)
+        )
+    except TypeError as error:
+        name = type(nudge).__name__
+        raise ValueError(f"{name}.difference cannot be read in balls, so nothing is proved of it: {error}") from None
     return d_rate, sample.back(d_rate, d_drive)
 
 
-def _strengths(network: Network, rule: Local) -> list[float]:
-    """The nudges as the network feels them, in its own precision."""
-    return [float(np.asarray(beta, network.dtype)) for beta in rule.nudge.strengths]
+def _as_run(network: Network, rule: Local) -> Any:
+    """The nudge with its numbers as the network sees them, in its own precision."""
+    return jax.tree.map(lambda leaf: float(np.asarray(leaf, network.dtype)), rule.nudge)
 
 
 def _inner(one: flint.arb_mat, other: flint.arb_mat) -> flint.arb:
@@ -256,11 +290,11 @@ def _sign(ball: flint.arb) -> Verdict:
     return "proved" if ball > 0 else "refuted" if ball < 0 else "undecided"
 
 
-def _cosine(exact: flint.arb_mat, told: flint.arb_mat) -> tuple[float, float]:
+def _cosine(exact: flint.arb_mat, estimated: flint.arb_mat) -> tuple[float, float]:
     """Bounds of the cosine, rounded outwards."""
-    size = (_inner(exact, exact) * _inner(told, told)).sqrt()
+    size = (_inner(exact, exact) * _inner(estimated, estimated)).sqrt()
     if not size > 0:
         return -1.0, 1.0
-    ball = _inner(exact, told) / size
+    ball = _inner(exact, estimated) / size
     middle, radius = float(ball.mid()), float(ball.rad()) * (1 + 1e-9) + 1e-15
     return max(middle - radius, -1.0), min(middle + radius, 1.0)

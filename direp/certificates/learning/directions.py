@@ -11,14 +11,14 @@ import flint
 import numpy as np
 
 from ...arithmetic import exact, matrix, positive_definite
-from ...model import Network, Rate
+from ...model import OUTFLOWS, Network
 from .certificate import Step
-from .linear import Sample, dense
-from .structure import one_layer
+from .linear import Sample, dense, shared
+from .structure import one_layer, plain
 
 __all__ = ["Directions", "conditions"]
 
-_CORNER = "a unit rests so near a corner of its activation that its slope is not certain"
+_CORNER = "a unit rests where its slope is not certainly zero or above: near a corner of its activation, or it falls"
 _EACH = "these inputs, any target, sample by sample, in the limit of a small nudge"
 
 
@@ -49,22 +49,24 @@ def _unit_columns(size: int, units: np.ndarray) -> np.ndarray:
 class Directions:
     """Unit errors at some units of some samples, with what the synapses make of each.
 
-    A unit whose error certainly no synapse feels, neither in truth nor by the rule, is left out. One with a slope of
-    zero can still count: with outflow, a saturated `Rate` unit has a gradient by what it sends.
+    A unit whose error changes no synapse, neither by the gradient nor by the rule, is left out. One with a slope of
+    zero can still count: with outflow, a unit whose `transfer` is saturated has a gradient by what it sends.
     """
 
     def __init__(self, samples: Sequence[Sample], units: Sequence[np.ndarray]):
-        exactly, told, self.units = [], [], []
+        gradients, estimates, self.units = [], [], []
         for sample, chosen in zip(samples, units, strict=True):
             currents = _unit_columns(len(sample.rates), chosen)
             rows = [sample.synapses(part).tolist() for part in (sample.adjoint(currents), sample.response(currents))]
             for unit, one, other in zip(chosen, *rows, strict=True):
                 if not all(entry == 0 for entry in (*one, *other)):
-                    exactly.append(one)
-                    told.append(other)
+                    gradients.append(one)
+                    estimates.append(other)
                     self.units.append(int(unit))
-        self.exact, self.told = (flint.arb_mat(part) if part else flint.arb_mat(0, 0) for part in (exactly, told))
-        self.form = symmetric(self.exact * self.told.transpose())
+        self.exact, self.estimated = (
+            flint.arb_mat(part) if part else flint.arb_mat(0, 0) for part in (gradients, estimates)
+        )
+        self.form = symmetric(self.exact * self.estimated.transpose())
 
 
 def conditions(samples: Sequence[Sample]) -> list[Step]:
@@ -170,8 +172,8 @@ def _closed(samples: Sequence[Sample]) -> Step:
     name = "T4 closed form"
     scope = "these inputs, errors at any unit, sample by sample, in the limit of a small nudge"
     network = samples[0].network
-    if isinstance(network.neuron, Rate) and network.neuron.outflow != "none":
-        return Step(name, scope, note="for Rate it needs a neuron without outflow")
+    if not network.neuron.transfer.linear and network.neuron.outflow.active:
+        return Step(name, scope, note="with a transfer such as that of Rate it needs a neuron without outflow")
     if not all(sample.settled for sample in samples):
         return Step(name, scope, note=_CORNER)
     for sample in samples:
@@ -203,9 +205,12 @@ def _forms(samples: Sequence[Sample]) -> list[Step]:
     wanted = [(one_layer, _one_layer), (_two_hidden, _two)]
     steps = []
     for applies, form in wanted:
-        if not applies(network) or network.neuron.outflow == "absolute":
+        if not applies(network) or network.neuron.outflow not in (OUTFLOWS["none"], OUTFLOWS["signed"]):
             continue
         name = {_one_layer: "one hidden layer", _two: "two hidden units"}[form]
+        if shared(network) is not None:
+            steps.append(Step(name, _EACH, note="it needs a number of its own for every synapse"))
+            continue
         if not all(sample.inside.all() for sample in samples):
             steps.append(Step(name, _EACH, note="a unit rests at a face"))
             continue
@@ -220,9 +225,7 @@ def _forms(samples: Sequence[Sample]) -> list[Step]:
 
 
 def _two_hidden(network: Network) -> bool:
-    from ...model import Projected
-
-    return isinstance(network.neuron, Projected) and network.graph.hidden == 2 and network.graph.outputs == 1
+    return plain(network) and network.graph.hidden == 2 and network.graph.outputs == 1
 
 
 def _squares(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +245,7 @@ def _one_layer(sample: Sample) -> flint.arb:
     h = sample.network.graph.hidden
     forth, back = sample.field.coupling[h, :h], sample.field.coupling[:h, h]
     total = sample.field.leak[:h]
-    if sample.network.neuron.outflow == "none":
+    if sample.network.neuron.outflow == OUTFLOWS["none"]:
         into = outside + pair.sum(0)
         return into[h] + sum(into[:h] * forth * back / total**2)
     leak, theta = exact(np.asarray(sample.network.leak)[:h]), pair[:h, h] + pair[h, :h]
@@ -260,7 +263,7 @@ def _two(sample: Sample) -> flint.arb:
     p = one * two - w[0, 1] * w[1, 0]
     a = (two * forth[0] + w[0, 1] * forth[1], one * forth[1] + w[1, 0] * forth[0])
     b = (two * back[0] + w[1, 0] * back[1], one * back[1] + w[0, 1] * back[0])
-    if sample.network.neuron.outflow == "none":
+    if sample.network.neuron.outflow == OUTFLOWS["none"]:
         into = outside + pair.sum(0)
         return into[0] * a[0] * b[0] + into[1] * a[1] * b[1] + into[2] * p**2
     theta = pair + pair.T

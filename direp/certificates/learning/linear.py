@@ -1,9 +1,9 @@
-r"""What a sample's synapses are told, in balls: adjoints and responses at its free equilibrium, for any error.
+r"""Adjoints and responses of a sample at its free equilibrium, for any error, in balls.
 
 With $E$ any matrix of currents ($\partial_rC$, one a column), $J^\top a=\psi'\odot E$ gives the exact gradient
 (`post` $=\varphi'\odot a$, `back` $=a$) and $J\Delta s=\varphi'\odot E$ the limit of `Local` (`post` $=\psi'\odot\Delta
-s$, `back` the same, or $\Delta u/\Lambda$ for `Rate`). A synapse multiplies: $r_i\,\mathrm{post}_j-\kappa_{ij}s_i\,
-\mathrm{back}_i$.
+s$, `back` $=\psi'\odot\Delta u/\Lambda$, which is `post` where $\varphi$ is the identity). A synapse multiplies:
+$r_i\,\mathrm{post}_j-\kappa_{ij}s_i\,\mathrm{back}_i$; synapses that share a strength add up.
 """
 
 from dataclasses import dataclass, replace
@@ -13,12 +13,19 @@ import flint
 import numpy as np
 
 from ...arithmetic import exact, matrix
-from ...model import Network, Rate
+from ...model import Network
 from ..convergence import BallField, Equilibrium, Nudge, enclose
 
-__all__ = ["Sample", "dense"]
+__all__ = ["PostBack", "Sample", "dense", "shared"]
 
-Told = tuple[np.ndarray, np.ndarray]
+PostBack = tuple[np.ndarray, np.ndarray]
+
+
+def shared(network: Network) -> np.ndarray | None:
+    """For every synapse the number of its strength among those that learn; `None` where each has one of its own."""
+    if not getattr(network.synapses, "shared", False):
+        return None
+    return np.unique(np.asarray(network.synapses.place), return_inverse=True)[1]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def dense(mat: flint.arb_mat) -> np.ndarray:
@@ -45,10 +52,10 @@ class Sample:
         free, field = enclose(network, x, state), BallField(network, x)
         if free is None:
             return None
-        if isinstance(network.neuron, Rate):
+        if not network.neuron.transfer.linear:
             # What a unit's activation holds at zero is zero exactly, not only within its ball.
             exactly = free.state.copy()
-            exactly[field.activated(field.drives(free.state)[0])[0] == 0] = flint.arb(0)
+            exactly[(field.transfers(field.drives(field.rates(free.state)[0])[0])[0] == 0) & free.inside] = flint.arb(0)
             free = replace(free, state=exactly)
         return cls(network, x, y, field, free)
 
@@ -63,7 +70,7 @@ class Sample:
     @cached_property
     def transfer_slope(self) -> np.ndarray:
         drive, _ = self.field.drives(self.rates)
-        return self.field.activated(drive)[1] if self.field.outer else np.array([flint.arb(1)] * len(drive), object)
+        return self.field.transfers(drive)[1]
 
     @property
     def inside(self) -> np.ndarray:
@@ -95,14 +102,14 @@ class Sample:
             full[self.inside] = dense(solved)
         return full
 
-    def adjoint(self, currents: np.ndarray) -> Told:
+    def adjoint(self, currents: np.ndarray) -> PostBack:
         """`post` and `back` of the exact gradient, a column for every current."""
         inside = self.inside
         right = (self.rate_slope[:, None] * currents)[inside]
         a = self._spread(self.free.jacobian.transpose().solve(matrix(right)), currents.shape[1])
         return self.transfer_slope[:, None] * a, a
 
-    def response(self, currents: np.ndarray) -> Told:
+    def response(self, currents: np.ndarray) -> PostBack:
         """`post` and `back` of `Local` in the limit of a small nudge."""
         inside = self.inside
         right = (self.transfer_slope[:, None] * currents)[inside]
@@ -113,7 +120,10 @@ class Sample:
 
     def back(self, d_rate: np.ndarray, d_drive: np.ndarray) -> np.ndarray:
         """What the outflow's part of the rule takes for the adjoint, as in `AbstractNeuron.response`."""
-        return d_drive / self.field.leak[:, None] if isinstance(self.network.neuron, Rate) else d_rate
+        if self.network.neuron.transfer.linear:
+            return d_rate
+        slope = np.where(self.inside, self.rate_slope, exact(0.0))
+        return slope[:, None] * d_drive / self.field.leak[:, None]
 
     def nudged(self, state: np.ndarray, beta: float, cost) -> "tuple[np.ndarray, np.ndarray] | None":
         """Rates and drives at the enclosed equilibrium of a nudged phase."""
@@ -125,19 +135,26 @@ class Sample:
         rate, _ = field.rates(found.state)
         return rate, field.drives(rate)[0]
 
-    def synapses(self, told: Told) -> flint.arb_mat:
-        """What every synapse, then every bias, makes of `post` and `back`: a row for every column."""
-        post, back = told
+    def synapses(self, signals: PostBack) -> flint.arb_mat:
+        """What every strength, then every bias, makes of `post` and `back`: a row for every column."""
+        post, back = signals
         graph = self.network.graph
         source, target = graph.source, graph.target - graph.inputs
         sent = np.concatenate([exact(self.x), self.rates])
         rows = sent[source][:, None] * post[target]
-        if self.network.neuron.outflow != "none":
+        outflow = self.network.neuron.outflow
+        if outflow.active:
             recurrent = source >= graph.inputs
             weight = np.asarray(self.network.matrix, np.float64)[source, target][recurrent]
-            kappa = np.sign(weight) if self.network.neuron.outflow == "absolute" else np.ones_like(weight)
             lost = self.free.state[:, None] * back
-            rows[recurrent] = rows[recurrent] - exact(kappa)[:, None] * lost[source[recurrent] - graph.inputs]
+            rows[recurrent] = (
+                rows[recurrent] - exact(outflow.slope(weight))[:, None] * lost[source[recurrent] - graph.inputs]
+            )
+        group = shared(self.network)
+        if group is not None:
+            summed = exact(np.zeros((group.max() + 1, post.shape[1])))
+            np.add.at(summed, group, rows)
+            rows = summed
         if graph.bias:
             rows = np.concatenate([rows, post])
         return matrix(rows).transpose()

@@ -7,15 +7,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from ...model import Network, Projected
+from ...model import ACTIVATIONS, OUTFLOWS, Network
 from ..convergence import LocalLeak, Perron, Rows, System
 from .certificate import Step
+from .linear import shared
 
 __all__ = ["balance", "detailed_balance", "gains", "one_layer", "pairs", "structural"]
 
 
 def _recurrent(network: Network) -> np.ndarray:
     return np.asarray(network.matrix, np.float64)[network.graph.inputs :]
+
+
+_SHARED = "it needs a number of its own for every synapse, and this layout shares some"
 
 
 def balance(weight: np.ndarray) -> np.ndarray | None:
@@ -70,11 +74,13 @@ def structural(network: Network) -> Step:
     starts where its current points one way, and the flow, monotone up to $\sigma$, then moves every unit one way.
     """
     name, scope = "T5 structural balance", "any input and target, sample by sample"
-    if network.neuron.outflow != "none" or network.graph.outputs != 1:
+    neuron = network.neuron
+    if neuron.outflow.active or network.graph.outputs != 1:
         return Step(name, scope, note="it needs one output and no outflow")
-    slope = network.neuron.activation.slope
-    if slope is None or slope[0] < 0:
-        return Step(name, scope, note="it needs an activation that does not fall")
+    if shared(network) is not None:
+        return Step(name, scope, note=_SHARED)
+    if any(a.slope is None or a.slope[0] < 0 for a in (neuron.transfer, neuron.rate)):
+        return Step(name, scope, note="it needs activations that do not fall")
     if balance(_recurrent(network)) is None:
         return Step(name, scope, note="some loop of free units has a negative product of weights")
     system = System.of(network)
@@ -90,8 +96,10 @@ def detailed_balance(network: Network) -> Step:
     Symmetric weights, and every tree whose pairs have one sign (such as one hidden layer and one output).
     """
     name, scope = "T6 detailed balance", "any batch, in the limit of a small nudge"
-    if network.neuron.outflow != "none":
+    if network.neuron.outflow.active:
         return Step(name, scope, note="it needs a neuron without outflow")
+    if shared(network) is not None:
+        return Step(name, scope, note=_SHARED)
     gain = gains(_recurrent(network))
     if gain is None:
         return Step(name, scope, note="some pair lacks one direction or has two signs, or gains around a loop disagree")
@@ -103,13 +111,16 @@ def detailed_balance(network: Network) -> Step:
 
 
 def pairs(network: Network) -> Step:
-    r"""**Pairs.** `Projected`, signed outflow, one hidden layer without lateral synapses, one output: $f_hb_h\ge0$ and
-    $b_h\le\lambda_h+f_h$ with $\lambda_h\ge0$, $\Lambda_h>0$ for every hidden unit. Then each term of the closed form
-    is non-negative, and that of the output's bias is positive: the rule descends on every sample by itself."""
+    r"""**Pairs.** Units without nonlinearity (`Projected`), signed outflow, one hidden layer without lateral synapses,
+    one output: $f_hb_h\ge0$ and $b_h\le\lambda_h+f_h$ with $\lambda_h\ge0$, $\Lambda_h>0$ for every hidden unit. Then
+    each term of the closed form is non-negative, and that of the output's bias is positive: the rule descends on every
+    sample by itself."""
     name, scope = "pairs of one hidden layer", "any input and target, sample by sample, in the limit of a small nudge"
-    if not one_layer(network) or network.neuron.outflow != "signed" or not network.graph.bias:
+    if not one_layer(network) or network.neuron.outflow != OUTFLOWS["signed"] or not network.graph.bias:
         note = "it needs Projected units with signed outflow and biases, one hidden layer and one output"
         return Step(name, scope, note=note)
+    if shared(network) is not None:
+        return Step(name, scope, note=_SHARED)
     weight = _recurrent(network)
     h = network.graph.hidden
     forth = [Fraction(float(w)) for w in weight[:h, h]]
@@ -121,9 +132,15 @@ def pairs(network: Network) -> Step:
     return Step(name, scope, proved=True)
 
 
+def plain(network: Network) -> bool:
+    """Units that send their state and take their drive as they are; closed forms count in such states."""
+    identity = ACTIVATIONS["identity"]
+    return network.neuron.transfer == identity and network.neuron.rate == identity
+
+
 def one_layer(network: Network) -> bool:
-    """Projected, one output, no synapse between hidden units."""
+    """Units without nonlinearity, one output, no synapse between hidden units."""
     graph = network.graph
     free = graph.adjacency()[graph.inputs :]
-    alone = isinstance(network.neuron, Projected) and graph.outputs == 1 and graph.hidden > 0
+    alone = plain(network) and graph.outputs == 1 and graph.hidden > 0
     return alone and not free[: graph.hidden, : graph.hidden].any()

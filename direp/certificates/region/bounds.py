@@ -1,8 +1,9 @@
 r"""Bounds over whole boxes of networks: what the local rule and the exact gradient make of every equilibrium.
 
 For one output and one sample, with slopes $D=\mathrm{diag}(\varphi'\psi')$ and $e$ the unit vector of the output,
-$(WD-\Lambda)v=e$ and $(W^\top D-\Lambda)\hat v=e$ give $p=Dv$, $\hat p=D\hat v$, $a=p$, $\hat a=\hat p$ (`Rate`: $a=v$,
-$\hat a=\hat v$), all in units of the output's error, and the rule descends iff
+$(WD-\Lambda)v=e$ and $(W^\top D-\Lambda)\hat v=e$ give $p=Dv$, $\hat p=D\hat v$, $a=p$, $\hat a=\hat p$ (where
+$\psi$ is the identity and $\varphi$ is not: $a=v$, $\hat a=\hat v$), all in units of the output's error, and the rule
+descends iff
 
 $$q=\sum_{i\to j}(r_ip_j-\kappa_{ij}s_ia_i)(r_i\hat p_j-\kappa_{ij}s_i\hat a_i)+\sum_jp_j\hat p_j>0.$$
 
@@ -19,7 +20,7 @@ from .states import ACTIVE, LOW, Family
 __all__ = ["ASCENDS", "DESCENDS", "EDGE", "FLAT", "OPEN", "Bounds", "bounds"]
 
 OPEN, DESCENDS, ASCENDS, FLAT, EDGE = range(5)
-_PIECES = 81  # cases that are told apart in one box
+_PIECES = 81  # combinations of cases that are distinguished in one box
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ def _piece(
     unit[:, family.output] = 1.0
     spent = total[:, :, None] * np.eye(family.free)
     exact, left = solve(inner * slope[:, None, :] - spent, unit)
-    told, right = solve(inner.swap() * slope[:, None, :] - spent, unit)
-    post, said = slope * exact, slope * told
-    back, heard = (exact, told) if family.rate else (post, said)
-    product = _product(family, x, rate, state, Affine.of(kappa, len(family.varying)), (post, back), (said, heard))
+    answered, right = solve(inner.swap() * slope[:, None, :] - spent, unit)
+    posts = slope * exact, slope * answered
+    backs = (exact, answered) if family.outward else posts
+    product = _product(family, x, rate, state, Affine.of(kappa, len(family.varying)), posts, backs)
 
     ends = product.hull()
     verdict = np.where(ends.low > 0, DESCENDS, np.where(ends.high < 0, ASCENDS, OPEN))
@@ -82,19 +83,19 @@ def _piece(
     return verdict, np.nan_to_num(score.T, posinf=0.0)
 
 
-def _product(family: Family, x: Affine, rate: Affine, state: Affine, kappa: Affine, exact, told) -> Affine:
-    r"""$q$, from what the gradient and the rule tell the synapses: a pair (post, back) each."""
-    (post, back), (said, heard) = exact, told
+def _product(family: Family, x: Affine, rate: Affine, state: Affine, kappa: Affine, posts, backs) -> Affine:
+    r"""$q$, from `post` and `back` of the exact gradient, and of the rule."""
     outside = ((x * x)[:, :, None] * family.exists[: family.inputs]).swap().sum(-1) + family.bias
-    if family.hopfield:
+    if family.inward:
         mine, yours = (
-            rate[:, :, None] * p[:, None, :] - kappa * (state * a)[:, :, None] for p, a in ((post, back), (said, heard))
+            rate[:, :, None] * p[:, None, :] - kappa * (state * a)[:, :, None]
+            for p, a in zip(posts, backs, strict=True)
         )
         pairs = mine * yours
     else:  # rates are states: their squares stand by themselves
-        mine, yours = (p[:, None, :] - kappa * a[:, :, None] for p, a in ((post, back), (said, heard)))
+        mine, yours = (p[:, None, :] - kappa * a[:, :, None] for p, a in zip(posts, backs, strict=True))
         pairs = mine * yours * (state * state)[:, :, None]
-    return (post * said * outside).sum(-1) + (pairs * family.inner).sum(-1).sum(-1)
+    return (posts[0] * posts[1] * outside).sum(-1) + (pairs * family.inner).sum(-1).sum(-1)
 
 
 def _flat(family: Family, case: np.ndarray) -> np.ndarray:
@@ -102,7 +103,7 @@ def _flat(family: Family, case: np.ndarray) -> np.ndarray:
     if not isinstance(family.shape, Ramp):
         return np.zeros(len(case), bool)
     output = case[:, family.output]
-    if family.rate and family.outflow != "none" and family.inner[family.output].any():
+    if family.outward and family.outflow.active and family.inner[family.output].any():
         return output == LOW  # at the top it still loses what it sends
     return output != ACTIVE
 

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ...model import Network
+from ..convergence import refuse_tracing
 from .states import Family
 
 __all__ = ["Box", "vector"]
@@ -28,7 +29,9 @@ class Box:
     x_high: Num[ArrayLike, " input"]
 
     def __post_init__(self):
+        refuse_tracing("Box", self.low, self.high, self.x_low, self.x_high)
         graph = self.low.graph
+        self.low.synapses.refuse_shared("certify_region")
         if self.high.graph != graph or type(self.high.neuron) is not type(self.low.neuron):
             raise ValueError("Box(low=..., high=...) are networks of different graphs or neurons; give one of each")
         if self.high.neuron != self.low.neuron:

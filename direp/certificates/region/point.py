@@ -1,9 +1,11 @@
 """One network, one input: the inner product of local rule and exact gradient, enclosed in ball arithmetic."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...arithmetic import Interval, exact, precise
-from ...model import Hopfield, Network, Rate
+from ...model import Activation, Network
 from ..learning import Sample
 
 __all__ = ["inner_product"]
@@ -23,29 +25,37 @@ def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[fl
         error = np.zeros((network.graph.free, 1))
         error[network.graph.hidden :] = 1.0
         try:
-            truth, told = (sample.synapses(way(exact(error))) for way in (sample.adjoint, sample.response))
+            truth, estimated = (sample.synapses(way(exact(error))) for way in (sample.adjoint, sample.response))
         except ZeroDivisionError:
             return None
-        ball = (truth * told.transpose())[0, 0]
+        ball = (truth * estimated.transpose())[0, 0]
         middle, radius = float(ball.mid()), float(ball.rad())
     wide = radius * (1 + 1e-9) + abs(middle) * 1e-15 + 1e-300
     return state, (middle - wide, middle + wide)
 
 
+def _values(activation: Activation) -> Callable[[np.ndarray], np.ndarray]:
+    """An activation's values, nearly, in NumPy."""
+    shape = activation.interval
+    if shape is None:
+        raise ValueError(f"certify_region cannot enclose the activation {activation.name!r}: give it interval=...")
+    return lambda values: shape.value(Interval.of(values)).low
+
+
 def _settled(network: Network, x: np.ndarray, steps: int = 20_000) -> np.ndarray | None:
     """Where Euler's method comes to rest, from rest; `None` if it does not. NumPy, for nothing is to be compiled."""
     neuron, graph = network.neuron, network.graph
-    weight, shape = np.asarray(network.matrix, np.float64)(neuron.activation)
+    weight = np.asarray(network.matrix, np.float64)
     inner, fixed = weight[graph.inputs :], x @ weight[: graph.inputs] + np.asarray(network.bias, np.float64)
     total = np.asarray(network.leak, np.float64)
-    if neuron.outflow != "none":
-        total = total + (np.abs(inner) if neuron.outflow == "absolute" else inner).sum(1)
-    passed = lambda values: shape.value(Interval.of(values)).low  # noqa: E731
+    if neuron.outflow.active:
+        total = total + neuron.outflow.value(inner).sum(1)
+    transfer, rate = (_values(activation) for activation in (neuron.transfer, neuron.rate))
     step = 0.7 / (np.abs(inner).sum(0).max() + np.abs(total).max() + 1e-300)
     state = np.zeros(graph.free)
     for _ in range(steps):
-        drive = (passed(state) if isinstance(neuron, Hopfield) else state) @ inner + fixed
-        new = state + step * ((passed(drive) if isinstance(neuron, Rate) else drive) - total * state)
+        drive = rate(state) @ inner + fixed
+        new = state + step * (transfer(drive) - total * state)
         new = np.clip(new, neuron.low, neuron.high) if neuron.bounded else new
         if not np.isfinite(new).all():
             return None

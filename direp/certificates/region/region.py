@@ -6,7 +6,7 @@ open. The largest open boxes come first, so that the effort goes where the volum
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ...model import Network
-from ..convergence import Verdict
+from ..convergence import Verdict, sentence
 from .box import Box, vector
 from .point import inner_product
 from .search import Search, Tree
@@ -44,7 +44,7 @@ class RegionPoint:
     inner: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Region:
     """What is proved of a box.
 
@@ -61,8 +61,8 @@ class Region:
     verdict: Verdict
     box: Box
     shares: dict[str, float]
-    boxes: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False)
-    tree: Tree = field(repr=False)
+    boxes: dict[str, tuple[np.ndarray, np.ndarray]]
+    tree: Tree
     effort: int
     reason: str
     counterexample: RegionPoint | None
@@ -73,7 +73,16 @@ class Region:
 
     def __str__(self) -> str:
         shares = ", ".join(f"{name} {share:.3g}" for name, share in self.shares.items() if share)
-        return f"{self.verdict}: {self.claim} ({shares}; {self.effort} boxes). {self.reason}".strip()
+        return f"{self.sentence} ({shares}; {self.effort} boxes). {self.reason}".strip()
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {share:.3g}" for name, share in self.shares.items() if share)
+        return f"Region({self.verdict}; {shares})"
+
+    @property
+    def sentence(self) -> str:
+        """What is proved, refuted or not decided."""
+        return sentence(self.verdict, self.claim)
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Search:
         self.leaves: list[tuple[np.ndarray, int]] = []
         self.cuts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
         # |w| has a corner at zero: such boxes are cut there first.
-        graph, corner = network.graph, network.neuron.outflow == "absolute"
+        graph, corner = network.graph, network.neuron.outflow.corner
         recurrent = (varying >= graph.inputs * graph.free) & (varying < graph.units * graph.free)
         self.corner = recurrent if corner else np.zeros(len(varying), bool)
 

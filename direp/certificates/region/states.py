@@ -1,4 +1,4 @@
-r"""All equilibria of a box of networks: enclosed, told apart by which units are held, and made to move with the box.
+r"""All equilibria of a box of networks: enclosed, divided by which units are held, and made to move with the box.
 
 Where a box leaves open which units rest at a face (or where a hard-sigmoid is flat), each case is a *piece*: the field
 is linear, or smooth, in it, and every equilibrium lies in one of them.
@@ -7,7 +7,7 @@ is linear, or smooth, in it, and every equilibrium lies in one of them.
 import numpy as np
 
 from ...arithmetic import Affine, Interval, Ramp, Shape, apply, constant, contract, inverse, transform
-from ...model import Activation, Hopfield, Network, Projected, Rate
+from ...model import ACTIVATIONS, AbstractNeuron, Network
 
 __all__ = ["ACTIVE", "HIGH", "LOW", "Family", "Forms", "shape_of"]
 
@@ -28,11 +28,10 @@ class Family:
         self.exists = graph.adjacency().astype(float)
         self.inner = self.exists[graph.inputs :]
         self.bias = float(graph.bias)
-        self.projected, self.rate = isinstance(neuron, Projected), isinstance(neuron, Rate)
-        self.hopfield = isinstance(neuron, Hopfield)
-        self.shape: Shape = shape_of(neuron.activation)
-        if isinstance(neuron, Projected):
-            self.shape = Ramp(neuron.low, neuron.high)
+        self.shape: Shape = shape_of(neuron)
+        # Where the shape acts: on states by a box, on drives (outward) or on states that are sent (inward).
+        identity = ACTIVATIONS["identity"]
+        self.boxed, self.outward, self.inward = neuron.bounded, neuron.transfer != identity, neuron.rate != identity
 
     def cut(self, flat):
         """Weights, biases, leaks and inputs of the vectors."""
@@ -60,14 +59,8 @@ class Family:
         r"""$\partial\,\mathrm{out}_i/\partial w_{ij}$; both signs where a weight may have either."""
         weight = self.cut(numbers)[0][:, self.inputs :]
         one = np.broadcast_to(self.inner, weight.low.shape)
-        if self.outflow == "signed":
-            return Interval(one, one)
-        if self.outflow == "none":
-            return Interval(0 * one, 0 * one)
-        # A weight of exactly zero, where |w| has a corner, counts as its neighbours in the box.
-        low = np.where(weight.low < 0, -1.0, np.where(weight.high > 0, 1.0, 0.0)) * one
-        high = np.where(weight.high > 0, 1.0, np.where(weight.low < 0, -1.0, 0.0)) * one
-        return Interval(low, high)
+        low, high = self.outflow.bounds(weight.low, weight.high)
+        return Interval(low * one, high * one)
 
     def total_leak(self, numbers: Interval) -> Interval:
         weight, _, leak, _ = self.cut(numbers)
@@ -89,23 +82,23 @@ class Family:
         if np.isinf(shape.low):  # linear units: their states come from the linear system alone
             return Interval(low, high), cases
         rates = Interval(low, high)
-        states = rates if self.projected else rates / total
+        states = rates if self.boxed else rates / total
         drive = states
         for sweep in range(16):
-            if self.hopfield and sweep:
+            if self.inward and sweep:
                 rates = shape.value(states)
-            elif not self.hopfield:
+            elif not self.inward:
                 rates = states
             drive = (inner * rates[:, :, None]).sum(1) + fixed
-            moved = shape.value(drive) / total if self.rate else drive / total
-            moved = moved.clip(shape.low, shape.high) if self.projected else moved
-            new = moved if self.hopfield and not sweep else moved.meet(states)
+            moved = shape.value(drive) / total if self.outward else drive / total
+            moved = moved.clip(shape.low, shape.high) if self.boxed else moved
+            new = moved if self.inward and not sweep else moved.meet(states)
             still = sweep > 1 and (states.width() - new.width() <= 0.02 * states.width()).all()
             states = new
             if still:
                 break
         if isinstance(shape, Ramp):
-            at = drive if self.rate else states if self.hopfield else drive / total
+            at = drive if self.outward else states if self.inward else drive / total
             cases = np.stack(
                 [at.low <= ramp.low, (at.high >= ramp.low) & (at.low <= ramp.high), at.high >= ramp.high], -1
             )
@@ -119,21 +112,21 @@ class Family:
         gate = active.astype(float)
         smooth = None if isinstance(self.shape, Ramp) else self.shape
         rate = state
-        if self.hopfield:
+        if self.inward:
             lifted = state if isinstance(state, Affine) else constant(state, len(bias.coef))
             rate = transform(smooth, lifted) if smooth else lifted * gate + held
         sent = (weight[:, : self.inputs] * x[:, :, None]).swap().sum(-1)
         drive = (weight[:, self.inputs :] * rate[:, :, None]).swap().sum(-1) + sent + bias
-        if self.projected:
+        if self.boxed:
             return rate, drive, (drive - total * state) * gate + (held - state * (1 - gate))
-        if self.rate:
+        if self.outward:
             passed = transform(smooth, drive) if smooth else drive * gate + held
             return rate, drive, passed - total * state
         return rate, drive, drive - total * state
 
     def total(self, forms: Forms, kappa: Interval) -> Affine:
         _, _, leak, _ = forms
-        if self.outflow == "none":
+        if not self.outflow.active:
             return leak
         inner = forms[0][:, self.inputs :]
         return leak + (inner * Affine.of(kappa, len(leak.coef))).sum(-1)
@@ -142,10 +135,10 @@ class Family:
         """Of the field in a piece, over all the slopes."""
         into = forms[0][:, self.inputs :].swap()
         eye = np.eye(self.free)
-        if self.projected:
+        if self.boxed:
             gate = (case == ACTIVE).astype(float)
             return into * gate[:, :, None] - (total * gate + (1 - gate))[:, :, None] * eye
-        slope = slope[:, None, :] if self.hopfield else slope[:, :, None]
+        slope = slope[:, None, :] if self.inward else slope[:, :, None]
         return into * slope - total[:, :, None] * eye
 
     def settle(
@@ -161,11 +154,11 @@ class Family:
         guess = Affine(start, apply(-near, flow).coef, np.zeros_like(start))
         _, _, flow = self.field(guess, forms, total, case)
         before, reach = None, guess.hull()
-        if np.isfinite(box.low).all():
+        if not self.shape.linear:
             reach = reach.join(box)
             before = (reach - guess.hull()).size()
         at = reach
-        if not self.hopfield:
+        if not self.inward:
             weight, bias, _, x = (form.hull() for form in forms)
             sent = (weight[:, : self.inputs] * x[:, :, None]).sum(1)
             at = (weight[:, self.inputs :] * reach[:, :, None]).sum(1) + sent + bias
@@ -187,7 +180,7 @@ class Family:
         near = np.zeros((*case.shape, self.free))
         for _ in range(1 if linear else 4):
             _, drive, flow = self.field(start, middle, total, case)
-            at = Interval.of(start if self.hopfield else drive.mid)
+            at = Interval.of(start if self.inward else drive.mid)
             near = inverse(self._jacobian(middle, total, self._slopes(at, case, 0), case).mid)
             start = start - (near * flow.mid[:, None, :]).sum(-1)
         return start, near
@@ -199,10 +192,10 @@ class Family:
 
     def _within(self, box: Interval, case: np.ndarray) -> Interval:
         """The states of a piece, as far as its case alone says."""
-        if self.projected:
+        if self.boxed:
             held = np.where(case == LOW, self.shape.low, self.shape.high)
             return Interval(np.where(case == ACTIVE, box.low, held), np.where(case == ACTIVE, box.high, held))
-        if self.hopfield and isinstance(self.shape, Ramp):
+        if self.inward and isinstance(self.shape, Ramp):
             low = np.where(case == LOW, -np.inf, np.where(case == ACTIVE, self.shape.low, self.shape.high))
             high = np.where(case == HIGH, np.inf, np.where(case == ACTIVE, self.shape.high, self.shape.low))
             return box.meet(Interval(low, high))
@@ -212,26 +205,38 @@ class Family:
         r"""$\varphi'\psi'$ of every unit, which moves with the box."""
         if isinstance(self.shape, Ramp):
             return self._slopes(Interval.of(state.mid), case, len(state.coef))
-        value = rate if self.hopfield else transform(self.shape, drive)
-        at = state if self.hopfield else drive
+        value = rate if self.inward else transform(self.shape, drive)
+        at = state if self.inward else drive
         return self.shape.slope_of(value).narrowed(self.shape.slope(at.hull()))
 
     def consistent(self, drive: Affine, total: Affine, case: np.ndarray) -> np.ndarray:
         """Whether the units of a piece can be where its case says."""
-        if not isinstance(self.shape, Ramp) or self.shape.linear or self.hopfield:
+        if not isinstance(self.shape, Ramp) or self.shape.linear or self.inward:
             return np.ones(len(case), bool)
-        low, high = ((total * end if self.projected else end) for end in (self.shape.low, self.shape.high))
+        low, high = ((total * end if self.boxed else end) for end in (self.shape.low, self.shape.high))
         below, above = ((drive - end).hull() for end in (low, high))
         # Written so that a NaN rules out nothing.
         wrong = np.where(case == LOW, below.low > 0, (below.high < 0) | (above.low > 0))
         return np.asarray(~np.where(case == HIGH, above.high < 0, wrong).any(1))
 
 
-def shape_of(activation: Activation) -> Shape:
-    """How an activation is enclosed. Raises `ValueError` for one whose enclosure is not known."""
-    if activation.interval is None:
+def shape_of(neuron: AbstractNeuron) -> Shape:
+    """How the one function of a neuron that is not the identity is enclosed: its box, or an activation.
+
+    Raises `ValueError` for a neuron with two such functions, and for an activation without enclosure.
+    """
+    name, identity = type(neuron).__name__, ACTIVATIONS["identity"]
+    curved = [a for a in (neuron.transfer, neuron.rate) if a != identity]
+    if neuron.bounded and curved:
+        raise ValueError(f"certify_region covers no box with the activation {curved[0].name!r}, as {name} has")
+    if len(curved) > 1:
+        raise ValueError(f"certify_region needs transfer or rate to be the identity; {name} has two activations")
+    if neuron.low is not None and neuron.high is not None:
+        return Ramp(neuron.low, neuron.high)
+    shape = (curved or [identity])[0].interval
+    if shape is None:
         raise ValueError(
-            f"certify_region cannot enclose the activation {activation.name!r}: give it interval=..., or use identity, "
+            f"certify_region cannot enclose the activation {curved[0].name!r}: give it interval=..., or use identity, "
             "hard-sigmoid, sigmoid or tanh of direp.activation"
         )
-    return activation.interval
+    return shape

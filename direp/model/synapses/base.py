@@ -1,19 +1,22 @@
 """The interface of all layouts.
 
-Rules, updates and certificates are written against `AbstractSynapses` alone. A layout says *where* synapses
-are; the strengths are a `Weight`, a pair of pytrees that optax can transform. The split into `input` (from
-clamped units) and `recurrent` (between free units) follows the dynamics: the first acts once in a settling,
-the second at every step, and only the second has a part in stability.
+Rules, updates and certificates are written against `AbstractSynapses` alone. A layout is a linear map from rates to
+drives, whose strengths are a `Weight`: two pytrees of numbers that optax can transform. One number may be the strength
+of several synapses (`shared`); gradients then are sums over these. The split into `input` (from clamped units) and
+`recurrent` (between free units) follows the dynamics: the first acts once in a settling, the second at every step, and
+only the second has a part in stability.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..graph import Graph
 
@@ -28,9 +31,24 @@ class Weight(NamedTuple):
 
 
 class AbstractSynapses(eqx.Module):
-    """A layout. `batch` stands for any number of samples; free units are numbered from the first hidden one."""
+    """A layout. `batch` stands for any number of samples; free units are numbered from the first hidden one.
+
+    To add one, take [`LinearMap`][direp.LinearMap], which derives from two products all that is abstract here.
+    """
 
     graph: eqx.AbstractVar[Graph]
+    by_layer: ClassVar[bool] = False
+    """Whether `drive` takes `into`, the numbers of the layers whose drive is needed."""
+
+    @property
+    @abstractmethod
+    def place(self) -> Int[np.ndarray, " synapse"]:
+        """For each synapse of the graph, in its order, the number of its strength among `flattened(weight)`."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether some number is the strength of several synapses."""
+        return False
 
     @abstractmethod
     def build(self, make: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Weight:
@@ -41,17 +59,15 @@ class AbstractSynapses(eqx.Module):
 
     @abstractmethod
     def mask(self, weight: Weight) -> Weight:
-        """`weight` with everything that is no synapse set to zero."""
+        """`weight` with zero for every number that is the strength of no synapse."""
 
     @abstractmethod
     def input_drive(self, weight: Weight, x: Float[Array, "batch input"]) -> Float[Array, "batch free"]:
         r"""$\sum_{i\in\text{inputs}}w_{ij}x_i$."""
 
     @abstractmethod
-    def drive(
-        self, weight: Weight, rate: Float[Array, "batch free"], into: tuple[int, ...] | None = None
-    ) -> Float[Array, "batch free"]:
-        r"""$\sum_{i\in\text{free}}w_{ij}r_i$; with `into`, only that of those layers need be right."""
+    def drive(self, weight: Weight, rate: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$\sum_{i\in\text{free}}w_{ij}r_i$."""
 
     @abstractmethod
     def back(self, weight: Weight, post: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
@@ -72,23 +88,88 @@ class AbstractSynapses(eqx.Module):
         rate: Float[Array, "batch free"],
         post: Float[Array, "batch free"],
     ) -> Weight:
-        r"""$\sum_nr^n_iv^n_j$ on every synapse, with the clamped $x$ as rate of the inputs."""
+        r"""$\sum_nr^n_iv^n_j$ on every synapse, with the clamped $x$ as rate of the inputs.
+
+        The derivative of $\sum_nv^n\cdot\mathrm{drive}$ by the numbers: a shared one gets the sum over its synapses.
+        """
 
     @abstractmethod
-    def per_source(self, weight: Weight, value: Float[Array, " free"], fn: Callable[[Array], Array]) -> Weight:
-        r"""$f(w_{ij})v_i$ on every synapse between free units, 0 on those from inputs."""
+    def outgoing_gradient(
+        self, weight: Weight, value: Float[Array, " free"], slope: Callable[[Array], Array]
+    ) -> Weight:
+        r"""$f'(w_{ij})v_i$ on every synapse between free units, 0 on those from inputs.
+
+        The derivative of $\sum_iv_i\,\mathrm{outgoing}_i$ by the numbers: a shared one gets the sum over its synapses.
+        """
 
     @abstractmethod
+    def scaled(self, weight: Weight, factor: Float[Array, " free"], *, incoming: bool = False) -> Weight:
+        r"""$f_iw_{ij}$ for synapses from free units; with `incoming` $w_{ij}f_j$ for all synapses.
+
+        A shared number gets the smallest factor of its synapses.
+        """
+
+    def refuse_shared(self, who: str) -> None:
+        """Raise `ValueError` if synapses share strengths, for `who` reads or moves each by itself."""
+        if self.shared:
+            raise ValueError(
+                f"{who} needs a strength for every synapse, and {type(self).__name__} shares them: use Dense(graph) or "
+                "Sparse(graph)"
+            )
+
+    def numbers(self, weight: Weight) -> Float[Array, " number"]:
+        """All strengths that learn, a shared one once: in the order of the first synapse of each."""
+        return flattened(weight)[self.place[np.sort(np.unique(self.place, return_index=True)[1])]]
+
+    def strengths(self, weight: Weight) -> Float[Array, " synapse"]:
+        """One number a synapse, in the order of the graph."""
+        return flattened(weight)[self.place]
+
     def reverse(self, weight: Weight) -> Weight:
         r"""$w_{ji}$ in the place of $w_{ij}$, for synapses between free units; zero where there is none."""
+        self.refuse_shared("reverse")
+        graph, place = self.graph, self.place
+        own, partner = (
+            np.asarray(a, np.int64) * graph.units + b
+            for a, b in ((graph.source, graph.target), (graph.target, graph.source))
+        )
+        at = np.minimum(np.searchsorted(own, partner), len(own) - 1)
+        found = own[at] == partner
+        numbers = flattened(weight)
+        return arranged(jnp.zeros_like(numbers).at[place[found]].set(numbers[place[at[found]]]), weight)
 
-    @abstractmethod
     def matrix(self, weight: Weight) -> Float[Array, "unit free"]:
         """The weights as one dense matrix. For small networks, figures and tests."""
+        graph, values = self.graph, self.strengths(weight)
+        full = jnp.zeros((graph.units, graph.free), values.dtype)
+        return full.at[graph.source, graph.target - graph.inputs].set(values)
 
-    @abstractmethod
     def host(self, weight: Weight) -> np.ndarray | scipy.sparse.csr_array:
         """The weights between free units in 64 bits on the host: entry (i, j) is that from free unit i to j."""
+        graph, values = self.graph, np.asarray(self.strengths(weight), np.float64)
+        first = np.searchsorted(graph.source, graph.inputs)
+        enter = np.searchsorted(graph.source, np.arange(graph.inputs, graph.units + 1)) - first
+        shape = (graph.free, graph.free)
+        return scipy.sparse.csr_array((values[first:], graph.target[first:] - graph.inputs, enter), shape=shape)
+
+    def from_strengths(self, values: np.ndarray) -> Weight:
+        """Weights from one number a synapse, in the order of the graph."""
+        values, place = np.asarray(values), self.place
+        if values.shape != place.shape:
+            raise ValueError(f"weight has {values.shape} strengths; this graph has {len(place)} synapses")
+        like = self.build(lambda i, j: np.zeros(np.broadcast_shapes(i.shape, j.shape)))
+        numbers = np.zeros(sum(leaf.size for leaf in jax.tree.leaves(like)), values.dtype)
+        numbers[place] = values
+        apart = (numbers[place] != values) & ~np.isnan(values)
+        if apart.any():
+            k = int(np.argmax(apart))
+            name = self.graph.names
+            raise ValueError(
+                f"{type(self).__name__}: synapse {name[self.graph.source[k]]} -> {name[self.graph.target[k]]} shares "
+                f"its strength with another, but weight has {values[k]:g} here and {numbers[place[k]]:g} there; give "
+                "them one value, or use Dense(graph)"
+            )
+        return arranged(jnp.asarray(numbers), like)
 
     def from_matrix(self, matrix: np.ndarray | scipy.sparse.sparray | scipy.sparse.spmatrix) -> Weight:
         """Weights read off a matrix, dense or SciPy's sparse, units x free, or units x units."""
@@ -101,12 +182,22 @@ class AbstractSynapses(eqx.Module):
                 f"weight has shape {given.shape}; this graph needs ({graph.units}, {graph.free}): a row for every "
                 "unit (inputs first), a column for every free unit"
             )
-
-        def read(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-            found = given[i, j - graph.inputs]
-            return found.toarray() if scipy.sparse.issparse(found) else found
-
+        values = given[graph.source, graph.target - graph.inputs]
+        values = values.toarray().ravel() if scipy.sparse.issparse(values) else np.asarray(values)
         # Counted rather than looked up: the places without a synapse may be too many to list.
-        if (read(graph.source, graph.target) != 0).sum() != (given != 0).sum():
+        if (values != 0).sum() != (given != 0).sum():
             raise ValueError("weight is non-zero where the graph has no synapse; set it to zero or add the synapse")
-        return self.build(read)
+        return self.from_strengths(values)
+
+
+def flattened(weight: Weight) -> Array:
+    """All numbers of a weight in one row."""
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(weight)])
+
+
+def arranged(numbers: Array, like: Weight) -> Weight:
+    """`flattened` undone."""
+    leaves, shape = jax.tree.flatten(like)
+    ends = np.cumsum([0, *(leaf.size for leaf in leaves)])
+    parts = [numbers[a:b].reshape(leaf.shape) for a, b, leaf in zip(ends, ends[1:], leaves, strict=False)]
+    return jax.tree.unflatten(shape, parts)

@@ -22,6 +22,11 @@ class Dense(AbstractSynapses):
 
     graph: Graph = eqx.field(static=True)
 
+    @property
+    def place(self):
+        graph = self.graph
+        return graph.source.astype(np.int64) * graph.free + graph.target - graph.inputs
+
     def build(self, make):
         graph = self.graph
         unit, free = np.arange(graph.units), np.arange(graph.inputs, graph.units)
@@ -38,7 +43,7 @@ class Dense(AbstractSynapses):
     def input_drive(self, weight, x):
         return x @ weight.input
 
-    def drive(self, weight, rate, into=None):
+    def drive(self, weight, rate):
         return _product(rate, weight.recurrent)
 
     def back(self, weight, post):
@@ -53,8 +58,13 @@ class Dense(AbstractSynapses):
     def outer(self, x, rate, post):
         return self.mask(Weight(_product(x.T, post), _product(rate.T, post)))
 
-    def per_source(self, weight, value, fn):
-        return self.mask(Weight(jnp.zeros_like(weight.input), fn(weight.recurrent) * value[:, None]))
+    def outgoing_gradient(self, weight, value, slope):
+        return self.mask(Weight(jnp.zeros_like(weight.input), slope(weight.recurrent) * value[:, None]))
+
+    def scaled(self, weight, factor, *, incoming=False):
+        if incoming:
+            return Weight(weight.input * factor, weight.recurrent * factor)
+        return Weight(weight.input, weight.recurrent * factor[:, None])
 
     def reverse(self, weight):
         return self.mask(Weight(jnp.zeros_like(weight.input), weight.recurrent.T))

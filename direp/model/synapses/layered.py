@@ -1,6 +1,7 @@
 """Blocks between layers."""
 
 from itertools import pairwise
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -22,6 +23,7 @@ class Layered(AbstractSynapses):
     """
 
     graph: Graph = eqx.field(static=True)
+    by_layer: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.graph.layers is None:
@@ -57,6 +59,20 @@ class Layered(AbstractSynapses):
     def _add(parts: dict[int, Array], layer: int, value: Array) -> None:
         parts[layer] = parts[layer] + value if layer in parts else value
 
+    @property
+    def place(self):
+        graph = self.graph
+        assert graph.layers is not None
+        start, where = np.cumsum((0, *graph.layers)), np.zeros(len(graph.source), np.int64)
+        p, q = (np.searchsorted(start, units, side="right") - 1 for units in (graph.source, graph.target))
+        first = 0
+        for a, b in (*self._input_blocks, *self._recurrent_blocks):
+            own = (p == a) & (q == b)
+            row, column = graph.source[own] - start[a], graph.target[own] - start[b]
+            where[own] = first + row.astype(np.int64) * graph.layers[b] + column
+            first += graph.layers[a] * graph.layers[b]
+        return where
+
     def build(self, make):
         assert self.graph.layers is not None
         start = np.cumsum((0, *self.graph.layers))
@@ -83,7 +99,8 @@ class Layered(AbstractSynapses):
         parts = {q: x @ block for (_, q), block in zip(self._input_blocks, weight.input, strict=True)}
         return self._join(parts, x)
 
-    def drive(self, weight, rate, into=None):
+    def drive(self, weight, rate, into: tuple[int, ...] | None = None):
+        """With `into`, only the drive of those layers need be right."""
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
             if into is not None and q not in into:
@@ -116,10 +133,21 @@ class Layered(AbstractSynapses):
         recurrent = tuple(rate[:, at[p]].T @ post[:, at[q]] for p, q in self._recurrent_blocks)
         return self.mask(Weight(inputs, recurrent))
 
-    def per_source(self, weight, value, fn):
+    def outgoing_gradient(self, weight, value, slope):
         at = self._slices
-        recurrent = tuple(fn(block) * value[at[p], None] for (p, _), block in self._zip(weight))
+        recurrent = tuple(slope(block) * value[at[p], None] for (p, _), block in self._zip(weight))
         return self.mask(Weight(jax.tree.map(jnp.zeros_like, weight.input), recurrent))
+
+    def scaled(self, weight, factor, *, incoming=False):
+        at = self._slices
+        if not incoming:
+            recurrent = tuple(block * factor[at[p], None] for (p, _), block in self._zip(weight))
+            return Weight(weight.input, recurrent)
+        inputs = zip(self._input_blocks, weight.input, strict=True)
+        return Weight(
+            tuple(block * factor[at[q]] for (_, q), block in inputs),
+            tuple(block * factor[at[q]] for (_, q), block in self._zip(weight)),
+        )
 
     def reverse(self, weight):
         blocks = {block: w.T for block, w in self._zip(weight)}

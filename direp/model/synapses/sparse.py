@@ -4,7 +4,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 from jax.experimental.sparse import BCSR
 from jaxtyping import Array, Float, Int
 
@@ -31,6 +30,10 @@ class Sparse(AbstractSynapses):
         self._input = _Edges(source[:split], target[:split], graph.inputs, graph.free)
         self._recurrent = _Edges(source[split:] - graph.inputs, target[split:], graph.free, graph.free)
 
+    @property
+    def place(self):
+        return np.arange(self.graph.synapses)
+
     def build(self, make):
         source, target = self.graph.source, self.graph.target
         every = np.broadcast_to(make(source, target), source.shape)
@@ -43,7 +46,7 @@ class Sparse(AbstractSynapses):
     def input_drive(self, weight, x):
         return self._input.forth(weight.input, x)
 
-    def drive(self, weight, rate, into=None):
+    def drive(self, weight, rate):
         return self._recurrent.forth(weight.recurrent, rate)
 
     def back(self, weight, post):
@@ -60,26 +63,17 @@ class Sparse(AbstractSynapses):
     def outer(self, x, rate, post):
         return Weight(self._input.outer(x, post), self._recurrent.outer(rate, post))
 
-    def per_source(self, weight, value, fn):
-        return Weight(jnp.zeros_like(weight.input), fn(weight.recurrent) * value[self._recurrent.source])
+    def outgoing_gradient(self, weight, value, slope):
+        return Weight(jnp.zeros_like(weight.input), slope(weight.recurrent) * value[self._recurrent.source])
 
-    def reverse(self, weight):
-        edges, free = self._recurrent, self.graph.free
-        own = np.asarray(edges.source, np.int64) * free + np.asarray(edges.target)
-        partner = np.asarray(edges.target, np.int64) * free + np.asarray(edges.source)
-        place = np.minimum(np.searchsorted(own, partner), len(own) - 1)
-        found = jnp.where(own[place] == partner, weight.recurrent[place], 0) if len(own) else weight.recurrent
-        return Weight(jnp.zeros_like(weight.input), found)
+    def scaled(self, weight, factor, *, incoming=False):
+        if not incoming:
+            return Weight(weight.input, weight.recurrent * factor[self._recurrent.source])
+        into = (factor[self._input.target], factor[self._recurrent.target])
+        return Weight(weight.input * into[0], weight.recurrent * into[1])
 
-    def matrix(self, weight):
-        graph = self.graph
-        full = jnp.zeros((graph.units, graph.free), weight.recurrent.dtype)
-        return full.at[graph.source, graph.target - graph.inputs].set(jnp.concatenate(weight))
-
-    def host(self, weight):
-        edges, free = self._recurrent, self.graph.free
-        values = np.array(weight.recurrent, np.float64)
-        return scipy.sparse.csr_array((values, np.array(edges.target), np.array(edges.leave)), shape=(free, free))
+    def strengths(self, weight):
+        return jnp.concatenate(weight)
 
 
 class _Edges(eqx.Module):

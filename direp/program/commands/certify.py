@@ -85,7 +85,7 @@ class _Subject:
     cost: Any = None
     x: Any = None
     y: Any = None
-    rule: Any = None
+    rules: Any = None
     moves_leaks: bool = False
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
@@ -110,7 +110,7 @@ def certify(arguments: list[str]) -> int:
     k = worst(certificates, lambda c: c.verdict, lambda c: c.rate)
     chosen, network = certificates[k], subject.networks[k]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
-    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rule, subject.cost, output.quiet)
+    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rules, subject.cost, output.quiet)
     if subject.moves_leaks and "assumptions" in learning:
         learning["assumptions"].append("the run's control, which moves leaks after each update, has no part in it")
     folder = new_folder(fresh_folder(output.out, subject.folder))
@@ -140,7 +140,6 @@ def certify(arguments: list[str]) -> int:
 def _load(path: Path, asked: Certify) -> _Subject:
     import numpy as np
 
-    from ..build import rule_nudge
     from ..network_file import load_counterexample, load_network, network_from_matrix
 
     values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
@@ -170,11 +169,11 @@ def _load(path: Path, asked: Certify) -> _Subject:
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
-        rule_nudge(run.parts.rule),
+        run.parts.nudges,
         run.parts.cost,
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
-        run.parts.rule,
+        run.rules,
         run.parts.control is not None and run.settings.control != "weights",
         [json.loads(line) for line in lines] or None,
     )
@@ -231,7 +230,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
     if len(certificates) > 1:
         counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in reversed(VERDICTS)]
         rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[k]}:"))
-    rows.append(("verdict", f"{certificate.verdict}: {certificate.claim}"))
+    rows.append(("verdict", certificate.sentence))
     if certificate:
         phases = ", ".join(f"{rate:.3g} ({name})" for name, rate in certificate.phases.items())
         rows += [

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ...model import AbstractField
+from ..checks import check_count
 from .base import AbstractMethod
 from .preconditioned import Preconditioned
 
@@ -25,10 +26,10 @@ class Leap(eqx.Module):
 
 
 class AbstractAccelerated(AbstractMethod):
-    r"""`Preconditioned` with leaps that need not lead closer: one counts only if the plain move $g(s)-s$ after it is
-    smaller, by a hundredth at least, both in its largest entry and in the sum of its entries times $D$. Else the plain
+    r"""`Preconditioned`, with tentative longer steps (leaps). A leap is accepted only if the plain move $g(s)-s$ after
+    it is smaller, by 1 % at least, both in its largest entry and in the sum of its entries times $D$; else the plain
     step is taken in its place. The plain step contracts in the first norm where row sums are certified, in the second
-    where column sums are, so every step that counts then shrinks the move in that norm: it settles.
+    where column sums are, so every accepted step then shrinks the move in that norm: it settles.
 
     `products` sharpen the plain step, as in `Preconditioned`. The first `patience` steps are plain: what settles within
     them pays nothing for leaps.
@@ -36,6 +37,10 @@ class AbstractAccelerated(AbstractMethod):
 
     products: int = eqx.field(static=True, default=8, kw_only=True)
     patience: int = eqx.field(static=True, default=0, kw_only=True)
+
+    def __check_init__(self):
+        for name in ("products", "patience"):
+            check_count(f"{type(self).__name__}({name}", getattr(self, name), 0)
 
     @abstractmethod
     def blank(self, state: Float[Array, "batch free"]) -> Any:

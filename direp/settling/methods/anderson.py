@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..checks import check_count
 from .accelerated import AbstractAccelerated
 
 __all__ = ["Anderson"]
@@ -31,8 +32,7 @@ class Anderson(AbstractAccelerated):
     patience: int = eqx.field(static=True, default=4, kw_only=True)
 
     def __check_init__(self):
-        if self.memory < 1:
-            raise ValueError(f"Anderson(memory={self.memory}) must be 1 or more")
+        check_count("Anderson(memory", self.memory)
 
     def blank(self, state):
         batch, free = state.shape

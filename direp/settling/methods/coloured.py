@@ -2,7 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ...model.synapses import Layered
+from ..checks import check_count
 from .base import AbstractMethod
 from .preconditioned import Preconditioned
 
@@ -20,6 +20,9 @@ class Coloured(AbstractMethod):
 
     products: int = eqx.field(static=True, default=8)
 
+    def __check_init__(self):
+        check_count("Coloured(products", self.products, 0)
+
     @property
     def evaluations(self) -> float:
         return 1.5
@@ -28,7 +31,7 @@ class Coloured(AbstractMethod):
     def suits(network) -> bool:
         """Whether the layers of a network can be coloured so."""
         layers = network.graph.layers
-        if not isinstance(network.synapses, Layered) or layers is None or len(layers) < 3:
+        if not network.synapses.by_layer or layers is None or len(layers) < 3:
             return False
         return all(p == 0 or (p - q) % 2 for p, q in network.graph.blocks)
 

@@ -1,5 +1,6 @@
 from jaxtyping import Array
 
+from ..checks import check_number
 from .base import AbstractMethod
 
 __all__ = ["Euler"]
@@ -14,8 +15,7 @@ class Euler(AbstractMethod):
     h: float | Array = 0.05
 
     def __check_init__(self):
-        if isinstance(self.h, float) and not self.h > 0:
-            raise ValueError(f"Euler(h={self.h}) must be above 0")
+        check_number("Euler(h", self.h, above=0)
 
     def step(self, prepared, memory, field, state, flow):
         return field.clip(state + self.h * flow), None

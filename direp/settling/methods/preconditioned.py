@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import check_count
 from .base import AbstractMethod
 
 __all__ = ["Preconditioned"]
@@ -23,11 +24,14 @@ class Preconditioned(AbstractMethod):
 
     products: int = eqx.field(static=True, default=0)
 
+    def __check_init__(self):
+        check_count("Preconditioned(products", self.products, 0)
+
     def prepare(self, field):
         network = field.network
         synapses, weight = network.synapses, network.weight
         stiffness = field.stiffness()
-        gain = network.neuron.activation.gain
+        gain = network.neuron.gain
         gain = gain if np.isfinite(gain) else 1.0
         into = gain * synapses.incoming(weight, jnp.abs)
         outof = gain * synapses.outgoing(weight, jnp.abs)

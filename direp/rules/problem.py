@@ -1,0 +1,180 @@
+"""What a rule is asked, what it may do to find out, and what it answers."""
+
+import operator
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ..model import AbstractField, AbstractWrapper, Network, NetworkField, Parameters
+from ..settling import AbstractMethod, AbstractStop, Settled, run
+from .cost import AbstractCost
+from .nudge import AbstractNudge
+
+__all__ = ["Estimate", "Problem", "Response", "all_settled"]
+
+Observe = Callable[[Any, Array, Array, Array], Any]
+
+
+class Estimate(eqx.Module):
+    """What a rule makes of a batch.
+
+    - `gradient`: of the mean cost over the samples that count, as the rule estimates it; descend it.
+    - `loss`: the cost of every sample at its free state.
+    - `free`, `nudged`: how every phase settled.
+    - `used`: the samples that entered the gradient.
+    - `fell_back`: whether a `Safeguard` left the batch to its fallback.
+    """
+
+    gradient: Parameters
+    loss: Float[Array, " batch"]
+    free: Settled
+    nudged: tuple[Settled, ...]
+    used: Bool[Array, " batch"]
+    fell_back: Bool[Array, ""]
+
+
+class Response(eqx.Module):
+    """How a network answers a nudge: its nudged phases beside the free one, and what was observed along each."""
+
+    nudge: AbstractNudge
+    free: Settled
+    phases: tuple[Settled, ...]
+    observed: tuple[Any, ...]
+
+    def difference(self, name: str) -> Float[Array, "batch free"]:
+        r"""$\Delta q$ of the `state`, `rate` or `drive`."""
+        return self.nudge.difference(getattr(self.free, name), [getattr(phase, name) for phase in self.phases])
+
+    @property
+    def settled(self) -> Bool[Array, " batch"]:
+        """The samples all of whose phases settled, the free one included."""
+        return all_settled(self.free, *self.phases)
+
+
+class Problem(eqx.Module):
+    """A batch, the network with clamped inputs, and how to settle it; the free phase is settled already.
+
+    A rule calls for further phases with `nudge` or `settle`, as many as it likes, and answers with `estimate`.
+
+    - `field`: the network with clamped inputs. `y`: the targets. `free`: the free phase.
+    - `valid`: `False` for samples that are padding and have no part in anything.
+    - `update`: the number of the update, for schedules.
+    """
+
+    field: NetworkField
+    y: Float[Array, "batch output"]
+    cost: AbstractCost
+    method: AbstractMethod
+    stop: AbstractStop
+    free: Settled
+    valid: Bool[Array, " batch"]
+    update: Int[Array, ""] | int
+    on: Bool[Array, ""] | None = None
+    record: Any = eqx.field(static=True, default=None)
+
+    @property
+    def network(self) -> Network:
+        return self.field.network
+
+    @property
+    def x(self) -> Float[Array, "batch input"]:
+        return self.field.x
+
+    @property
+    def used(self) -> Bool[Array, " batch"]:
+        """The samples that count and whose free phase settled."""
+        return self.free.converged & self.valid
+
+    def settle(
+        self, field: AbstractField, start: Array | None = None, *, observe: Observe | None = None, observed: Any = None
+    ) -> tuple[Settled, Any]:
+        """Run a phase: settle any field, by default from the free equilibrium.
+
+        `observe(observed, before, after, moved)` sees the states before and after every step and which samples moved
+        (padding never does), and returns what it keeps; nothing stores the trajectory. Returns how the phase settled,
+        and the last `observed`.
+        """
+        start = self.free.state if start is None else start
+        if self.record is not None:
+            return self.record(field, start, observed)
+        return self._run(field, start, observe, observed)
+
+    def _run(self, field: AbstractField, start: Array, observe: Observe | None, observed: Any) -> tuple[Settled, Any]:
+        field = field if self.on is None else Paused(field, self.on)
+        observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
+        return run(field, start, self.method, self.stop, observer=observer, observed=observed)
+
+    def nudge(
+        self, nudge: AbstractNudge, key: PRNGKeyArray | None, *, observe: Observe | None = None, observed: Any = None
+    ) -> Response:
+        """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices."""
+        now = nudge.now(self.update, key)
+        fields = now.fields(self.field, self.cost, self.y)
+        if self.record is not None:
+            self.record.nudges.append(nudge)
+            return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
+        settled = [self._run(field, self.free.state, observe, observed) for field in fields]
+        return Response(now, self.free, tuple(p for p, _ in settled), tuple(o for _, o in settled))
+
+    def only_if(self, on: Bool[Array, ""]) -> "Problem":
+        """The same problem, whose further phases take no step where `on` is false."""
+        both = on if self.on is None else self.on & on
+        return eqx.tree_at(lambda p: p.on, self, both, is_leaf=lambda leaf: leaf is None)
+
+    def gradient(
+        self, post: Float[Array, "batch free"], back: Float[Array, "batch free"], used: Bool[Array, " batch"]
+    ) -> Parameters:
+        """`Network.local_gradient` averaged over the samples that count (zero if there are none)."""
+        # An unused sample may hold anything, even NaN: it is replaced, not multiplied by zero.
+        count = self.count(used)
+        post, back = (jnp.where(used[:, None], value, 0) / count for value in (post, back))
+        return self.network.local_gradient(self.x, self.free.state, post, back)
+
+    def count(self, used: Bool[Array, " batch"]) -> Float[Array, ""]:
+        """How many samples count, at least 1."""
+        return jnp.maximum(used.sum(), 1).astype(self.y.dtype)
+
+    def estimate(
+        self,
+        gradient: Parameters,
+        used: Bool[Array, " batch"],
+        phases: tuple[Settled, ...] = (),
+        fell_back: Bool[Array, ""] | bool = False,
+    ) -> Estimate:
+        """A rule's answer: a gradient to descend, the samples that entered it, and the phases that were run."""
+        loss = self.cost.value(self.network.outputs(self.free.state), self.y)
+        gradient = jax.lax.stop_gradient(gradient)
+        return Estimate(gradient, loss, self.free, tuple(phases), used, jnp.asarray(fell_back))
+
+
+def all_settled(*phases: Settled) -> Bool[Array, " batch"]:
+    """The samples that settled in every one of some phases."""
+    return reduce(operator.and_, [phase.converged for phase in phases])
+
+
+def _observe(observe: Observe, valid: Array, observed: Any, before: Array, after: Array, moved: Array) -> Any:
+    return observe(observed, before, after, moved & valid)
+
+
+class Paused(AbstractWrapper):
+    """A field that stands still where it is not needed."""
+
+    base: AbstractField
+    on: Bool[Array, ""]
+
+    def drive(self, state, into=None):
+        return self.base.drive(state, into)
+
+    def flow(self, state, drive):
+        return jnp.where(self.on, self.base.flow(state, drive), 0)
+
+    def take(self, rows):
+        return Paused(self.base.take(rows), self.on)
+
+    def stiffness(self):
+        return self.base.stiffness()

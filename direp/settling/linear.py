@@ -1,0 +1,59 @@
+r"""The linearisation of a network at a settled state: $J=\partial F/\partial s$, with and without a matrix."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..model import Network, NetworkField
+
+__all__ = ["Linearisation", "linearise"]
+
+
+class Linearisation(eqx.Module):
+    r"""$J=\mathrm{diag}(\varphi')\,W^\top\mathrm{diag}(\psi')-\mathrm{diag}(\Lambda)$ at a state of every sample.
+
+    - `rate_slope`, `transfer_slope`: $\psi'(s)$ and $\varphi'(u)$. - `active`: the units that no bound holds.
+
+    A unit that is held moves with nothing: its row and its column are those of $-I$.
+    """
+
+    network: Network
+    total_leak: Float[Array, " free"]
+    rate_slope: Float[Array, "batch free"]
+    transfer_slope: Float[Array, "batch free"]
+    active: Bool[Array, "batch free"]
+
+    def send(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$\varphi'\odot W^\top(\psi'\odot v)$: what the synapses add to $J v$, whether or not units are held."""
+        synapses = self.network.synapses
+        return self.transfer_slope * synapses.drive(self.network.weight, self.rate_slope * v)
+
+    def send_back(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$\psi'\odot W(\varphi'\odot v)$, the transpose of `send`."""
+        synapses = self.network.synapses
+        return self.rate_slope * synapses.back(self.network.weight, self.transfer_slope * v)
+
+    def forth(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$Jv$."""
+        return jnp.where(self.active, self.send(jnp.where(self.active, v, 0)) - self.total_leak * v, -v)
+
+    def back(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        r"""$J^\top v$."""
+        return jnp.where(self.active, self.send_back(jnp.where(self.active, v, 0)) - self.total_leak * v, -v)
+
+    def jacobian(self) -> Float[Array, "batch free free"]:
+        r"""$J$, `[n, j, i]` $=\partial F_j/\partial s_i$: for small networks."""
+        recurrent = self.network.matrix[self.network.graph.inputs :]
+        square = self.transfer_slope[:, :, None] * recurrent.T * self.rate_slope[:, None, :] - jnp.diag(self.total_leak)
+        both = self.active[:, :, None] & self.active[:, None, :]
+        return jnp.where(both, square, -jnp.eye(len(self.total_leak), dtype=square.dtype))
+
+
+def linearise(
+    field: NetworkField, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]
+) -> Linearisation:
+    """The field of a network (without a nudge) to first order around `state`, with the `drive` it has there."""
+    neuron = field.network.neuron
+    active = ~field.held(state, field.flow(state, drive))
+    slopes = neuron.rate_slope(state), neuron.transfer_slope(drive)
+    return Linearisation(field.network, field.total_leak, *slopes, active)

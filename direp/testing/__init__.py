@@ -1,0 +1,11 @@
+"""Laws that a part of your own must keep: each check raises `AssertionError` and says which law fails and where.
+
+They are the laws of this project's own suite. Run them in 64 bits, for example in a test of your own:
+
+    direp.testing.check_rule(MyRule())
+"""
+
+from .costs import check_cost, check_nudge
+from .rules import check_rule
+
+__all__ = ["check_cost", "check_nudge", "check_rule"]

@@ -1,0 +1,101 @@
+"""Constraints keep the parameters of a network in a set while it learns: a pure projection, and one wrap for all."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from ..model import Network, Parameters
+from ..rules import AbstractCost, AbstractNudge
+from .update import Bound
+
+__all__ = ["AbstractConstraint", "ConstrainedState", "check_nudges", "constrain"]
+
+
+class AbstractConstraint(eqx.Module):
+    """A set of parameters, and the way back into it after every update.
+
+    A new one has a `margin`, and says what it needs to know (`init`), how parameters return to the set (`project`) and
+    how a network enters it (`begin`). `constrain` applies it.
+    """
+
+    margin: eqx.AbstractVar[float | Array]
+    """The rate (1/time) at which every network of the set is certified to contract."""
+
+    @abstractmethod
+    def begin(self, network: Network) -> Network:
+        """A network of the set near this one, before training. Raises `ValueError`, with the way out, if there is none
+        for such a network."""
+
+    @abstractmethod
+    def init(self, network: Network) -> Any:
+        """What travels with the parameters, for a network of the set."""
+
+    def gradient(self, network: Network, state: Any, gradient: Parameters) -> Parameters:
+        """The gradient of the cost as a function of the parameters before projection."""
+        return gradient
+
+    @abstractmethod
+    def project(self, network: Network, state: Any) -> tuple[Parameters, Any]:
+        """Parameters of the set near those of the network. A pure function."""
+
+
+class ConstrainedState(NamedTuple):
+    """The state of the constraint, and that of the optimiser within."""
+
+    constraint: Any
+    inner: Any
+
+
+def constrain(
+    optimiser: optax.GradientTransformation, constraint: AbstractConstraint, network: Network
+) -> optax.GradientTransformation:
+    """The optimiser, with the constraint's gradient before it and the projection after it.
+
+    `network` lends all but its parameters. A pytree: arrays of constraint and network are its leaves. What a rule
+    learns itself (`Parameters.rule`) is the optimiser's alone.
+    """
+    held = (optimiser, constraint, network)
+    return optax.GradientTransformation(Bound(_init, *held), Bound(_update, *held))  # pyright: ignore[reportArgumentType]
+
+
+def _init(optimiser, constraint: AbstractConstraint, network: Network, params: Any) -> ConstrainedState:
+    return ConstrainedState(constraint.init(network.replace(params)), optimiser.init(params))
+
+
+def _update(
+    optimiser, constraint: AbstractConstraint, network: Network, updates: Any, state: ConstrainedState,
+    params: Any = None,
+) -> tuple[Any, ConstrainedState]:  # fmt: skip
+    if params is None:
+        raise ValueError(f"{type(constraint).__name__} needs the parameters: call update(updates, state, params)")
+    updates = constraint.gradient(network.replace(params), state.constraint, updates)
+    updates, inner = optimiser.update(updates, state.inner, params)
+    wanted: Any = optax.apply_updates(params, updates)
+    kept, own = constraint.project(network.replace(wanted), state.constraint)
+    moved = jax.tree.map(jnp.subtract, kept._replace(rule=()), params._replace(rule=()))
+    return moved._replace(rule=updates.rule), ConstrainedState(own, inner)
+
+
+def check_nudges(
+    constraint: AbstractConstraint, nudges: tuple[AbstractNudge, ...], cost: AbstractCost, network: Network
+) -> None:
+    """Refuse a nudge that takes more than the margin that the constraint keeps: its phase would not be certified."""
+    slope = network.neuron.slope
+    if slope is None:
+        return
+    margin = float(constraint.margin)
+    for nudge in nudges:
+        for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
+            loss = float(cost.feedback(beta, slope, np.ones(1))[0])
+            if loss >= margin:
+                raise ValueError(
+                    f"{type(nudge).__name__}: the phase at beta={beta:g} can take {loss:.3g} from the margin "
+                    f"{margin:g} that {type(constraint).__name__} keeps, and need not settle; use a beta below "
+                    f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
+                )

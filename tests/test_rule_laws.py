@@ -1,0 +1,111 @@
+"""Every rule, alone and within and beside every other, keeps the laws of `direp.testing`."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import direp
+from direp.rules import Learned, parameters_of
+from direp.testing import check_cost, check_nudge, check_rule
+
+SMALL = direp.Centred(1e-3)
+RULES = {
+    "local": direp.Local(SMALL),
+    "random sign": direp.Local(direp.RandomSign(0.01)),
+    "trajectory": direp.Trajectory(0.5),
+    "vector field": direp.VectorField(SMALL),
+    "symmetric": direp.SymmetricEP(SMALL),
+    "asymmetric": direp.AsymEP(SMALL),
+    "dyadic": direp.Dyadic(),
+    "adjoint": direp.Adjoint(),
+    "bptt": direp.BPTT(50),
+    "homeostasis": direp.Homeostasis(direp.Local(SMALL), 0.1),
+    "safeguard": direp.Safeguard(direp.Trajectory(0.5), direp.Dyadic()),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules(name):
+    check_rule(RULES[name], direp.Projected("signed") if name != "safeguard" else direp.Rate(direp.activation.tanh))
+
+
+@pytest.mark.parametrize("cost", [direp.SquaredError(), direp.CrossEntropy(), direp.CrossEntropy(2.0)], ids=repr)
+def test_costs(cost):
+    check_cost(cost)
+
+
+@pytest.mark.parametrize(
+    "nudge", [direp.OneSided(0.3), direp.Centred(-0.2), direp.RandomSign(0.1), direp.Fading(1.0, 0.1, 10)], ids=repr
+)
+def test_nudges(nudge):
+    check_nudge(nudge)
+
+
+class Mirrored(direp.rules.AbstractRule):
+    """Learns a copy of its own responses: only to see that what a rule learns is treated like weights."""
+
+    own: Learned = Learned(lambda network, key: jax.random.normal(key, (network.graph.free,), network.dtype))
+    nudge: direp.OneSided = direp.OneSided(0.5)
+
+    def estimate(self, problem, key):
+        response = problem.nudge(self.nudge, key)
+        used = response.settled & problem.valid
+        change = response.difference("rate")
+        gradient = problem.gradient(change, change, used)
+        mean = jnp.where(used[:, None], change, 0).sum(0) / problem.count(used)
+        return problem.estimate(gradient._replace(rule=(self.own.value - mean,)), used, response.phases)
+
+
+def test_a_rule_learns_parameters_of_its_own_within_other_rules_too():
+    check_rule(Mirrored())
+    net = direp.testing.rules.example()
+    both = direp.Safeguard(direp.Homeostasis(Mirrored(), 0.1), Mirrored())
+    ready = direp.rules.initialise(both, net, jax.random.key(1))
+    one, two = parameters_of(ready)
+    assert one.shape == two.shape == (net.graph.free,)
+    assert not np.array_equal(one, two)
+    x, y = direp.testing.rules.batch(net)
+    found = direp.estimate(net, x, y, ready, key=jax.random.key(2))  # Homeostasis asks for a key
+    asked, idle = found.gradient.rule[:: -1 if found.fell_back else 1]
+    assert np.abs(asked).max() > 0
+    assert np.abs(idle).max() == 0  # only the rule that was asked learns
+    again = direp.rules.with_parameters(ready, jax.tree.map(jnp.zeros_like, parameters_of(ready)))
+    assert not any(np.any(leaf) for leaf in parameters_of(again))
+
+
+def test_a_rule_that_forgets_the_gradient_of_what_it_learns_is_refused():
+    class Forgets(Mirrored):
+        def estimate(self, problem, key):
+            return eqx.tree_at(lambda e: e.gradient.rule, super().estimate(problem, key), ())
+
+    net = direp.testing.rules.example()
+    x, y = direp.testing.rules.batch(net)
+    with pytest.raises(ValueError, match="Forgets holds parameters that it learns itself"):
+        direp.estimate(net, x, y, Forgets())
+
+
+def test_broken_parts_are_caught():
+    class Half(direp.SquaredError):
+        def gradient(self, rate, y):
+            return (rate - y) / 2
+
+    class Counts(direp.rules.AbstractRule):
+        def estimate(self, problem, key):
+            everything = jnp.ones_like(problem.valid)  # padding too
+            found = direp.Local(SMALL).estimate(problem, key)
+            lost = problem.gradient(problem.free.state, problem.free.state, everything)
+            return problem.estimate(jax.tree.map(jnp.add, found.gradient, lost), found.used, found.nudged)
+
+    class Doubled(direp.OneSided):
+        def difference(self, free, nudged):
+            return 2 * super().difference(free, nudged)
+
+    for check, part, words in (
+        (check_cost, Half(), "derivative of the value"),
+        (check_rule, Counts(), "padding"),
+        (check_nudge, Doubled(0.1), "slope in beta"),
+    ):
+        with pytest.raises(AssertionError, match=words):
+            check(part)
