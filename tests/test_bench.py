@@ -77,6 +77,7 @@ np.savez(sys.argv[1], devices=jax.device_count(), **found)
 def trained():
     import dataclasses
 
+    from direp.program.build import arguments, load_task
     from direp.program.presets import preset
     from direp.training import fit
 
