@@ -139,9 +139,9 @@ class Dynamics:
             wanted = self.total_leak * s
             drawn.append((wanted if self.boxed else np.arctanh(wanted)) - s @ self.weight)
         free, side = self.worst_block(), np.where(rng.random(n) < 0.5, -1.0, 1.0)
-        push = np.where(free, 0.0, side * (6 + np.abs(self.weight).sum(0) + np.abs(self.total_leak)))
+        current = np.where(free, 0.0, side * (6 + np.abs(self.weight).sum(0) + np.abs(self.total_leak)))
         s = np.where(free, 0.0, side) * (0.5 if self.boxed else 1.0) + (0.5 if self.boxed else 0.0)
-        drawn.append(push + (self.total_leak * s if self.boxed else 0.0) - s @ self.weight)
+        drawn.append(current + (self.total_leak * s if self.boxed else 0.0) - s @ self.weight)
         return np.stack(drawn)
 
     def worst_block(self) -> np.ndarray:
@@ -263,20 +263,20 @@ class Progress:
     """Share done and time left, on standard error."""
 
     def __init__(self, total: float):
-        self.total, self.done, self.begin, self.label, self.told = total, 0.0, time.monotonic(), "", 0.0
+        self.total, self.done, self.begin, self.label, self.shown = total, 0.0, time.monotonic(), "", 0.0
 
     def advance(self, amount: float) -> None:
         self.done += amount
         now = time.monotonic()
-        if now - self.told > (0.2 if sys.stderr.isatty() else 15):
-            self.told = now
+        if now - self.shown > (0.2 if sys.stderr.isatty() else 15):
+            self.shown = now
             left = (now - self.begin) * (self.total / self.done - 1)
             line = f"{self.done / self.total:4.0%}, {left:4.0f} s left: {self.label}"
             line = f"\r{line:<79.79}" if sys.stderr.isatty() else f"{line}\n"
             print(line, end="", file=sys.stderr, flush=True)
 
 
-# What is told
+# What is reported
 
 
 def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -316,7 +316,7 @@ def remarks(results: dict[Ensemble, list[Verdicts]]) -> list[str]:
     hidden = sum(each.settles and each.refuted for each in every)
     unproved = sum(not each.settles and not each.refuted for each in every)
     ties = sum("LMI" in each.proved and "Perron" not in each.proved for each in every)
-    told = sum(not each.settles and not each.refuted and each.helped for each in every)
+    named = sum(not each.settles and not each.refuted and each.helped for each in every)
     low, high = TIMES_EDGE[[0, -1]]
     return [
         f"- Leak 1; weights of size |N(0, 1)| times {low:g} to {high:g} edges, {len(TIMES_EDGE)} values equally often. "
@@ -332,9 +332,9 @@ def remarks(results: dict[Ensemble, list[Verdicts]]) -> list[str]:
         f"symmetric, LMI: {count('symmetric', 'LMI')}; Perron, LMI: {count('Perron', 'LMI')}. "
         f"LMI proves {ties} that Perron does not.",
         f"- Seen to settle, neither proved nor refuted: {open_}. Seen to settle at all inputs tried, yet refuted by "
-        f"the library's search: {hidden}. Seen not to settle, yet not refuted: {unproved}, of which {told} are refuted "
-        "once the search is given the simulation's inputs. Still slowing down when the simulation ended, and counted "
-        f"as settling: {slow}.",
+        f"the library's search: {hidden}. Seen not to settle, yet not refuted: {unproved}, of which {named} are "
+        "refuted once the search is given the simulation's inputs. Still slowing down when the simulation ended, and "
+        f"counted as settling: {slow}.",
     ]
 
 
@@ -417,8 +417,8 @@ def deep(seeds: int) -> list[str]:
         kinds = Counter(certificate.criterion for certificate in found if certificate.verdict == "refuted")
         by = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
         lines.append(f"| {len(found)} {label} | 0 | {counts['refuted']} | {counts['undecided']} | {by} |")
-        told = sum(certificate.reason.startswith(_SINGULAR) for certificate in found)
-        reasons.append(f"{told} of {len(found)} {label}")
+        named = sum(certificate.reason.startswith(_SINGULAR) for certificate in found)
+        reasons.append(f"{named} of {len(found)} {label}")
     return [*lines, "", f"The reason begins with \u201c{_SINGULAR}\u201d for {' and '.join(reasons)}."]
 
 

@@ -2,6 +2,7 @@
 
 python benchmarks/speed.py dense               # a step of settling beside PyTorch's and NumPy's
 python benchmarks/speed.py images --seeds 3    # MNIST and Fashion-MNIST: accuracy, seconds a seed, certificate
+python benchmarks/speed.py doors               # second calls of settle, estimate and fit, and what they compile
 python benchmarks/speed.py steps               # field evaluations of every method on a trained MNIST network
 
 Data: DIREP_DATA, or what the program downloads. `dense` needs PyTorch (pip install torch), nothing else does.
@@ -19,6 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import direp
 from direp.program.bench import compare, dense_network, machine
@@ -158,9 +160,46 @@ def steps(run: pathlib.Path | None) -> None:
         print(f"| {name} | {shown[0]} | {shown[1]} | {'yes' if settled else 'no'} |", flush=True)
 
 
+def doors(repeats: int) -> None:
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: compiled.append(duration) if event.endswith("backend_compile_duration") else None
+    )
+    small = direp.Graph.complete(inputs=2, hidden=5, outputs=1)
+    large = direp.Graph.complete(inputs=4, hidden=62, outputs=3)
+    rng = np.random.default_rng(0)
+
+    def made(graph, seed, leak):
+        return direp.Network(graph, direp.Projected("signed"), leak=leak, key=jax.random.key(seed))
+
+    def trained(seed):
+        return direp.fit(
+            made(small, seed, 1.0), direp.tasks.xor(), rule=direp.Local(beta=6.0 - seed / 10), epochs=150,
+            optimiser=optax.adam(0.05 / (1 + seed), b1=0.5), control=direp.LeakController(0.1 + seed / 100, floor=0.1),
+        ).test.loss  # fmt: skip
+
+    calls = {"fit, README's example, another key, rate, nudge and margin": trained}
+    for graph, leak in ((small, 2.0), (large, 40.0)):
+        net, x, y = made(graph, 0, leak), rng.random((32, graph.inputs)), rng.random((32, graph.outputs))
+        calls[f"settle, {graph.free} units, batch 32"] = lambda k, n=net, x=x: direp.settle(n, x + k / 100).state
+        calls[f"estimate, {graph.free} units, batch 32"] = lambda k, n=net, x=x, y=y: (
+            direp.estimate(n, x, y, direp.Local(beta=0.1 + k / 100)).gradient.bias
+        )
+    print("| call | first | later, median | programs compiled later |\n|---|---:|---:|---:|")
+    for name, call in calls.items():
+        taken = []
+        for k in range(repeats + 1):
+            begun = time.perf_counter()
+            jax.block_until_ready(call(k))
+            taken.append((time.perf_counter() - begun) * 1e3)
+            if k == 0:
+                compiled.clear()
+        print(f"| {name} | {taken[0]:.0f} ms | {np.median(taken[1:]):.2f} ms | {len(compiled)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("dense", "images", "steps"))
+    parser.add_argument("what", choices=("dense", "images", "doors", "steps"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--run", type=pathlib.Path, help="a run folder on MNIST; by default one is trained")
@@ -170,6 +209,8 @@ def main() -> None:
         dense(asked.repeats)
     elif asked.what == "images":
         images(asked.seeds, extra)
+    elif asked.what == "doors":
+        doors(asked.repeats)
     else:
         steps(asked.run)
 

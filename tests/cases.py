@@ -62,15 +62,16 @@ def estimate(*arguments, **settings):
 
 
 @eqx.filter_jit
-def gradients(net, x, y, rules, cost=None, stop=TIGHT):
+def gradients(net, x, y, rules, cost=None, stop=TIGHT, method=None, key=None):
     """The gradients of several rules from one and the same free phase, compiled as one program."""
     field = net.field(jnp.asarray(x))
-    free = direp.settle(field, state=net.rest(len(x)), stop=stop)
+    method = method or direp.choose_method(net)
+    free = direp.settle(field, state=net.rest(len(x)), stop=stop, method=method)
     problem = direp.rules.Problem(
-        field, jnp.asarray(y), cost or direp.SquaredError(), direp.choose_method(net), stop, free,
+        field, jnp.asarray(y), cost or direp.SquaredError(), method, stop, free,
         jnp.ones(len(x), bool), 0,
     )  # fmt: skip
-    return [rule.estimate(problem, None).gradient for rule in rules]
+    return [rule.estimate(problem, key).gradient for rule in rules]
 
 
 @eqx.filter_jit

@@ -74,12 +74,15 @@ def test_the_rate_of_a_nudged_phase_bounds_its_jacobian(seed, beta, kind, neuron
     for strength, name in ((0.0, "free"), (beta, f"beta={beta:+g}"), (-beta, f"beta={-beta:+g}")):
         nudged = direp.Nudged(field, cost, jnp.asarray(y), jnp.asarray(strength))
         for _ in range(4):
-            state = jnp.asarray(rng.normal(0.5, 0.5, net.graph.free))
-            jacobian = jax.jacobian(lambda s: nudged.flow(s[None], nudged.drive(s[None]))[0])(state)  # noqa: B023
-            jacobian = np.asarray(jacobian)
+            # Column by column the flow differs, between two states, by at most the log-norm times their distance.
+            state, step = rng.normal(0.5, 0.5, net.graph.free), 1e-6
+            ends = jnp.asarray(np.concatenate([state + step * np.eye(len(state)), state - step * np.eye(len(state))]))
+            many = nudged.take(jnp.zeros(len(ends), int))
+            flow = np.asarray(many.flow(ends, many.drive(ends)))
+            jacobian = (flow[: len(state)] - flow[len(state) :]).T / (2 * step)
             own = np.diag(jacobian)
             measure = (own + np.abs(jacobian).sum(0) - np.abs(own)).max()
-            assert measure <= -certificate.phases[name] + 1e-12
+            assert measure <= -certificate.phases[name] + 1e-8 * (1 + beta)
 
 
 def test_excitation_needs_any_leak_and_inhibition_twice_its_outflow():

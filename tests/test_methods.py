@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import SOME, TIGHT, data, network, settle
-from hypothesis import given
+from cases import SOME, TIGHT, data, network
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
@@ -29,38 +29,42 @@ def certified(neuron, outflow, graph, seed=0, scale=1.0):
 
 
 @pytest.mark.parametrize(
-    ("name", "neuron", "outflow"),
-    [(name, *SOME[(k + shift) % len(SOME)]) for k, name in enumerate(METHODS) for shift in (0, 2)],
+    ("name", "neuron", "outflow", "beta"),
+    [
+        (name, *SOME[(k + shift) % len(SOME)], beta)
+        for k, name in enumerate(METHODS)
+        for shift, beta in ((0, 0.7), (2, 0))
+    ],
 )
-def test_certified_networks_settle_at_the_same_state_by_every_method(name, neuron, outflow):
+def test_certified_networks_settle_where_the_field_vanishes_by_every_method(name, neuron, outflow, beta):
     net = certified(neuron, outflow, direp.Graph.layered([2, 4, 3, 2]))
-    assert direp.certify(net).verdict == "proved"
-    x, y = data(net.graph, batch=6)
-    reference = settle(net, x, stop=TIGHT, method=direp.Preconditioned())
-    found = settle(net, x, stop=TIGHT, method=METHODS[name])
+    assert direp.certify(net, starts=0).verdict == "proved"  # so there is one equilibrium alone
+    x, y = (jnp.asarray(table) for table in data(net.graph))
+    field = net.field(x)
+    found = direp.settle(net, x, stop=TIGHT, method=METHODS[name])
     assert found.converged.all()
-    assert np.abs(np.asarray(found.state - reference.state)).max() < 1e-9
+    if beta:
+        field = direp.Nudged(field, direp.SquaredError(), y, jnp.asarray(beta))
+        found = direp.settle(field, state=found.state, stop=TIGHT, method=METHODS[name])
+        assert found.converged.all()
+    assert np.abs(np.asarray(field.velocity(found.state, field.drive(found.state)))).max() < 1e-12
+    assert (np.asarray(field.clip(found.state)) == np.asarray(found.state)).all()
 
-    nudged = direp.Nudged(net.field(jnp.asarray(x)), direp.SquaredError(), jnp.asarray(y), jnp.asarray(0.7))
-    reference = settle(nudged, state=reference.state, stop=TIGHT, method=direp.Preconditioned())
-    found = settle(nudged, state=found.state, stop=TIGHT, method=METHODS[name])
-    assert found.converged.all()
-    assert np.abs(np.asarray(found.state - reference.state)).max() < 1e-9
 
-
-@given(st.integers(0, 10_000), st.sampled_from(SOME))
+@settings(max_examples=10)
+@given(st.integers(0, 10_000), st.sampled_from([SOME[0], SOME[3]]))
 def test_certified_networks_settle_under_acceleration(seed, pair):
     net = certified(*pair, "complete", seed=seed, scale=3.0)
-    x, _ = data(net.graph, batch=4, seed=seed)
+    x, _ = data(net.graph, batch=8, seed=seed)
     for name in ("sharper", "anderson", "newton"):
-        assert settle(net, x, method=METHODS[name]).converged.all(), name
+        assert direp.settle(net, x, method=METHODS[name], stop=TIGHT).converged.all(), name
 
 
 def test_newton_is_exact_once_the_units_at_faces_are_known():
     net = certified("projected", "signed", "complete")
     x, _ = data(net.graph, batch=8)
-    assert settle(net, x, method=direp.Newton(), stop=TIGHT).steps.max() <= 6
-    slow = settle(net, x, method=direp.Preconditioned(), stop=TIGHT)
+    assert direp.settle(net, x, method=direp.Newton(), stop=TIGHT).steps.max() <= 6
+    slow = direp.settle(net, x, method=direp.Preconditioned(), stop=TIGHT)
     assert slow.steps.max() > 15
 
 
@@ -69,8 +73,8 @@ def test_acceleration_saves_most_field_evaluations_where_steps_contract_slowly()
         network("rate-tanh", "none", "complete", scale=0.5)
     )
     x, _ = data(net.graph, batch=8)
-    plain = settle(net, x, method=direp.Preconditioned(), stop=TIGHT).steps.mean()
-    assert settle(net, x, method=direp.Anderson(patience=0), stop=TIGHT).steps.mean() < plain / 2
+    plain = direp.settle(net, x, method=direp.Preconditioned(), stop=TIGHT).steps.mean()
+    assert direp.settle(net, x, method=direp.Anderson(patience=0), stop=TIGHT).steps.mean() < plain / 2
 
 
 class Astray(AbstractAccelerated):
@@ -87,9 +91,9 @@ class Astray(AbstractAccelerated):
 def test_leaps_that_lead_astray_are_taken_back(neuron):
     net = certified(neuron, "none", "complete")
     x, _ = data(net.graph, batch=4)
-    found = settle(net, x, method=Astray(), stop=TIGHT)
+    found = direp.settle(net, x, method=Astray(), stop=TIGHT)
     assert found.converged.all()
-    assert np.abs(np.asarray(found.state - settle(net, x, stop=TIGHT).state)).max() < 1e-9
+    assert np.abs(np.asarray(found.state - direp.settle(net, x, stop=TIGHT).state)).max() < 1e-9
 
 
 def test_the_sharper_bound_of_the_coupling_holds():
@@ -118,14 +122,14 @@ def test_samples_that_take_longer_go_on_by_themselves(monkeypatch):
         return eqx.filter_jit(run)(net, x, y)
 
     whole = everything()
-    plain = settle(net, x, stop=TIGHT, method=direp.Preconditioned())
+    plain = direp.settle(net, x, stop=TIGHT, method=direp.Preconditioned())
     assert plain.steps.max() > plain.steps.min() + 4
     monkeypatch.setattr(settling, "_WORTH", 16)
     parts = everything()
     assert np.allclose(parts[1], plain.state, atol=1e-11)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         assert np.allclose(a, b, rtol=1e-9, atol=1e-11)
-    few = eqx.filter_jit(lambda net, x: direp.settle(net, x, stop=direp.Tolerance(max_steps=3)))(net, x)
+    few = direp.settle(net, x, stop=direp.Tolerance(max_steps=3))
     assert (np.asarray(few.steps) <= 3).all()
     assert (~few.converged).any()
 

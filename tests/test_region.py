@@ -194,9 +194,9 @@ def test_a_whole_box_is_proved_and_its_finite_differences_agree():
     settled = settle(network, jnp.asarray(x[None]), stop=FINE)
     rule = direp.Local(direp.Centred(1e-4))
     target = np.asarray(network.outputs(settled.state)) + 1.0  # an error of minus one
-    told = estimate(network, jnp.asarray(x[None]), jnp.asarray(target), rule, stop=FINE)
-    matrix = np.asarray(network.synapses.matrix(told.gradient.weight))
-    local = -np.concatenate([np.ravel(matrix), told.gradient.bias])
+    answer = estimate(network, jnp.asarray(x[None]), jnp.asarray(target), rule, stop=FINE)
+    matrix = np.asarray(network.synapses.matrix(answer.gradient.weight))
+    local = -np.concatenate([np.ravel(matrix), answer.gradient.bias])
     for k in np.flatnonzero(np.concatenate([np.ravel(box.low.graph.adjacency()), [True, True]])):
         ends = []
         for sign in (-1, 1):
@@ -227,7 +227,7 @@ def test_a_box_without_gradient_proves_nothing():
     assert "no gradient" in region.reason
 
 
-def test_progress_is_told_and_a_point_is_a_box():
+def test_progress_is_reported_and_a_point_is_a_box():
     seen = []
     certify_region(one_hidden(), effort=5000, progress=lambda used, shares: seen.append((used, sum(shares.values()))))
     assert seen[-1][0] == 5000

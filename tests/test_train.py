@@ -1,4 +1,8 @@
+import copy
 import dataclasses
+import pickle
+import subprocess
+import sys
 
 import equinox as eqx
 import jax
@@ -6,15 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import flat
+from cases import compilations, flat
+from jax.experimental.compilation_cache import compilation_cache
 
 import direp
 from direp import tasks
 from direp.program.build import arguments, load_task
 from direp.program.presets import PRESETS, preset
 from direp.program.settings import Settings
+from direp.settling import keep_programs
 from direp.training import memory
 from direp.training import step as trainer
+from direp.training.recorded import RecordedOptimiser
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
@@ -51,7 +58,7 @@ def test_learning_blind_to_the_controlled_leak_does_worse():
 
 
 def test_seeds_reproduce_and_do_not_depend_on_their_neighbours():
-    one, two = gate_run(seeds="3..5", epochs=20), gate_run(seeds="3..5", epochs=20)
+    one, two = gate_run(seeds="3..12", epochs=20), gate_run(seeds="3..12", epochs=20)
     for a, b in zip(one.networks, two.networks, strict=True):
         assert (flat(a.parameters) == flat(b.parameters)).all()
     alone = gate_run(seeds="4", epochs=20)
@@ -59,39 +66,142 @@ def test_seeds_reproduce_and_do_not_depend_on_their_neighbours():
     assert np.abs(flat(one.networks[0].parameters) - flat(one.networks[1].parameters)).max() > 0.1
 
 
-def test_a_run_compiles_once(monkeypatch):
-    traced = []
-    original = direp.training.step.Trainer.epoch
+def test_other_keys_rates_decays_nudges_and_margins_are_no_other_program():
+    task = tasks.xor()
 
-    def counted(*arguments, **settings):
-        traced.append(1)
-        return original(*arguments, **settings)
+    def fitted(seed, rate, decay, beta, margin, updates):
+        network = direp.Network(direp.Graph.complete(2, 3, 1), direp.Projected("signed"), key=jax.random.key(seed))
+        schedule = optax.cosine_decay_schedule(rate, updates, alpha=rate)
+        optimiser = optax.chain(optax.add_decayed_weights(decay), optax.adam(schedule, b1=0.5))
+        control = direp.LeakController(margin, floor=margin)
+        rule = direp.Local(beta=beta)
+        return direp.fit(network, task, rule=rule, optimiser=optimiser, control=control, epochs=30, seeds=[seed])
 
-    monkeypatch.setattr(direp.training.step.Trainer, "epoch", counted)
-    run = gate_run("or", epochs=47)
-    assert len(run.history["loss"]) == 47
-    assert sum(traced) == 1
-
-
-def test_hyper_parameters_are_traced():
-    task = tasks.gate("and")
-    traced = []
-
-    @eqx.filter_jit
-    def once(network, rule):
-        traced.append(1)
-        return direp.estimate(network, task.train.x, task.train.y, rule).gradient.bias
-
-    network = direp.Network(direp.Graph.complete(2, 2, 1), direp.Projected("signed"), key=jax.random.key(0))
-    said = [once(network, direp.Local(beta=jnp.array(beta))) for beta in (0.5, 1.0, 2.0)]
-    assert len(traced) == 1
-    assert not np.allclose(said[0], said[2])
+    one = fitted(0, 0.05, 0.001, 6.0, 0.1, 30)
+    with compilations() as count:
+        other, again = fitted(3, 0.02, 0.002, 5.0, 0.2, 40), fitted(0, 0.05, 0.001, 6.0, 0.1, 30)
+        assert count == []
+    assert (flat(again.network.parameters) == flat(one.network.parameters)).all()
+    assert np.abs(flat(other.network.parameters) - flat(one.network.parameters)).max() > 0.1
+    # A run says what it was in a line, and survives copying.
+    assert len(repr(one)) < 120
+    for copied in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
+        assert (copied.solved == one.solved).all()
+        assert (flat(copied.network.parameters) == flat(one.network.parameters)).all()
+        assert isinstance(copied.rule, direp.Local)
 
 
-def test_minibatches_learn_and_the_best_epoch_is_chosen_on_validation_data():
-    settings = Settings.from_dict({**preset("iris").to_dict(), "seeds": "0..1", "epochs": 25, "hidden": (16,)})
-    task = load_task(settings)
-    run = direp.fit(task=task, **arguments(settings, task))
+OPTIMISERS = {
+    "sgd": lambda k: optax.sgd(0.1 / k, momentum=0.5),
+    "adamw": lambda k: optax.adamw(optax.cosine_decay_schedule(0.1 / k, 10 * k), weight_decay=0.01 * k),
+    "chain": lambda k: optax.chain(optax.clip_by_global_norm(0.5 / k), optax.scale_by_rms(), optax.scale(-0.1 * k)),
+    "constants": lambda k: optax.stateless(lambda u, p: jax.tree.map(lambda a: a * jnp.arange(3.0) * k, u)),
+    "branches": lambda k: optax.stateless(
+        lambda u, p: jax.tree.map(lambda a: jax.lax.cond(a.sum() > k, jnp.sin, lambda b: b * 3 * k, a), u)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_recorded_optimiser_is_the_optimiser(name):
+    """Equal programs must compute what their own optimiser does, and unequal ones must not be taken for equal."""
+    rng = np.random.default_rng(0)
+    parameters = {"a": jnp.asarray(rng.normal(size=3)), "b": jnp.asarray(rng.normal(size=3))}
+    recorded = [RecordedOptimiser.of(OPTIMISERS[name](k), parameters) for k in (2, 2, 3)]
+    assert recorded[0].update.program == recorded[1].update.program
+    assert recorded[0].init.program == recorded[2].init.program
+    # Numbers within a branch stay in the program (and so do 1 and -1), all others are traced.
+    assert (recorded[0].update.program == recorded[2].update.program) == (name != "branches")
+    update = eqx.filter_jit(lambda recorded, *given: recorded.update(*given))
+    for k, mine in ((2, recorded[0]), (3, recorded[2])):
+        optimiser = OPTIMISERS[name](k)
+        state = own = optimiser.init(parameters)
+        for _ in range(4):
+            gradient = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape)), parameters)
+            wanted, state = jax.jit(optimiser.update)(gradient, state, parameters)
+            found, own = update(mine, gradient, own, parameters)
+            np.testing.assert_allclose(flat(found), flat(wanted), rtol=1e-13)
+
+
+WRONG = {
+    "fit(net, task, rule='local', optimiser=adam)": "rule=...) got 'local': give a rule object such as direp.Local(",
+    "fit(net, 'xor', rule=direp.Local(), optimiser=adam)": "task=...) got 'xor': give a task such as direp.tasks.xor()",
+    "fit(net, ([1], [2]), rule=direp.Local(), optimiser=adam)": "direp.tasks.from_arrays(x, y)",
+    "fit(net, task, rule=direp.Local(), optimiser=None)": "optimiser=...) got None: give an optax transformation",
+    "fit(3, task, rule=direp.Local(), optimiser=adam)": "network=...) got 3: give a Network",
+    "fit([], task, rule=direp.Local(), optimiser=adam)": "network=...) got None: give a Network",
+    "fit(net, task, rule=direp.Local(), optimiser=adam, epochs=1.5)": "epochs=1.5) must be a whole number, 1 or more",
+    "fit(net, task, rule=direp.Local(), optimiser=adam, control='leak')": "direp.LeakController()",
+    "jax.jit(lambda b: fit(net, task, rule=direp.Local(b), optimiser=adam))(2.0)": "fit cannot be traced",
+    "jax.jit(lambda b: fit(net, task, rule=direp.Local(), optimiser=optax.adam(b)))(2.0)": "fit cannot be traced",
+    "direp.settle(net, [[0, 1]], method='newton')": "method=...) got 'newton': give a method object such as",
+    "direp.settle('net')": "network=...) got 'net': give a Network, or a field such as direp.Nudged",
+    "direp.Euler(0)": "Euler(h=0) must be above 0",
+    "direp.Euler(True)": "Euler(h=True) must be above 0",
+    "direp.Euler('x')": "Euler(h='x') must be above 0",
+    "direp.Tolerance(-1)": "Tolerance(rtol=-1) must be 0 or above",
+    "direp.Tolerance(max_steps=1.5)": "Tolerance(max_steps=1.5) must be a whole number, 1 or more",
+    "direp.Anderson(2.5)": "Anderson(memory=2.5) must be a whole number",
+}
+
+
+def test_arguments_of_the_wrong_kind_are_refused_in_words():
+    """In a process of its own: here, types are checked before the library sees them."""
+    script = f"""
+import jax, optax, direp
+from direp import fit
+task, adam = direp.tasks.xor(), optax.adam(0.1)
+net = direp.Network(direp.Graph.complete(2, 2, 1), direp.Projected(), key=jax.random.key(0))
+for call, words in {WRONG!r}.items():
+    try:
+        eval(call)
+    except ValueError as error:
+        assert words in str(error) and "\\n" not in str(error), (call, error)
+    else:
+        raise AssertionError(call)
+print(len(direp.settle(net, [[0, 1]]).state))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_compiled_programs_are_kept_for_the_next_process_unless_told_not_to(monkeypatch, tmp_path):
+    names = ("compilation_cache_dir", *(f"persistent_cache_min_{n}" for n in ("compile_time_secs", "entry_size_bytes")))
+    names = [f"jax_{name}" for name in names]
+    before = [getattr(jax.config, name) for name in names]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = f"{tmp_path}/direp/compiled"
+    try:
+        for variables, configured, kept in (
+            ({}, None, own),
+            ({"DIREP_CACHE": "off"}, None, None),
+            ({"DIREP_CACHE": "0"}, None, None),
+            ({"JAX_COMPILATION_CACHE_DIR": "/x"}, None, None),
+            ({}, "/mine", "/mine"),
+        ):
+            for name in ("DIREP_CACHE", "JAX_COMPILATION_CACHE_DIR"):
+                monkeypatch.delenv(name, raising=False)
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            jax.config.update("jax_compilation_cache_dir", configured)
+            keep_programs.__wrapped__()
+            assert jax.config.jax_compilation_cache_dir == kept
+    finally:
+        for name, value in zip(names, before, strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def iris():
+    with jax.numpy_dtype_promotion("standard"):
+        settings = Settings.from_dict({**preset("iris").to_dict(), "seeds": "0..1", "epochs": 25, "hidden": (16,)})
+        task = load_task(settings)
+        return settings, task, direp.fit(task=task, **arguments(settings, task))
+
+
+def test_minibatches_learn_and_the_best_epoch_is_chosen_on_validation_data(iris):
+    settings, task, run = iris
     history = run.history
     for k in range(2):
         order = list(zip(history["validation_accuracy"][:, k], -history["validation_loss"][:, k], strict=True))
@@ -184,17 +294,14 @@ def test_wrong_use_is_refused_in_words(change, message):
         direp.fit(network, **settings)
 
 
-def test_large_parts_are_evaluated_in_pieces(monkeypatch):
-    task = direp.tasks.bundled("iris")
-    network = direp.Network(direp.Graph.layered([4, 6, 3]), direp.Projected(), key=jax.random.key(0))
-    settings = {"rule": direp.Local(1.0), "optimiser": optax.adam(0.01), "epochs": 2, "batch_size": 30}
-    whole = direp.fit(network, task, **settings)
+def test_large_parts_are_evaluated_in_pieces(monkeypatch, iris):
+    _, task, run = iris
     monkeypatch.setattr(trainer, "AT_ONCE", 17)
-    settings["probe"] = 1  # another program, so that it is compiled anew
-    pieces = direp.fit(network, task, **settings)
-    for part in ("train", "validation", "test"):
-        for a, b in zip(getattr(whole, part), getattr(pieces, part), strict=True):
-            assert np.allclose(a, b, rtol=1e-10)
+    evaluate = jax.jit(lambda *given: run.trainer.evaluate(*given))
+    x, y = (jnp.asarray(table) for table in task.train)
+    pieces = evaluate(run.network.parameters, tasks.Samples(x, y), jax.random.key(0))
+    for a, b in zip(run.train, pieces, strict=True):
+        assert np.allclose(a[0], b, rtol=1e-6)
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_the_batch_that_would(monkeypatch):
@@ -202,10 +309,10 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_batch_that_would(monk
     network = direp.Network(direp.Graph.layered([64, 32, 10]), direp.Projected(), key=jax.random.key(0))
     settings = {"rule": direp.Local(1.0), "optimiser": optax.adam(0.01), "epochs": 1}
     monkeypatch.setattr(memory, "free_memory", lambda: 10 * 2**20)
-    with pytest.raises(ValueError, match=r"batches of 1257 .* batch_size=(\d+) would fit") as told:
+    with pytest.raises(ValueError, match=r"batches of 1257 .* batch_size=(\d+) would fit") as refused:
         direp.fit(network, task, **settings)
-    fits = int(str(told.value).split("batch_size=")[1].split()[0])
+    fits = int(str(refused.value).split("batch_size=")[1].split()[0])
     assert 16 <= fits < 1257
-    direp.fit(network, task, **settings, batch_size=fits)
+    memory.check_memory(network, 1, fits, [len(part.x) for part in (task.train, task.validation, task.test)])
     with pytest.raises(ValueError, match="fewer seeds at once"):
         direp.fit([network] * 9, task, **settings, batch_size=fits)

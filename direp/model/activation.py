@@ -123,7 +123,7 @@ def _differentiable(fn: Callable[[Array], Array]) -> bool:
         at = jnp.linspace(-4, 4, 513)
         try:
             values, slopes = jax.jvp(fn, (at,), (jnp.ones_like(at),))
-        except TypeError:
+        except (TypeError, ValueError, NotImplementedError):
             return False
         values, slopes = np.asarray(values), np.asarray(slopes)
         return bool(np.isfinite(slopes).all() and (slopes.any() or np.ptp(values) == 0))

@@ -115,7 +115,7 @@ class Network(eqx.Module):
         graph, synapses, neuron = self.graph, self.synapses, self.neuron
         numbers = len(np.unique(synapses.place)) if synapses.shared else 0
         share = f" that share {numbers} strengths" if numbers else ""
-        outflow = "no" if neuron.outflow == "none" else neuron.outflow
+        outflow = neuron.outflow.name if neuron.outflow.active else "no"
         return (
             f"Network({graph.kinds}; {graph.synapses:,} synapses{share}, {type(synapses).__name__}; "
             f"{type(neuron).__name__}, {outflow} outflow; {self.dtype})"

@@ -44,8 +44,8 @@ class AbstractNeuron(eqx.Module):
             value = getattr(self, what)
             if not isinstance(value, kind):
                 raise ValueError(
-                    f"{name}({what}=...) is {value!r}; it must be an {kind.__name__}, whose data proofs read: a method "
-                    "or a function is not enough"
+                    f"{name}({what}=...) is a {type(value).__name__}; it must be an {kind.__name__}, whose data proofs "
+                    "read: a method, a function or a name is not enough"
                 )
         for base in type(self).__mro__[: type(self).__mro__.index(AbstractNeuron)]:
             own = sorted(vars(base).keys() & _FINAL)

@@ -55,7 +55,7 @@ class _Look:
             given = jnp.asarray(padded)
             try:
                 values, slopes = jax.jvp(self.fn, (given,), (jnp.ones_like(given),))
-            except TypeError:  # a function that JAX cannot differentiate
+            except (TypeError, ValueError, NotImplementedError):  # a function that JAX cannot differentiate
                 values, slopes = self.fn(given), np.full(_COUNT, np.nan)
         if np.shape(values) != padded.shape:
             raise ValueError(f"fn maps an array of shape {padded.shape} to one of shape {np.shape(values)}")
@@ -67,15 +67,15 @@ def _complaints(activation: Any) -> Iterator[str]:
     look, at = _Look(activation.fn), _points()
     try:
         values, slopes = look(at)
-        alone = look(at[: _COUNT // 3])[0]  # beside itself instead of the others
+        alone = look(at[_COUNT // 3 : -_COUNT // 3])[0]  # beside other numbers
     except ValueError as error:
         yield str(error)
         return
     with np.errstate(all="ignore"):
-        same = values[: len(alone)]
+        same = values[_COUNT // 3 : -_COUNT // 3]
         off = ~((np.abs(alone - same) <= look.eps * (1 + np.abs(same))) | (alone == same) | np.isnan(same))
         if off.any():
-            s = at[np.argmax(off)]
+            s = at[_COUNT // 3 + np.argmax(off)]
             yield f"fn does not act unit by unit: beside other numbers it has another value at s = {s:g}"
         yield from _bounds(activation, look, at, values, slopes)
         for _ in range(2):  # again where values and slopes are extreme, ever closer

@@ -10,8 +10,7 @@ import numpy as np
 import optax
 
 from .. import tasks
-from ..model import Graph, Network
-from ..model.synapses import AbstractSynapses
+from ..model import AbstractSynapses, Graph, Network
 from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard, phases_of
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task

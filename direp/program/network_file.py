@@ -13,8 +13,19 @@ from safetensors import SafetensorError, safe_open
 from scipy.sparse import csr_array
 
 from ..certificates.convergence import Counterexample
-from ..model import OUTFLOWS, AbstractNeuron, Activation, Graph, Network, Outflow, identity
-from ..model.synapses import AbstractSynapses, Sparse, Weight, lay_out
+from ..model import (
+    OUTFLOWS,
+    AbstractNeuron,
+    AbstractSynapses,
+    Activation,
+    Graph,
+    Network,
+    Outflow,
+    Sparse,
+    Weight,
+    identity,
+    lay_out,
+)  # fmt: skip
 from . import parts
 from .catalogue import is_own
 from .files import write_arrays

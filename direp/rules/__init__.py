@@ -1,6 +1,6 @@
 """Costs, nudges and learning rules: what runs after the free phase, and the gradient estimate made of it."""
 
-from .adjoint import Adjoint, AdjointField, state_gradient
+from .adjoint import Adjoint, AdjointField, limit_response, state_gradient
 from .alignment import cosine, inner
 from .asymmetric import AsymEP, Dyadic
 from .base import AbstractRule, estimate
@@ -12,7 +12,6 @@ from .local import Local
 from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign
 from .phases import RuleRun, nudges_of, phases_of, with_nudge
 from .problem import Estimate, Problem, Response
-from .response import jacobian, limit_response
 from .safeguard import Safeguard
 from .symmetric import SymmetricEP
 from .trajectory import Trajectory
@@ -22,6 +21,6 @@ __all__ = [
     "BPTT", "AbstractCost", "AbstractNudge", "AbstractRule", "Adjoint", "AdjointField", "AsymEP", "Centred",
     "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided",
     "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory",
-    "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "jacobian", "limit_response",
+    "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "limit_response",
     "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters",
 ]  # fmt: skip

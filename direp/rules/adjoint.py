@@ -1,14 +1,13 @@
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from ..model import AbstractField, Network, NetworkField
-from ..settling import Preconditioned, Settled, Tolerance, run
+from ..settling import Linearisation, Preconditioned, Settled, Tolerance, linearise, run
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 
-__all__ = ["Adjoint", "AdjointField", "state_gradient"]
+__all__ = ["Adjoint", "AdjointField", "limit_response", "state_gradient"]
 
 
 class Adjoint(AbstractRule):
@@ -50,21 +49,17 @@ class Adjoint(AbstractRule):
 
 
 class AdjointField(AbstractField):
-    r"""$\dot a=J^\top a-\partial_sC$ on the active units.
-
-    $J^\top a=-\Lambda\odot a+\psi'\odot W(\varphi'\odot a)$: one product with the weights, no Jacobian.
-    """
+    r"""$\dot a=J^\top a-\partial_sC$ on the units that no bound holds: one product with the weights, no Jacobian."""
 
     base: NetworkField
-    free: Settled
+    linear: Linearisation
     pull: Float[Array, "batch free"]
-    mask: Bool[Array, "batch free"]
 
     @classmethod
     def at(cls, field: NetworkField, free: Settled, pull: Float[Array, "batch free"]) -> "AdjointField":
         r"""At the free equilibrium, with $\partial_sC$ given."""
-        active = ~field.held(free.state, field.flow(free.state, free.drive))
-        return cls(field, free, jnp.where(active, pull, 0), active)
+        linear = linearise(field, free.state, free.drive)
+        return cls(field, linear, jnp.where(linear.active, pull, 0))
 
     @property
     def network(self):
@@ -75,12 +70,10 @@ class AdjointField(AbstractField):
         return self.base.total_leak
 
     def drive(self, state, into=None):
-        network, neuron = self.network, self.network.neuron
-        sent_back = network.synapses.back(network.weight, neuron.transfer_slope(self.free.drive) * state)
-        return neuron.rate_slope(self.free.state) * sent_back - self.pull
+        return self.linear.send_back(state) - self.pull
 
     def flow(self, state, drive):
-        return jnp.where(self.mask, drive - self.total_leak * state, 0)
+        return jnp.where(self.linear.active, drive - self.total_leak * state, 0)
 
     def stiffness(self):
         return self.base.stiffness()
@@ -89,25 +82,31 @@ class AdjointField(AbstractField):
         return state
 
     def held(self, state, flow):
-        return ~self.mask
+        return ~self.linear.active
 
     def rate(self, state):
         return state
 
     def take(self, rows):
-        free = jax.tree.map(lambda leaf: leaf[rows], self.free)
-        return AdjointField(self.base.take(rows), free, self.pull[rows], self.mask[rows])
+        return AdjointField(self.base.take(rows), self.linear.take(rows), self.pull[rows])
 
     def solve(self) -> Float[Array, "batch free"]:
         """The equilibrium, by a dense solve for every sample."""
-        network, neuron = self.network, self.network.neuron
-        size = network.graph.free
-        recurrent = network.matrix[network.graph.inputs :]
-        coupling = neuron.rate_slope(self.free.state)[:, :, None] * recurrent
-        transposed = coupling * neuron.transfer_slope(self.free.drive)[:, None, :] - jnp.diag(self.total_leak)
-        both = self.mask[:, :, None] & self.mask[:, None, :]
-        transposed = jnp.where(both, transposed, -jnp.eye(size, dtype=transposed.dtype))
-        return jnp.linalg.solve(transposed, self.pull[..., None])[..., 0]
+        return jnp.linalg.solve(self.linear.jacobian().swapaxes(1, 2), self.pull[..., None])[..., 0]
+
+
+def limit_response(
+    field: NetworkField, free: Settled, current: Float[Array, "batch output"]
+) -> tuple[Float[Array, "batch free"], Float[Array, "batch free"]]:
+    r"""`post` and `back` of the rule `Local` as $\beta\to0$, densely, for $\partial C/\partial r_o$ = `current`:
+    $J\Delta s=\varphi'\odot\partial_rC$, $\Delta r=\psi'\Delta s$, $\Delta u=W^\top\Delta r-\partial_rC$.
+    """
+    network, linear = field.network, linearise(field, free.state, free.drive)
+    at_units = jnp.zeros_like(free.state).at[:, network.graph.hidden :].set(current)
+    right = jnp.where(linear.active, linear.transfer_slope * at_units, 0)
+    d_rate = linear.rate_slope * jnp.linalg.solve(linear.jacobian(), right[..., None])[..., 0]
+    d_drive = network.synapses.drive(network.weight, d_rate) - at_units
+    return d_rate, network.neuron.response(free.state, d_rate, d_drive, field.total_leak)
 
 
 def state_gradient(

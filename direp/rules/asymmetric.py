@@ -1,11 +1,10 @@
 r"""Rules that are exact on directed weights, without a Jacobian: products with the weights, forth and back."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import AbstractWrapper, NetworkField
-from ..settling import Settled
+from ..settling import Linearisation, linearise
 from .adjoint import AdjointField, state_gradient
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
@@ -42,9 +41,9 @@ class AsymEP(AbstractRule):
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         free, cost, y = problem.free, problem.cost, problem.y
-        nudge = self.nudge.now(problem.update, key)
+        nudge, linear = self.nudge.now(problem.update, key), linearise(problem.field, free.state, free.drive)
         phases = tuple(
-            problem.settle(AsymField(problem.field, free, cost, y, jnp.asarray(beta, y.dtype)))[0]
+            problem.settle(AsymField(problem.field, free.state, linear, cost, y, jnp.asarray(beta, y.dtype)))[0]
             for beta in nudge.strengths
         )
         a = nudge.difference(free.state, [phase.state for phase in phases])
@@ -57,7 +56,8 @@ class AsymField(AbstractWrapper):
     r"""$F(s)-\beta\,\partial_sC+(J^\top-J)(s_0)\,(s-s_0)$."""
 
     base: NetworkField
-    free: Settled
+    free: Float[Array, "batch free"]
+    linear: Linearisation
     cost: AbstractCost
     y: Float[Array, "batch output"]
     beta: Float[Array, ""]
@@ -66,21 +66,17 @@ class AsymField(AbstractWrapper):
         return self.base.drive(state, into)
 
     def flow(self, state, drive):
-        network, neuron = self.network, self.network.neuron
-        moved = state - self.free.state
-        rate_slope, transfer_slope = neuron.rate_slope(self.free.state), neuron.transfer_slope(self.free.drive)
-        forth = transfer_slope * network.synapses.drive(network.weight, rate_slope * moved)
-        back = rate_slope * network.synapses.back(network.weight, transfer_slope * moved)
-        nudge = self.beta * state_gradient(network, self.cost, self.y, state)
-        return self.base.flow(state, drive) + (back - forth) - nudge
+        moved = state - self.free
+        nudge = self.beta * state_gradient(self.network, self.cost, self.y, state)
+        return self.base.flow(state, drive) + (self.linear.send_back(moved) - self.linear.send(moved)) - nudge
 
     def take(self, rows):
-        free = jax.tree.map(lambda leaf: leaf[rows], self.free)
-        return AsymField(self.base.take(rows), free, self.cost, self.y[rows], self.beta)
+        linear = self.linear.take(rows)
+        return AsymField(self.base.take(rows), self.free[rows], linear, self.cost, self.y[rows], self.beta)
 
     def stiffness(self):
-        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
-        return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
+        curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
+        return self.base.stiffness().at[self.network.graph.hidden :].add(curvature)
 
 
 class Dyadic(AbstractRule):

@@ -5,6 +5,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..model import Network
 from ..model.synapses import Weight
+from ..settling import linearise
 from .base import AbstractRule
 from .problem import Problem
 
@@ -53,15 +54,14 @@ class Homeostasis(AbstractRule):
 
     def penalty(self, weight: Weight, problem: Problem, used: Array, key: PRNGKeyArray) -> Float[Array, ""]:
         r"""$\tfrac12(\lVert J\varepsilon\rVert^2-\varepsilon^\top J^2\varepsilon)$, mean of probes and samples."""
-        network, free = problem.network, problem.free
-        state, drive = (jnp.where(used[:, None], v, 0) for v in (free.state, free.drive))
-        active = used[:, None] & ~problem.field.held(state, problem.field.flow(state, drive))
-        gate = jax.lax.stop_gradient((network.neuron.rate_slope(state), network.neuron.transfer_slope(drive)))
+        state, drive = (jnp.where(used[:, None], v, 0) for v in (problem.free.state, problem.free.drive))
+        linear = jax.lax.stop_gradient(linearise(problem.field, state, drive))
+        linear = eqx.tree_at(lambda linear: linear.network.weight, linear, weight)
+        active = used[:, None] & linear.active
 
         def forth(vector: Array) -> Array:
             # The diagonal of J drops out of J_A.
-            moved = gate[1] * network.synapses.drive(weight, gate[0] * jnp.where(active, vector, 0))
-            return jnp.where(active, moved, 0)
+            return jnp.where(active, linear.send(jnp.where(active, vector, 0)), 0)
 
         def one(key: Array) -> Array:
             probe = jax.random.rademacher(key, state.shape, state.dtype)

@@ -2,12 +2,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from .adjoint import AdjointField, state_gradient
+from .adjoint import AdjointField, limit_response, state_gradient
 from .alignment import inner
 from .asymmetric import AsymEP
 from .base import AbstractRule
 from .problem import Problem
-from .response import limit_response
 
 __all__ = ["Safeguard"]
 

@@ -3,8 +3,8 @@
 import reprlib
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 __all__ = ["check_count", "check_kind", "check_number"]
 
@@ -20,7 +20,7 @@ def check_number(where: str, value: Any, *, above: float | int | None = None, le
 
     What is being traced has no value yet, and passes.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     bound = "a finite number" if above is None and least is None else (
         f"above {above:g}" if above is not None else f"{least:g} or above"

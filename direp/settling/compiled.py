@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from ..model import Network
 
@@ -69,4 +70,4 @@ def keep_programs() -> None:
 def within_trace(*trees: Any) -> bool:
     """Whether JAX is tracing: some leaf is a tracer, or whatever is made now would be one."""
     leaves = [*jax.tree.leaves(trees), jnp.zeros(())]
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    return any(isinstance(leaf, Tracer) for leaf in leaves)

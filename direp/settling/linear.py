@@ -2,7 +2,7 @@ r"""The linearisation of a network at a settled state: $J=\partial F/\partial s$
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ..model import Network, NetworkField
 
@@ -40,6 +40,11 @@ class Linearisation(eqx.Module):
     def back(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
         r"""$J^\top v$."""
         return jnp.where(self.active, self.send_back(jnp.where(self.active, v, 0)) - self.total_leak * v, -v)
+
+    def take(self, rows: Int[Array, " some"]) -> "Linearisation":
+        """That of some samples. Rows beyond the last may be anything."""
+        where = lambda linear: (linear.rate_slope, linear.transfer_slope, linear.active)  # noqa: E731
+        return eqx.tree_at(where, self, tuple(leaf[rows] for leaf in where(self)))
 
     def jacobian(self) -> Float[Array, "batch free free"]:
         r"""$J$, `[n, j, i]` $=\partial F_j/\partial s_i$: for small networks."""

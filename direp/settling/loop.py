@@ -57,7 +57,7 @@ def run(
     observed: Any,
 ) -> tuple[Settled, Any]:
     """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory."""
-    # Behind the barrier: a start that is known when compiling would be worked on for seconds then, to no use.
+    # The barrier keeps the compiler from evaluating products with a constant start itself, which can take seconds.
     start = jax.lax.optimization_barrier(field.clip(start))
     prepared = method.prepare(field)
     drive = field.drive(start)
@@ -82,7 +82,7 @@ def run(
 
         def unfinished(carry: _Carry) -> Array:
             more = carry.count < stop.max_steps
-            # Without a look at the samples, all seeds that are trained side by side need not be told apart.
+            # A fixed number of steps does not depend on the samples: seeds side by side then share one plain loop.
             return more & (carry.running.sum() > least) if stop.early else more
 
         return jax.lax.while_loop(unfinished, lambda c: _advance(field, method, prepared, stop, observer, c), carry)
@@ -133,7 +133,7 @@ def _advance(
 ) -> _Carry:
     """One step of all samples that are on their way."""
     proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
-    # What stands still gets the drive and the flow that it had: they need not be kept apart.
+    # A sample that has stopped keeps its state, and so its drive and flow.
     proposed = jnp.where(carry.running[:, None], proposed, carry.state)
     drive = field.drive(proposed)
     flow = field.flow(proposed, drive)
@@ -141,7 +141,7 @@ def _advance(
     met = cycling = jnp.zeros_like(carry.running)
     if not stop.early:
         finite = jnp.isfinite(flow).all(-1)
-    elif memory is not None:  # then a state that comes back need not go where it went before
+    elif memory is not None:  # with a memory, a state that comes back may go on elsewhere: no proof of a cycle
         residual, finite, met, _ = _measure(field, stop, proposed, flow)
     else:
         # A sample whose state returns to an earlier one closer than this share of its step can no longer converge

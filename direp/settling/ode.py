@@ -112,7 +112,7 @@ def _double(leaf: Any) -> Any:
 
 
 @compiled
-def _follow(network: Network | AbstractField, x: Any, state: Any, times: Array, rtol: Any, atol: Any):
+def _follow(network: Network | AbstractField, x: Any, state: Any, times: Any, rtol: Any, atol: Any):
     field, start = begin(network, x, state)
 
     def velocity(t: Array, state: Array, field: AbstractField) -> Array:
@@ -122,4 +122,5 @@ def _follow(network: Network | AbstractField, x: Any, state: Any, times: Array, 
 
     saveat = diffrax.SaveAt(ts=times)
     solution = _integrate(velocity, field, field.clip(start), times[-1], saveat, rtol, atol, 2**20)
-    return field.clip(solution.ys), solution.result == diffrax.RESULTS.successful
+    assert solution.ys is not None
+    return field.clip(jnp.asarray(solution.ys)), solution.result == diffrax.RESULTS.successful

@@ -3,8 +3,8 @@
 import math
 
 import equinox as eqx
-import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 __all__ = ["CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "RESULTS", "Settled"]
@@ -44,7 +44,7 @@ class Settled(eqx.Module):
 
     def __repr__(self) -> str:
         shown = f"Settled({math.prod(self.state.shape[:-1])} samples, {self.state.shape[-1]} units"
-        if isinstance(self.result, jax.core.Tracer):
+        if isinstance(self.result, Tracer):
             return f"{shown}, being traced)"
         result, steps = np.asarray(self.result).ravel(), np.asarray(self.steps).ravel()
         counts = [f"{(result == code).sum()} {text.split(':')[0]}" for code, text in RESULTS.items()]
@@ -54,7 +54,7 @@ class Settled(eqx.Module):
 
     def summary(self) -> str:
         """One line for people."""
-        if isinstance(self.result, jax.core.Tracer):
+        if isinstance(self.result, Tracer):
             raise ValueError("Settled.summary() reads numbers, which are not there while JAX traces: call it outside")
         result = np.asarray(self.result)
         parts = [

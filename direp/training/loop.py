@@ -39,7 +39,7 @@ def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int
 
 
 @compiled
-def _begin(trainer: Trainer, parameters: Parameters, seeds: Array, samples: int) -> tuple[TrainState, Array]:
+def _begin(trainer: Trainer, parameters: Parameters, seeds: Any, samples: int) -> tuple[TrainState, Array]:
     """The states of all seeds before the first update, and their keys."""
     keys = jax.vmap(jax.random.key)(seeds)
     return jax.vmap(lambda parameters, key: trainer.begin(parameters, key, samples))(parameters, keys), keys
@@ -202,7 +202,7 @@ def fit(
     A sample whose phases do not settle is left out of the update and counted. Seeds whose parameters stop being
     finite, or none of whose samples settle in an epoch, stop with their last good state and are marked `failed`.
     """
-    networks = list(network) if isinstance(network, list | tuple) else [network]
+    networks: list[Any] = list(network) if isinstance(network, list | tuple) else [network]
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
     if within_trace(networks, rule, control, guarantee):
         raise ValueError("fit cannot be traced by jit, vmap or grad: call it outside; what it runs is compiled already")

@@ -133,7 +133,7 @@ def _merged(equation: jex.JaxprEqn, made: dict[Any, jex.JaxprEqn]) -> jex.JaxprE
 def _factor(equation: jex.JaxprEqn) -> tuple[Any, Any] | None:
     """The number and the variable of a product or a quotient by a number."""
     atoms = equation.invars
-    literal = [isinstance(atom, jex.Literal) and atom.aval.dtype.kind == "f" for atom in atoms]
+    literal = [isinstance(atom, jex.Literal) and np.asarray(atom.val).dtype.kind == "f" for atom in atoms]
     if equation.primitive.name == "div" and literal == [False, True]:
         return atoms[1], atoms[0]
     if equation.primitive.name == "mul" and sum(literal) == 1:

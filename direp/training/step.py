@@ -110,7 +110,7 @@ class Trainer(eqx.Module):
     cost: AbstractCost
     method: AbstractMethod
     stop: AbstractStop
-    rule: AbstractRule | None = None
+    rule: Any = None  # an AbstractRule
     optimiser: RecordedOptimiser | None = None
     control: AbstractControl | None = None
     guarantee: AbstractGuarantee | None = None

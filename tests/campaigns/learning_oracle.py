@@ -12,6 +12,7 @@ ACTIVATIONS = {
     "hard-sigmoid": (lambda z: np.clip(z, 0, 1), lambda z: ((z > 0) & (z < 1)).astype(float)),
     "sigmoid": (lambda z: 0.5 + 0.5 * np.tanh(z / 2), lambda z: _bell(z / 2) / 4),
     "tanh": (np.tanh, lambda z: _bell(z)),
+    "softplus": (lambda z: np.logaddexp(0, z), lambda z: 0.5 + 0.5 * np.tanh(z / 2)),
 }
 
 
@@ -38,6 +39,14 @@ class Net:
     bias: np.ndarray
     leak: np.ndarray
     biased: bool
+    sharpness: float | None = None  # of a cross-entropy; `None`: the squared error
+
+    def _cost_gradient(self, r: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return r - y if self.sharpness is None else self.sharpness * (self._softmax(r) - y)
+
+    def _softmax(self, r: np.ndarray) -> np.ndarray:
+        power = np.exp((self.sharpness or 1.0) * (r - r.max(-1, keepdims=True)))
+        return power / power.sum(-1, keepdims=True)
 
     @property
     def inner(self) -> np.ndarray:
@@ -73,7 +82,7 @@ class Net:
     def drive(self, s: np.ndarray, x: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
         r = self.rate(s)
         u = x @ self.weight[: self.inputs] + r @ self.inner + self.bias
-        u[:, self.hidden :] += beta * (y - r[:, self.hidden :])
+        u[:, self.hidden :] -= beta * self._cost_gradient(r[:, self.hidden :], y)
         return u
 
     def flow(self, s: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -87,8 +96,12 @@ class Net:
     def jacobian(self, s: np.ndarray, x: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
         """`[n, j, i]`: of unit j's velocity by unit i's state."""
         before, after = self.slopes(s, self.drive(s, x, y, beta))
-        coupling = self.inner.T.copy()
-        coupling[range(self.hidden, self.size), range(self.hidden, self.size)] -= beta
+        coupling = np.repeat(self.inner.T[None], len(s), 0)
+        bend = np.eye(self.outputs)
+        if self.sharpness is not None:
+            p = self._softmax(self.rate(s)[:, self.hidden :])
+            bend = self.sharpness**2 * p[:, :, None] * (bend - p[:, None, :])
+        coupling[:, self.hidden :, self.hidden :] -= beta * bend
         return after[:, :, None] * coupling * before[:, None, :] - np.diag(self.total)
 
     def settle(self, x: np.ndarray, y: np.ndarray, beta: float = 0.0, start: np.ndarray | None = None) -> np.ndarray:
@@ -133,7 +146,10 @@ class Net:
 
     def loss(self, x: np.ndarray, y: np.ndarray, start: np.ndarray) -> float:
         s = self.settle(x, y, start=start)
-        return float(0.5 * ((self.rate(s)[:, self.hidden :] - y) ** 2).sum(1).mean())
+        r = self.rate(s)[:, self.hidden :]
+        if self.sharpness is not None:
+            return float(-(y * np.log(self._softmax(r))).sum(1).mean())
+        return float(0.5 * ((r - y) ** 2).sum(1).mean())
 
     def vector(self, x: np.ndarray, s: np.ndarray, post: np.ndarray, back: np.ndarray) -> np.ndarray:
         """For every sample what each synapse, then each bias, makes of `post` and `back`: a row a sample."""
@@ -169,7 +185,7 @@ class Net:
 
     def error(self, s: np.ndarray, y: np.ndarray) -> np.ndarray:
         current = np.zeros((len(s), self.size, 1))
-        current[:, self.hidden :, 0] = self.rate(s)[:, self.hidden :] - y
+        current[:, self.hidden :, 0] = self._cost_gradient(self.rate(s)[:, self.hidden :], y)
         return current
 
     def gradient(self, x: np.ndarray, y: np.ndarray, s: np.ndarray) -> np.ndarray:

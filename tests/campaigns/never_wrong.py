@@ -209,21 +209,21 @@ def _leak(rng: np.random.Generator, batch: Batch, b: int) -> np.ndarray:
         return np.where(rng.random(n) < rng.uniform(0, 0.7), 0.0, 10 ** rng.uniform(-9, 1, n)) * (1e-3 + size.mean())
     if criterion == "cascade":
         criterion = str(rng.choice(["local leak", "rows", "Perron"]))
-    push = np.zeros(n)
+    raised = np.zeros(n)
     for beta in batch.strengths[b]:
-        push[n - batch.outputs :] = np.maximum(push[n - batch.outputs :], _push(batch, beta, np.ones(n)))
+        raised[n - batch.outputs :] = np.maximum(raised[n - batch.outputs :], _raised(batch, beta, np.ones(n)))
     incoming = criterion == "rows"
-    if criterion in ("local leak", "rows") and rng.random() < 0.2 and not push.any() and n <= 25:
+    if criterion in ("local leak", "rows") and rng.random() < 0.2 and not raised.any() and n <= 25:
         return _within_an_ulp(rng, batch, weight, incoming)
     if criterion in ("symmetric", "LMI"):
         half = gain * (weight + weight.T) / 2 - np.diag(out)
-        need = np.full(n, np.linalg.eigvalsh(half)[-1]) + push
+        need = np.full(n, np.linalg.eigvalsh(half)[-1]) + raised
         if criterion == "LMI":
             need = need * rng.uniform(0.7, 1.5)
     else:
         eta = np.exp(rng.normal(0, 1, n)) if criterion == "Perron" else np.ones(n)
-        need = gain * ((size.T if incoming else size) @ eta) / eta - out + push
-    scale = gain * (size.sum(0) if incoming else size.sum(1)) + np.abs(out) + push + 1e-3 * size.max(initial=1e-3)
+        need = gain * ((size.T if incoming else size) @ eta) / eta - out + raised
+    scale = gain * (size.sum(0) if incoming else size.sum(1)) + np.abs(out) + raised + 1e-3 * size.max(initial=1e-3)
     if criterion in ("symmetric", "LMI"):
         scale = np.full(n, scale.max())
     excess = 10 ** (rng.uniform(-2, 0.3) if rng.random() < 0.6 else rng.uniform(-12, -2))
@@ -278,7 +278,7 @@ def _times(vector: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.matmul(vector[:, None], weight)[:, 0]
 
 
-def _push(batch: Batch, beta: float, weights: np.ndarray) -> np.ndarray:
+def _raised(batch: Batch, beta: float, weights: np.ndarray) -> np.ndarray:
     """What a nudge can add to the log-norm at every output, with these norm weights."""
     gain, at = ACTIVATIONS[batch.activation][2], weights[batch.size - batch.outputs :]
     if batch.cost == "squared error":
@@ -385,23 +385,25 @@ class Oracle:
         inner = self.batch.neuron == "hopfield"
         rate = self.value(s) if inner else s
         rise = self.slope(s) if inner else np.ones_like(s)
-        pull = np.broadcast_to(self.weight.swapaxes(1, 2)[:, None], (*s.shape, self.size)) * rise[..., None, :]
+        coupling = np.broadcast_to(self.weight.swapaxes(1, 2)[:, None], (*s.shape, self.size)) * rise[..., None, :]
         drive = np.matmul(rate, self.weight) + self.current
         if self.nudged:
             outputs, o = rate[..., self.hidden :], np.arange(self.hidden, self.size)
             strength = self.beta[:, None, None]
             drive[..., self.hidden :] -= strength * self._cost_gradient(outputs)
             if self.batch.cost == "squared error":
-                pull[..., o, o] -= strength * rise[..., self.hidden :]
+                coupling[..., o, o] -= strength * rise[..., self.hidden :]
             else:
                 p = self._softmax(outputs)
                 bend = p[..., None] * (np.eye(len(o)) - p[..., None, :]) * self.batch.sharpness**2
-                pull[..., self.hidden :, self.hidden :] -= strength[..., None] * bend * rise[..., None, self.hidden :]
+                coupling[..., self.hidden :, self.hidden :] -= (
+                    strength[..., None] * bend * rise[..., None, self.hidden :]
+                )
         if self.batch.neuron == "rate":
-            pull = pull * self.slope(drive)[..., None]
+            coupling = coupling * self.slope(drive)[..., None]
         unit = np.arange(self.size)
-        pull[..., unit, unit] -= self.total
-        return pull
+        coupling[..., unit, unit] -= self.total
+        return coupling
 
     def rounding(self, s: np.ndarray) -> np.ndarray:
         """A bound on the error of every entry of `field`.
@@ -595,7 +597,7 @@ def _cases(b: int, strengths: tuple[float, ...], given: Certificate | Proof) -> 
 
 
 def judge_verdicts(judge: Judge, b: int) -> list[Case]:
-    """Certify one network; hold the verdicts against exact arithmetic; what is proved, case by case."""
+    """Certify one network; compare the verdicts with exact arithmetic; what is proved, case by case."""
     batch = judge.batch
     network, nudging, gain = batch.network(b), batch.nudging(b), ACTIVATIONS[batch.activation][2]
     system = System.of(network, **nudging)
@@ -830,7 +832,7 @@ class Trial:
         self._follow(starts, bound, aim)
 
     def _follow(self, starts: np.ndarray, steps: dict[int, int], aim: dict[int, float]) -> None:
-        """Take the certified number of steps, where that is not too large; hold what is left against `aim`."""
+        """Take the certified number of steps, where that is not too large; compare what is left with `aim`."""
         left = np.array(sorted((k for k in steps if steps[k] <= LONGEST), key=lambda k: steps[k]), int)
         done, s, oracle, h = 0, starts[left], self.oracle.take(left), self.h[left][..., None]
         for count in sorted({steps[k] for k in left}):

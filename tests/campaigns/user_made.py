@@ -67,8 +67,8 @@ def waves(rng: np.random.Generator) -> Function:
     swing, pitch = (rng.normal(0, 0.5), rng.uniform(0.3, 3)) if rng.random() < 0.3 else (0.0, 1.0)
 
     def fn(xp: Any) -> Callable:
-        bumps = list(zip(height.tolist(), sharp.tolist(), at.tolist(), strict=True))
-        return lambda s: sum(h * xp.tanh(b * (s - c)) for h, b, c in bumps) + swing * xp.sin(pitch * s)
+        steps = list(zip(height.tolist(), sharp.tolist(), at.tolist(), strict=True))
+        return lambda s: sum(h * xp.tanh(b * (s - c)) for h, b, c in steps) + swing * xp.sin(pitch * s)
 
     size, turn = np.abs(height).sum() + abs(swing), abs(swing) * pitch
     low, high = np.minimum(height * sharp, 0).sum() - turn, np.maximum(height * sharp, 0).sum() + turn

@@ -73,6 +73,7 @@ def certify_learning(
     for a nudge or a cost that balls cannot read, and when traced.
     """
     refuse_tracing("certify_learning", network, x, y, rule)
+    network.synapses.refuse_shared("certify_learning")
     cost = SquaredError() if cost is None else cost
     # As the network sees them, in its own precision.
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
