@@ -71,10 +71,11 @@ def dead(folder: Path) -> np.ndarray:
     import equinox as eqx
 
     import direp
+    from direp.program.build import load_task
     from direp.program.run_folder import load_run
 
     settings, networks = load_run(folder)
-    task = settings.load_task()
+    task = load_task(settings)
     exact = eqx.filter_jit(lambda net: direp.estimate(net, task.train.x, task.train.y, direp.Adjoint()))
     found = []
     for network in networks:

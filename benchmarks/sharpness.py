@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 import direp
 from direp.certificates.convergence.cascade import CASCADE
 from direp.certificates.convergence.system import System
+from direp.program.build import arguments, load_task
 from direp.program.presets import preset
 
 TIMES_EDGE = np.round(np.arange(0.15, 1.51, 0.15), 2)  # weights, in units of the ensemble's edge
@@ -404,8 +405,8 @@ _SINGULAR = "Leaks are zero, and with signed outflow the Jacobian is then singul
 def deep(seeds: int) -> list[str]:
     """DEEP 2020 has no leak: nothing can prove it."""
     settings = dataclasses.replace(preset("xor", "deep-2020"), seeds=f"0..{seeds - 1}")
-    task = settings.load_task()
-    parts = settings.build(task)
+    task = load_task(settings)
+    parts = arguments(settings, task)
     trained = direp.fit(task=task, **parts).networks
     lines, reasons = ["| networks | proved | refuted | undecided | by |", "|---|---|---|---|---|"], []
     for label, networks in (("before training", parts["network"]), ("trained on XOR", trained)):

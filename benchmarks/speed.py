@@ -24,6 +24,7 @@ import optax
 
 import direp
 from direp.program.bench import compare, dense_network, machine
+from direp.program.build import load_task
 from direp.program.commands.bench import table
 from direp.program.run_folder import load_run
 
@@ -125,7 +126,7 @@ def steps(run: pathlib.Path | None) -> None:
             call = [sys.executable, "-m", "direp", "train", "mnist", "--out", str(folder)]
             subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
         settings, (network, *_) = load_run(folder)
-    task = settings.load_task()
+    task = load_task(settings)
     x, y = jnp.asarray(task.test.x[:1000]), jnp.asarray(task.test.y[:1000])
     # The free phase bears a larger step than the nudged one, whose outputs are stiffer by beta.
     free = float(direp.certify(network).largest_step)

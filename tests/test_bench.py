@@ -13,6 +13,7 @@ import pytest
 
 import direp
 from direp.program import bench
+from direp.program.build import arguments, load_task
 from direp.program.cli import main
 from direp.program.presets import preset
 from direp.training.loop import fit
@@ -21,8 +22,8 @@ from direp.training.loop import fit
 def test_the_plain_loop_does_what_deep_2020_does():
     """The same weights after two epochs, if both begin alike."""
     settings = dataclasses.replace(preset("xor", "deep-2020"), epochs=2, start=(0.05, 0.05), fixed_steps=60)
-    task = settings.load_task()
-    built = settings.build(task)
+    task = load_task(settings)
+    built = arguments(settings, task)
     rng = np.random.default_rng(0)
     weight, inputs, bias = rng.normal(0, 0.05, (6, 6)), rng.normal(0, 0.05, (2, 6)), rng.normal(0, 0.05, 6)
     np.fill_diagonal(weight, 0)
@@ -76,12 +77,13 @@ np.savez(sys.argv[1], devices=jax.device_count(), **found)
 def trained():
     import dataclasses
 
+    from direp.program.build import arguments, load_task
     from direp.program.presets import preset
     from direp.training import fit
 
     settings = dataclasses.replace(preset("identity", "small"), seeds="0..3", epochs=4, precision="float64")
-    task = settings.load_task()
-    run = fit(task=task, **settings.build(task))
+    task = load_task(settings)
+    run = fit(task=task, **arguments(settings, task))
     weights = [[*network.weight] for network in run.networks]
     return {"loss": run.history["loss"], "input": [w[0] for w in weights], "recurrent": [w[1] for w in weights]}
 

@@ -8,11 +8,13 @@ import pytest
 from program import call, folder_of
 
 import direp
-from direp.program.build import Parts
+from direp.model import ACTIVATIONS, OUTFLOWS
+from direp.program.build import Parts, arguments, load_task
 from direp.program.catalogue import CATALOGUE, names
 from direp.program.network_file import load_network, save_network
 from direp.program.parts import Unreadable, WrongUse, build, fingerprint, name_of, resolve
 from direp.program.presets import PRESETS, preset
+from direp.program.run_folder import RunFolder, open_run
 from direp.program.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("_optax")
@@ -66,6 +68,12 @@ def test_every_name_builds_what_its_kind_says(kind):
 def test_other_names_are_refused(kind):
     with pytest.raises(WrongUse, match=f"--{kind} 'nothing' is unknown: there are {names(kind)[0]}"):
         dataclasses.replace(Settings(), **{kind: "nothing"}).check()
+
+
+def test_the_library_and_the_program_have_the_same_outflows_and_activations():
+    assert set(OUTFLOWS) == set(names("outflow"))
+    assert set(ACTIVATIONS) == set(names("activation"))
+    assert all(resolve(CATALOGUE["activation"].entries[name].path, name) == a for name, a in ACTIVATIONS.items())
 
 
 def test_every_task_has_presets_and_every_part_of_the_benchmark_is_there():
@@ -156,7 +164,7 @@ def test_nothing_is_imported_by_a_file(module, tmp_path):
     (tmp_path / "package").mkdir()
     for name in ("__init__", "inner"):
         (tmp_path / "package" / f"{name}.py").write_text("raise SystemExit('imported')")
-    networks = Settings(hidden=(2,)).build(direp.tasks.xor())["network"]
+    networks = arguments(Settings(hidden=(2,)), direp.tasks.xor())["network"]
     folder_of(tmp_path / "run", networks, task="xor", hidden=(2,), rule="package.inner:Rule")
     code, _, err = call("certify", "run")
     assert code == 3
@@ -196,17 +204,28 @@ def test_network_files_keep_own_neurons_by_path(module, tmp_path):
     assert (code, err.count("\n")) == (3, 1)
 
 
-def test_what_a_rule_learns_is_kept(tmp_path):
-    from direp.program.run_folder import RunFolder, open_run
+class Learner(direp.rules.AbstractRule):
+    """Has something to learn itself."""
 
+    feedback: direp.rules.Learned = direp.rules.Learned(lambda network, key: {"b": np.zeros(3), "w": np.zeros((2, 3))})
+
+    def estimate(self, problem, key):
+        raise NotImplementedError
+
+
+def test_what_a_rule_learns_is_kept(tmp_path, monkeypatch):
     settings = Settings(hidden=(2,), seeds="0..1")
-    networks = settings.build(settings.load_task())["network"]
-    rules = [{"feedback": np.full((2, 3), float(k)), "bias": np.arange(3.0) + k} for k in range(2)]
+    networks = arguments(settings, load_task(settings))["network"]
+    learned = [{"b": np.arange(3.0) + k, "w": np.full((2, 3), float(k))} for k in range(2)]
+    rules = [direp.rules.with_parameters(Learner(), (values,)) for values in learned]
     with RunFolder(tmp_path / "run", settings) as folder:
         folder.weights(networks, (0, 1), rules)
-    run = open_run(tmp_path / "run")
-    assert [[leaf.shape for leaf in rule] for rule in run.rules] == [[(3,), (2, 3)]] * 2
-    assert (np.asarray(run.rules[1][0]) == [1, 2, 3]).all()
+    monkeypatch.setattr(Parts, "rule", Learner())
+    found = [direp.rules.parameters_of(rule)[0] for rule in open_run(tmp_path / "run").rules]
+    for values, again in zip(learned, found, strict=True):
+        assert {name: np.asarray(value).tolist() for name, value in again.items()} == {
+            name: value.tolist() for name, value in values.items()
+        }
 
 
 def test_rooms_that_documents_name_are_there_after_import():

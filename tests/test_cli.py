@@ -13,6 +13,7 @@ from cases import flat
 from program import call, finished
 
 import direp
+from direp.program.build import load_task
 from direp.program.run_folder import RunFolder, load_run
 from direp.program.settings import Unreadable, WrongUse, parse_seeds
 
@@ -47,7 +48,7 @@ def test_the_folder_holds_all_that_is_needed():
     for name in ("learning_curve", "weight_matrix", "decision_map"):
         assert (folder / f"{name}.png").stat().st_size > 5000
     settings, networks = load_run(folder)
-    task = settings.load_task()
+    task = load_task(settings)
     for net, seed in zip(networks, document["per_seed"], strict=True):
         outputs = np.asarray(net.outputs(direp.settle(net, task.test.x).state))
         assert abs(0.5 * np.square(outputs - task.test.y).mean() - seed["test"]["loss"]) < 1e-4

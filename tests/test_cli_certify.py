@@ -10,6 +10,7 @@ from cases import network
 from program import call, finished, folder_of
 
 import direp
+from direp.program.build import arguments, load_task
 from direp.program.network_file import load_network, save_network
 from direp.program.presets import preset
 
@@ -102,7 +103,7 @@ def test_network_files_are_certified(tmp_path):
 
 def test_deep_2020_is_not_proved_and_the_reason_is_its_singular_jacobian(tmp_path):
     settings = preset("xor", "deep-2020")
-    networks = settings.build(settings.load_task())["network"]
+    networks = arguments(settings, load_task(settings))["network"]
     folder = folder_of(tmp_path / "run", networks, settings.to_dict())
     code, out, _ = call("certify", folder, "--json", "--no-figures", "--starts", "4")
     document = json.loads(out)["convergence"]

@@ -13,6 +13,7 @@ from program import call, folder_of
 
 import direp
 from direp.analysis.gradients import compare_gradients, groups, is_flat, order_in_beta, state_of
+from direp.program.build import arguments
 from direp.program.catalogue import names
 from direp.program.commands.gradient import RULES, _nudge
 from direp.program.settings import Settings
@@ -27,7 +28,7 @@ LAYERED, SMALL = direp.Graph.layered([2, 3, 2, 2]), direp.Graph.layered([1, 2, 1
 def run(tmp_path_factory):
     made = {"graph": "layered", "hidden": (4,), "neuron": "rate", "activation": "sigmoid", "outflow": "none"}
     made |= {"guarantee": "sign-symmetric", "weight_scale": 0.5, "beta": 2.0}
-    built = Settings(seeds="3..4", **made).build(direp.tasks.xor())
+    built = arguments(Settings(seeds="3..4", **made), direp.tasks.xor())
     networks = [built["guarantee"].begin(network) for network in built["network"]]
     return folder_of(tmp_path_factory.mktemp("runs") / "xor", networks, task="xor", **made)
 

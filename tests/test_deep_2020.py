@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import direp
+from direp.program.build import arguments, load_task
 from direp.program.presets import preset
 from direp.program.settings import Settings
 from direp.training.loop import fit
@@ -37,8 +38,8 @@ def plain_epoch(weight, start, x, y, beta=10.0, steps=1000, h=0.05, rate=100.0):
 def test_states_and_weights_equal_a_plain_loop_over_a_whole_epoch(seed):
     settings = preset("xor", "deep-2020")
     settings = Settings.from_dict({**settings.to_dict(), "seeds": str(seed), "epochs": 1})
-    task = settings.load_task()
-    built = settings.build(task)
+    task = load_task(settings)
+    built = arguments(settings, task)
     (net,) = built["network"]
     matrix, bias = np.asarray(net.matrix), np.asarray(net.bias)
     assert (np.asarray(net.leak) == 0).all()
@@ -94,7 +95,7 @@ def test_projected_with_signed_outflow_and_no_leak_is_deep_to_the_last_digit():
 
 def test_certificate_of_the_baseline_says_why_there_is_none():
     settings = preset("xor", "deep-2020")
-    (net,) = settings.build(settings.load_task())["network"]
+    (net,) = arguments(settings, load_task(settings))["network"]
     certificate = direp.certify(net)
     assert certificate.verdict in ("undecided", "refuted")
     assert "singular" in certificate.reason

@@ -15,6 +15,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import direp
 from direp import tasks
+from direp.program.build import arguments, load_task
 from direp.program.presets import PRESETS, preset
 from direp.program.settings import Settings
 from direp.settling import keep_programs
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("_optax")
 def gate_run(name="xor", seeds="0..9", **changes):
     settings = Settings.from_dict({**preset(name).to_dict(), "seeds": seeds, **changes})
     settings.check()
-    task = settings.load_task()
-    return direp.fit(task=task, **settings.build(task))
+    task = load_task(settings)
+    return direp.fit(task=task, **arguments(settings, task))
 
 
 @pytest.mark.parametrize("name", tasks.GATES)
@@ -195,8 +196,8 @@ def test_compiled_programs_are_kept_for_the_next_process_unless_told_not_to(monk
 def iris():
     with jax.numpy_dtype_promotion("standard"):
         settings = Settings.from_dict({**preset("iris").to_dict(), "seeds": "0..1", "epochs": 25, "hidden": (16,)})
-        task = settings.load_task()
-        return settings, task, direp.fit(task=task, **settings.build(task))
+        task = load_task(settings)
+        return settings, task, direp.fit(task=task, **arguments(settings, task))
 
 
 def test_minibatches_learn_and_the_best_epoch_is_chosen_on_validation_data(iris):
@@ -210,7 +211,7 @@ def test_minibatches_learn_and_the_best_epoch_is_chosen_on_validation_data(iris)
     assert run.test.unconverged.sum() == 0
     # Test data has no part in training: other test samples, same networks.
     other = dataclasses.replace(task, test=tasks.Samples(task.test.x[::-1] * 3, task.test.y))
-    again = direp.fit(task=other, **settings.build(task))
+    again = direp.fit(task=other, **arguments(settings, task))
     assert (flat(again.network.parameters) == flat(run.network.parameters)).all()
 
 

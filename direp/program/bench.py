@@ -29,6 +29,7 @@ from ..model.synapses import Sparse
 from ..settling import Tolerance, settle
 from ..settling.methods import Preconditioned
 from ..training import fit
+from .build import arguments, load_task
 from .presets import preset
 
 __all__ = ["Timing", "compare", "machine", "numpy_gate"]
@@ -137,8 +138,8 @@ def gate(repeats: int) -> list[Timing]:
     """Many small networks: DEEP 2020 like for like, and XOR solved with the default preset."""
 
     def trained(settings: Any) -> Callable[[], Any]:
-        task = settings.load_task()
-        built = settings.build(task)
+        task = load_task(settings)
+        built = arguments(settings, task)
         return lambda: fit(task=task, **built).networks[-1].weight
 
     networks, epochs = 1000, 20
@@ -157,8 +158,8 @@ def gate(repeats: int) -> list[Timing]:
         {"DEEP 2020, a network and epoch": f"{networks} networks at once, 64 bits, 3000 steps an epoch as in the loop"},
     )
     jax.config.update("jax_enable_x64", False)
-    task = own.load_task()
-    solved = int(fit(task=task, **own.build(task)).solved.sum())  # pyright: ignore[reportOptionalMemberAccess]
+    task = load_task(own)
+    solved = int(fit(task=task, **arguments(own, task)).solved.sum())  # pyright: ignore[reportOptionalMemberAccess]
     return timings + compare(
         "gate",
         {"XOR solved, default preset, a network": (trained(own), max(solved, 1))},

@@ -10,9 +10,8 @@ import numpy as np
 import optax
 
 from .. import tasks
-from ..model import Graph, Network
-from ..model.synapses import AbstractSynapses
-from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard
+from ..model import AbstractSynapses, Graph, Network
+from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard, phases_of
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
 from ..training import prune, shrink
@@ -21,7 +20,7 @@ from .catalogue import WrongUse
 from .parts import Unreadable
 from .settings import Settings, parse_seeds
 
-__all__ = ["Parts", "load_task", "nudge_of"]
+__all__ = ["Parts", "arguments", "load_task", "nudge_of"]
 
 
 def load_task(settings: Settings) -> Task:
@@ -120,6 +119,11 @@ class Parts:
     def cost(self) -> Any:
         return self.part("cost")
 
+    @property
+    def nudges(self) -> tuple[Any, ...]:
+        """Those whose phases the rule runs: the network with a current into its outputs and nothing else."""
+        return phases_of(self.rule, self.network, self.cost).nudges
+
     @cached_property
     def networks(self) -> list[Network]:
         neuron, weights, dtype = self.part("neuron"), self.part("init"), jnp.dtype(self.settings.precision)
@@ -159,7 +163,7 @@ class Parts:
         """The networks as training begins: with what the guarantee and the control make of them."""
         networks = self.networks
         for part in (self.guarantee, self.control):
-            networks = networks if part is None else [part.start(network) for network in networks]
+            networks = networks if part is None else [part.begin(network) for network in networks]
         return networks
 
     def fit(self) -> dict[str, Any]:
@@ -176,6 +180,11 @@ class Parts:
                 for name in ("learn_leak", "outputs_only", "start", "warm", "keep", "probe", "epochs", "batch_size")
             },
         }  # fmt: skip
+
+
+def arguments(settings: Settings, task: Task) -> dict[str, Any]:
+    """The arguments of `direp.fit` that settings describe, the task's excepted."""
+    return Parts(settings, task).fit()
 
 
 def nudge_of(settings: Settings, beta: float, updates: int) -> Any:

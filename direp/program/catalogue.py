@@ -79,13 +79,13 @@ CATALOGUE: dict[str, Kind] = {
         "hopfield": Entry("direp.model:Hopfield", "the activation acts on the state"),
         "rate": Entry("direp.model:Rate", "the activation acts on the drive"),
     }),
-    "activation": Kind("direp.model.activation:Activation", "", {
-        "hard-sigmoid": Entry("direp.model.activation:hard_sigmoid"),
-        "sigmoid": Entry("direp.model.activation:sigmoid"),
-        "tanh": Entry("direp.model.activation:tanh"),
-        "relu": Entry("direp.model.activation:relu"),
-        "softplus": Entry("direp.model.activation:softplus"),
-        "identity": Entry("direp.model.activation:identity"),
+    "activation": Kind("direp.model:Activation", "", {
+        "hard-sigmoid": Entry("direp.model:hard_sigmoid"),
+        "sigmoid": Entry("direp.model:sigmoid"),
+        "tanh": Entry("direp.model:tanh"),
+        "relu": Entry("direp.model:relu"),
+        "softplus": Entry("direp.model:softplus"),
+        "identity": Entry("direp.model:identity"),
     }),
     "outflow": _words(none="no outflow", signed="the sum of its weights", absolute="of their sizes"),
     "init": Kind(

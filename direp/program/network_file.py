@@ -13,7 +13,19 @@ from safetensors import SafetensorError, safe_open
 from scipy.sparse import csr_array
 
 from ..certificates.convergence import Counterexample
-from ..model import AbstractNeuron, AbstractSynapses, Activation, Graph, Network, Outflow, Sparse, Weight, lay_out
+from ..model import (
+    OUTFLOWS,
+    AbstractNeuron,
+    AbstractSynapses,
+    Activation,
+    Graph,
+    Network,
+    Outflow,
+    Sparse,
+    Weight,
+    identity,
+    lay_out,
+)  # fmt: skip
 from . import parts
 from .catalogue import is_own
 from .files import write_arrays
@@ -67,14 +79,12 @@ def _describe(kind: str, part: Any) -> dict[str, Any]:
     """A neuron or a layout as data: what its constructor asks for, under the same names."""
     data: dict[str, Any] = {"kind": parts.name_of(kind, type(part))}
     for name, parameter in inspect.signature(type(part)).parameters.items():
-        value = getattr(part, name, parameter.default)
-        if name == "activation" and isinstance(part, AbstractNeuron):
-            value = part.transfer if part.rate.linear else part.rate  # one of the two is the identity
+        value = _activation(part) if name == "activation" else getattr(part, name, parameter.default)
         if isinstance(value, Activation):
             value = parts.name_of("activation", value)
         elif isinstance(value, Graph):
             continue
-        elif isinstance(value, Outflow):
+        elif isinstance(value, Outflow) and OUTFLOWS.get(value.name) == value:
             value = value.name
         elif value is parameter.empty or not isinstance(value, int | float | str | tuple | None):
             raise ValueError(
@@ -101,9 +111,13 @@ def _again(kind: str, data: dict[str, Any], graph: Graph | None = None) -> Any:
 
 def describe_neuron(neuron: AbstractNeuron) -> str:
     """A neuron in a few words."""
-    names = [activation.name for activation in (neuron.transfer, neuron.rate) if activation.name != "identity"]
-    activation = f" ({', '.join(names)})" if names else ""
+    activation = "" if neuron.bounded else f" ({_activation(neuron).name})"
     return f"{type(neuron).__name__}{activation}, {neuron.outflow.name if neuron.outflow.active else 'no'} outflow"
+
+
+def _activation(neuron: AbstractNeuron) -> Activation:
+    """The one of transfer and rate that is not the identity, if any."""
+    return neuron.rate if neuron.transfer == identity else neuron.transfer
 
 
 def weight_names(weight: Weight) -> list[str]:
@@ -114,10 +128,7 @@ def weight_names(weight: Weight) -> list[str]:
 
 def _strengths(network: Network) -> np.ndarray:
     """One number a synapse, in the order of the graph."""
-    if isinstance(network.synapses, Sparse):
-        return np.concatenate([np.asarray(network.weight.input), np.asarray(network.weight.recurrent)])
-    graph = network.graph
-    return np.asarray(network.matrix)[graph.source, graph.target - graph.inputs]
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(network.weight)])[network.synapses.place]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from ..certificates import CASCADE, Certificate, certify
-from ..rules import phases_of
 from ..tasks import Task
 from ..training import Evaluation, Run
 from .build import Parts
@@ -94,7 +93,7 @@ def summary_of(
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
-    nudges = phases_of(parts.rule, run.network, parts.cost).nudges
+    nudges = parts.nudges
     return [certify(network, nudge=nudges, cost=parts.cost, criteria=criteria, starts=0) for network in run.networks]
 
 

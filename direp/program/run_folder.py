@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..model import Network, Parameters
+from ..rules import AbstractRule, initialise, parameters_of, with_parameters
 from ..tasks import Task
 from .build import Parts, load_task
 from .files import fresh_folder, new_folder, plain, stamped, write_arrays, write_json
@@ -59,12 +60,13 @@ class RunFolder:
             line["per_seed"] = {name: _rounded(name, values).tolist() for name, values in row.items()}
         self._metrics.write(json.dumps(plain(line)) + "\n")
 
-    def weights(self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[Any] = ()) -> None:
-        """All seeds in one file; every array has the seeds as its first axis. `rules`: what the rule learned, a pytree
-        a seed."""
+    def weights(self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[AbstractRule] = ()) -> None:
+        """All seeds in one file; every array has the seeds as its first axis. What the rules, one a seed, have learned
+        themselves is kept too."""
         parameters = [network.parameters for network in networks]
         if rules:
-            parameters = [own._replace(rule=rule) for own, rule in zip(parameters, rules, strict=True)]
+            learned = [parameters_of(rule) for rule in rules]
+            parameters = [own._replace(rule=rule) for own, rule in zip(parameters, learned, strict=True)]
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *parameters)
         arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
         arrays |= dict(zip(weight_names(stacked.weight), jax.tree.leaves(stacked.weight), strict=True))
@@ -108,14 +110,14 @@ def label_of(task: str) -> str:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run folder that was read: `networks` and `rules` (what the rule learned, arrays) for each seed."""
+    """A run folder that was read: `networks`, and `rules` with what they learned themselves, for each seed."""
 
     path: Path
     settings: Settings
     task: Task
     parts: Parts
     networks: list[Network]
-    rules: list[tuple[Any, ...]]
+    rules: list[AbstractRule]
 
 
 def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
@@ -150,8 +152,15 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
     for k in range(len(arrays["bias"])):
         weight = jax.tree.unflatten(shape, [arrays[name][k] for name in names])
         networks.append(template.replace(Parameters(weight, arrays["bias"][k], arrays["leak"][k])))
-        rules.append(tuple(arrays[name][k] for name in learned))
+        rules.append(_with_learned(parts.rule, template, [arrays[name][k] for name in learned]))
     return LoadedRun(path, settings, task, parts, networks, rules)
+
+
+def _with_learned(rule: AbstractRule, network: Network, leaves: list[Any]) -> AbstractRule:
+    if not leaves:
+        return rule
+    shape = jax.tree.structure(parameters_of(initialise(rule, network, jax.random.key(0))))
+    return with_parameters(rule, jax.tree.unflatten(shape, leaves))
 
 
 def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings, list[Network]]:

@@ -9,15 +9,12 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, is_own, names, nearest
 from .parts import Unreadable, fingerprint
-
-if TYPE_CHECKING:
-    from ..tasks import Task
 
 __all__ = ["Settings", "Unreadable", "WrongUse", "check_task", "nearest", "parse_seeds", "read_config"]
 
@@ -217,17 +214,6 @@ class Settings:
         """The user's own parts that are named: setting -> import path."""
         named = {name: getattr(self, name) for name in ("task", *_NAMED)}
         return {name: value for name, value in named.items() if is_own(name, value) and not value.endswith(".npz")}
-
-    def load_task(self) -> "Task":
-        from .build import load_task
-
-        return load_task(self)
-
-    def build(self, task: "Task") -> dict[str, Any]:
-        """The arguments of `direp.fit` that these settings describe, the task's excepted."""
-        from .build import Parts
-
-        return Parts(self, task).fit()
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

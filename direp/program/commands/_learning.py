@@ -11,12 +11,12 @@ __all__ = ["certify_rule", "learning_rows"]
 
 
 def certify_rule(
-    networks: list["Network"], labels: list[str], x: Any, y: Any, rule: Any, cost: Any, quiet: bool
+    networks: list["Network"], labels: list[str], x: Any, y: Any, rules: Any, cost: Any, quiet: bool
 ) -> dict:
     """The JSON of all networks together: the worst verdict, and how many have which."""
     import direp
 
-    if x is None or rule is None:
+    if x is None or rules is None:
         return {
             "verdict": "undecided", "criterion": None,
             "reason": "a rule descends on data: certify the folder of a run, which names both",
@@ -24,7 +24,7 @@ def certify_rule(
     found = []
     try:
         with progress("certify learning", len(networks), quiet) as step:
-            for network in networks:
+            for network, rule in zip(networks, rules, strict=True):
                 found.append(direp.certify_learning(network, x, y, rule, cost=cost))
                 step()
     except ValueError as error:

@@ -85,7 +85,7 @@ class _Subject:
     cost: Any = None
     x: Any = None
     y: Any = None
-    rule: Any = None
+    rules: Any = None
     moves_leaks: bool = False
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
@@ -110,7 +110,7 @@ def certify(arguments: list[str]) -> int:
     k = worst(certificates, lambda c: c.verdict, lambda c: c.rate)
     chosen, network = certificates[k], subject.networks[k]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
-    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rule, subject.cost, output.quiet)
+    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rules, subject.cost, output.quiet)
     if subject.moves_leaks and "assumptions" in learning:
         learning["assumptions"].append("the run's control, which moves leaks after each update, has no part in it")
     folder = new_folder(fresh_folder(output.out, subject.folder))
@@ -140,7 +140,6 @@ def certify(arguments: list[str]) -> int:
 def _load(path: Path, asked: Certify) -> _Subject:
     import numpy as np
 
-    from ...rules import phases_of
     from ..network_file import load_counterexample, load_network, network_from_matrix
 
     values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
@@ -170,11 +169,11 @@ def _load(path: Path, asked: Certify) -> _Subject:
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
-        phases_of(run.parts.rule, run.networks[0], run.parts.cost).nudges,
+        run.parts.nudges,
         run.parts.cost,
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
-        run.parts.rule,
+        run.rules,
         run.parts.control is not None and run.settings.control != "weights",
         [json.loads(line) for line in lines] or None,
     )

@@ -84,12 +84,13 @@ def gradient(arguments: list[str]) -> int:
     folder = fresh_folder(asked.output.out, run.path / "gradient")
     at, networks = _networks(asked.at, run, chosen, x, y)
     nudge, words = _nudge(run, asked.beta, at)
-    rules = _rules(run, asked.rules, nudge)
+    count = len(_rules(run, None, asked.rules, nudge))
     each: list[dict[str, Any]] = []
     try:
-        with progress("gradient", len(networks) * (2 + 2 * len(rules)), asked.output.quiet) as step:
+        with progress("gradient", len(networks) * (2 + 2 * count), asked.output.quiet) as step:
             for k, network in zip(chosen, networks, strict=True):
                 label = f"seed {parts.seeds[k]}"
+                rules = _rules(run, k if at == "trained" else None, asked.rules, nudge)
                 measured = _measure(network, x, y, rules, cost, run, not each, _labelled(step, label))
                 each.append({"network": label, **measured})
     except KeyboardInterrupt:
@@ -158,13 +159,16 @@ def _nudge(run: "LoadedRun", beta: float | None, at: str) -> tuple[Any, dict[str
     return nudge_of(chosen, strength, run.parts.updates), {"run": own, "measured": measured}
 
 
-def _rules(run: "LoadedRun", names: tuple[str, ...], nudge: Any) -> dict[str, Any]:
-    """The rules to measure, by name."""
+def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) -> dict[str, Any]:
+    """The rules to measure, by name; that of the run with what it learned beside network `k`, if one is given."""
     import direp
 
+    from ...rules import with_nudge
     from ..build import Parts
 
     def make(name: str, nudge: Any) -> Any:
+        if name == run.settings.rule and k is not None:
+            return with_nudge(run.rules[k], nudge)
         parts = Parts(dataclasses.replace(run.settings, rule=name), run.task)
         parts.nudge = nudge
         return parts.part("rule")

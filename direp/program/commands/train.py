@@ -105,7 +105,7 @@ def record(
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
-        folder.weights(run.networks, run.seeds)
+        folder.weights(run.networks, run.seeds, run.rules)
         certificates = certificates_of(run, parts)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
         folder.finish(summary, worst_of(certificates).to_dict())
