@@ -13,6 +13,7 @@ from .model import AbstractNeuron as AbstractNeuron
 from .model import AbstractSynapses as AbstractSynapses
 from .model import LinearMap as LinearMap
 from .model import AbstractInitialiser as AbstractInitialiser
+from .model import Outflow as Outflow
 from .model import Graph as Graph
 from .model import Projected as Projected
 from .model import Hopfield as Hopfield

@@ -198,7 +198,7 @@ def test_exact_rules_of_a_convolution_are_the_slope_of_its_cost():
 @pytest.mark.usefixtures("_optax")
 def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synapses_refuse_it():
     run = example.show(epochs=20)
-    net, (x, y) = run.network, run.task.test
+    net, x = run.network, run.task.test.x
     assert run.history["loss"][-1] < 0.9 * run.history["loss"][0]
     assert run.history["certified"].all()
     certificate = direp.certify(net)

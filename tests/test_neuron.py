@@ -316,8 +316,12 @@ class Tied(Dense):
 def test_shared_strengths_add_up_before_the_inner_product():
     net = network("rate-tanh", "signed", symmetric=False)
     x, y = data(net.graph)
-    matrix, layout = np.asarray(net.matrix), Tied(net.graph)
-    tied = direp.Network(net.graph, net.neuron, matrix, leak=net.leak, bias=net.bias, layout=layout)
+    matrix = np.array(net.matrix)
+    matrix[:2] = matrix[0]  # one strength for both inputs of a unit
+    net, tied = (
+        direp.Network(net.graph, net.neuron, matrix, leak=net.leak, bias=net.bias, layout=layout(net.graph))
+        for layout in (Dense, Tied)
+    )
     with precise():
         state = np.asarray(direp.settle(net, x, stop=direp.Tolerance(1e-13, 1e-14)).state)[0]
         plain, grouped = (Sample.at(each, x[0], y[0], state) for each in (net, tied))
@@ -337,7 +341,7 @@ def test_shared_strengths_add_up_before_the_inner_product():
     layer = direp.Graph.layered([2, 2, 1])
     hidden = direp.Network(layer, direp.Projected("signed"), np.zeros((5, 3)), layout=Tied(layer))
     assert "shares some" in pairs(hidden).note
-    with pytest.raises(ValueError, match="share a strength"):
+    with pytest.raises(ValueError, match="needs a strength for every synapse"):
         Box.around(hidden, [0.5, 0.5])
     certificate = direp.certify_learning(tied, x, y, direp.Local(0.1))
     assert certificate.verdict in ("proved", "refuted")

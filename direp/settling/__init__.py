@@ -1,12 +1,12 @@
 """How a network comes to rest: one loop, a result for every sample, methods (a small file each), trajectories."""
 
 from .checks import check_count, check_kind, check_number
-from .compiled import compiled, keep_programs, within_trace
 from .door import how_to_settle, settle
 from .linear import Linearisation, linearise
 from .loop import Observer, run
 from .methods import AbstractMethod, Anderson, Coloured, Euler, Newton, Preconditioned, choose_method
 from .ode import ODE, trajectory
+from .programs import compiled, keep_programs, within_trace
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, RESULTS, Settled
 from .stop import AbstractStop, Steps, Tolerance
 

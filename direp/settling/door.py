@@ -10,9 +10,9 @@ from jaxtyping import Array, Num
 
 from ..model import AbstractField, Network
 from .checks import check_kind
-from .compiled import compiled
 from .implicit import equilibrium
 from .methods import AbstractMethod, choose_method
+from .programs import compiled
 from .result import Settled
 from .stop import AbstractStop, Tolerance
 

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Num
 
 from ..model import AbstractField, Network
 from .checks import check_number
-from .compiled import compiled, within_trace
 from .door import begin, phase
 from .methods import AbstractMethod
+from .programs import compiled, within_trace
 
 __all__ = ["ODE", "trajectory"]
 

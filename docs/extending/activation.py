@@ -1,7 +1,7 @@
 """An activation: softsign, with what proofs need to know of it.
 
 python docs/extending/activation.py
-direp train xor --neuron rate --activation activation:softsign --outflow none --epochs 100    # in the folder of this file
+direp train xor --neuron rate --activation activation:softsign --outflow none    # in the folder of this file
 """
 
 import jax

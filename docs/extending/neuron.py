@@ -1,7 +1,7 @@
 """A neuron: its membrane saturates, and it sends only what lies above rest. Both of its functions are nonlinear.
 
 python docs/extending/neuron.py
-direp train xor --neuron neuron:Rectified --outflow none --epochs 100                         # in the folder of this file
+direp train xor --neuron neuron:Rectified --outflow none                       # in the folder of this file
 """
 
 import equinox as eqx

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from learning_oracle import Net, Unsettled
 
 import direp
-from direp.certificates.learning import descent
 from direp.model.activation import hard_sigmoid, sigmoid, tanh
 
 CHUNK = 400  # networks of one kind, for which direp compiles one program
@@ -424,7 +422,7 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
         network = library(net, graph)
         said = direp.certify_learning(network, x, y, direp.Local(nudge), cost=COST, stop=STOP)
         # Of several equilibria, the oracle judges the one that direp speaks of.
-        phases = descent._run(network, x, y, jax.tree.map(jnp.asarray, direp.Local(nudge)), COST, None, STOP)
+        phases = direp.estimate(network, x, y, direp.Local(nudge), cost=COST, stop=STOP)
         begin = [np.asarray(phase.state) for phase in (phases.free, *phases.nudged)]
         kept = np.setdiff1d(np.arange(len(x)), said.left_out)
         counts["samples left out"] += len(said.left_out)
