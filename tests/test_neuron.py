@@ -301,16 +301,21 @@ def test_the_linearisation_is_the_derivative_of_the_field():
         assert np.allclose(mine[np.ix_(kept, kept)], theirs[np.ix_(kept, kept)], atol=1e-8)
 
 
-class Tied(Dense):
-    """All synapses into a unit from inputs share one strength: a stand-in for a convolution."""
+class Tied(direp.LinearMap):
+    """All synapses into a unit from inputs share one strength."""
 
-    shared = True
+    graph: direp.Graph = eqx.field(static=True)
 
-    @property
-    def place(self):
-        graph = self.graph
-        number = graph.source * graph.free + graph.target - graph.inputs
-        return np.where(graph.source < graph.inputs, graph.target - graph.inputs, number)
+    def build(self, make):
+        graph, unit = self.graph, np.arange(self.graph.units)
+        full = np.where(graph.adjacency(), make(unit[:, None], unit[None, graph.inputs :]), 0)
+        return direp.model.Weight(jnp.asarray(full[0]), jnp.asarray(full[graph.inputs :]))
+
+    def input_drive(self, weight, x):
+        return x.sum(-1, keepdims=True) * jnp.where(self.graph.adjacency()[0], weight.input, 0)
+
+    def drive(self, weight, rate, into=None):
+        return rate @ jnp.where(self.graph.adjacency()[self.graph.inputs :], weight.recurrent, 0)
 
 
 def test_shared_strengths_add_up_before_the_inner_product():
@@ -336,7 +341,7 @@ def test_shared_strengths_add_up_before_the_inner_product():
     assert np.allclose(summed[:6], into)
     assert np.allclose(np.sort(summed[6:]), np.sort(np.concatenate([own[graph.source >= 2], alone[graph.synapses :]])))
     assert "shares some" in structural(tied).note or "one output" in structural(tied).note
-    none = direp.Network(graph, direp.Rate("tanh"), np.asarray(net.matrix), leak=net.leak, layout=Tied(graph))
+    none = direp.Network(graph, direp.Rate("tanh"), net.matrix, leak=net.leak, layout=Tied(graph))
     assert "shares some" in detailed_balance(none).note
     layer = direp.Graph.layered([2, 2, 1])
     hidden = direp.Network(layer, direp.Projected("signed"), np.zeros((5, 3)), layout=Tied(layer))

@@ -62,7 +62,7 @@ class Network(eqx.Module):
         self,
         graph: Graph,
         neuron: AbstractNeuron,
-        weight: AbstractInitialiser | np.ndarray | sparray | spmatrix | Weight | None = None,
+        weight: AbstractInitialiser | np.ndarray | Array | sparray | spmatrix | Weight | None = None,
         *,
         leak: Any = 1.0,
         bias: Any = None,

@@ -171,7 +171,7 @@ class AbstractSynapses(eqx.Module):
             )
         return arranged(jnp.asarray(numbers), like)
 
-    def from_matrix(self, matrix: np.ndarray | scipy.sparse.sparray | scipy.sparse.spmatrix) -> Weight:
+    def from_matrix(self, matrix: np.ndarray | Array | scipy.sparse.sparray | scipy.sparse.spmatrix) -> Weight:
         """Weights read off a matrix, dense or SciPy's sparse, units x free, or units x units."""
         graph = self.graph
         given: Any = scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else np.asarray(matrix)
