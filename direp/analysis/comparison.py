@@ -8,8 +8,6 @@ import numpy as np
 from ..training import Run
 from .statistics import bootstrap_mean, wilson
 
-__all__ = ["figures_of", "paired", "solved_by", "table"]
-
 
 def solved_by(run: Run) -> np.ndarray:
     """Whether a seed has counted as solved up to an epoch (epochs x seeds), for a task with such a notion."""

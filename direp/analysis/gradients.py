@@ -30,8 +30,6 @@ from ..rules import (
 )  # fmt: skip
 from ..settling import AbstractStop, Tolerance
 
-__all__ = ["Comparison", "compare_gradients", "groups", "is_flat", "order_in_beta", "state_of"]
-
 _NUDGED = (Local, VectorField, SymmetricEP, AsymEP)
 _DENSE = 256  # free units up to which the oracle solves directly
 

@@ -3,8 +3,6 @@
 import numpy as np
 from scipy import stats
 
-__all__ = ["bootstrap_mean", "wilson"]
-
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """Wilson's interval of a share, `hits` of `count`."""

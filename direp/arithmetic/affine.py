@@ -14,8 +14,6 @@ import numpy as np
 
 from .interval import Interval, Smooth, down, up
 
-__all__ = ["Affine", "apply", "constant", "contract", "inverse", "solve", "transform"]
-
 _EPS = 2.0**-52  # twice the largest relative error of one operation
 _TINY = 1e-290  # far above what underflow can lose
 

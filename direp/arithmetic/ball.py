@@ -5,8 +5,6 @@ from typing import Any
 import flint
 import numpy as np
 
-__all__ = ["exact", "matrix", "positive_definite", "precise"]
-
 
 def precise() -> Any:
     """A context in which balls carry 128 bits."""

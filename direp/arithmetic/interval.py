@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Interval", "Ramp", "Shape", "Smooth", "down", "up"]
-
 
 def down(values: Any) -> np.ndarray:
     """The next double below."""

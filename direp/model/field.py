@@ -7,8 +7,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["AbstractField", "AbstractWrapper", "NetworkField"]
-
 
 class AbstractField(eqx.Module):
     """Anything that moves states: a network with clamped inputs, or a wrapper that nudges one."""

@@ -10,8 +10,6 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 
-__all__ = ["Graph"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Graph:

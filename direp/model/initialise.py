@@ -8,8 +8,6 @@ import numpy as np
 
 from .synapses import AbstractSynapses, Weight
 
-__all__ = ["AbstractInitialiser", "FanIn", "Normal"]
-
 
 class AbstractInitialiser(eqx.Module):
     """Draws weights for a layout, and biases for its free units."""

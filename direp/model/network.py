@@ -16,8 +16,6 @@ from .initialise import AbstractInitialiser, Normal
 from .neuron import AbstractNeuron
 from .synapses import AbstractSynapses, Weight, lay_out
 
-__all__ = ["Network", "Parameters"]
-
 
 class Parameters(NamedTuple):
     r"""All that learning may change: weights $w_{ij}$, biases $b_j$, leaks $\lambda_j$, and what a rule learns.

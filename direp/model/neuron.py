@@ -17,8 +17,6 @@ from jaxtyping import Array, Float
 from .activation import Activation, hard_sigmoid, identity
 from .outflow import Outflow
 
-__all__ = ["AbstractNeuron", "Hopfield", "Projected", "Rate"]
-
 
 class AbstractNeuron(eqx.Module):
     r"""A neuron is data, which dynamics, rules and proofs read. A new one is a class with these five attributes:

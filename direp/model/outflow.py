@@ -6,8 +6,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["OUTFLOWS", "Outflow"]
-
 
 class Outflow(eqx.Module):
     r"""A synapse of weight $w$ adds $f(w)$ to its source's total leak, $\Lambda_i=\lambda_i+\sum_kf(w_{ik})$.

@@ -12,8 +12,6 @@ import numpy as np
 
 from ..arithmetic import Interval
 
-__all__ = ["apart", "refute"]
-
 _COUNT = 16384  # points of one look; one size, so that one program serves all of them
 _BALLS, _INSIDE = 96, 5  # balls (and intervals) over which enclosures are tried, and points in each
 _EPS = 256  # in units of rounding: what a bound may be missed by

@@ -32,8 +32,6 @@ from ..training import fit
 from .build import arguments, load_task
 from .presets import preset
 
-__all__ = ["Timing", "compare", "machine", "numpy_gate"]
-
 
 @dataclass(frozen=True)
 class Timing:

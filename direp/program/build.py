@@ -20,8 +20,6 @@ from .catalogue import WrongUse
 from .parts import Unreadable
 from .settings import Settings, parse_seeds
 
-__all__ = ["Parts", "arguments", "load_task", "nudge_of"]
-
 
 def load_task(settings: Settings) -> Task:
     """The task of some settings. Raises `Unreadable` for data that is missing or damaged."""

@@ -9,8 +9,6 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["CATALOGUE", "Entry", "Kind", "WrongUse", "check", "describe", "is_own", "names", "nearest"]
-
 
 class WrongUse(ValueError):
     """Settings that cannot be; one line says which, what is allowed and how to mend it."""

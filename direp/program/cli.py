@@ -9,8 +9,6 @@ from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
 from .parts import Unreadable
 
-__all__ = ["main"]
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs the command and leaves with its exit code."""

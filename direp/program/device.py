@@ -3,8 +3,6 @@
 import os
 from contextlib import suppress
 
-__all__ = ["start"]
-
 
 def start(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
     """Set JAX up; to be called before anything is computed.

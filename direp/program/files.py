@@ -11,8 +11,6 @@ import numpy as np
 
 from .catalogue import WrongUse
 
-__all__ = ["fresh_folder", "new_folder", "plain", "stamped", "write", "write_arrays", "write_json"]
-
 
 def write(path: Path, content: bytes | str) -> None:
     """Put a file in place as a whole; what was there before stays if that fails."""

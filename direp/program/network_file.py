@@ -31,10 +31,6 @@ from .catalogue import is_own
 from .files import write_arrays
 from .parts import Unreadable
 
-__all__ = [
-    "describe_neuron", "load_counterexample", "load_network", "network_from_matrix", "save_network", "weight_names",
-]  # fmt: skip
-
 _FORMATS = ("direp network 1", "direp network 2")  # the first one has no layout and no parts of a user's own
 
 

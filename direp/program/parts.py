@@ -15,8 +15,6 @@ from typing import Any
 
 from .catalogue import CATALOGUE, WrongUse, is_own, names, nearest
 
-__all__ = ["Unreadable", "build", "call", "fingerprint", "name_of", "permit", "resolve"]
-
 
 class Unreadable(ValueError):
     """A file that is not there or does not hold what it should."""

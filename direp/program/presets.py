@@ -5,8 +5,6 @@ from typing import Any
 from .catalogue import CATALOGUE
 from .settings import Settings, WrongUse, nearest
 
-__all__ = ["PRESETS", "describe_presets", "preset"]
-
 # Found on XOR by its truth table; the same setting serves all gates and any number of hidden units.
 _GATE: dict[str, Any] = {
     "graph": "complete",

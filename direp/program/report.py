@@ -18,8 +18,6 @@ from .figures.style import save
 from .run_folder import summarise
 from .settings import Settings
 
-__all__ = ["Progress", "certificates_of", "print_summary", "save_figures", "summary_of", "worst_of"]
-
 
 class Progress:
     """A bar on standard error: epoch, time left, loss, accuracy, settling steps, unsettled share, margin."""

@@ -23,8 +23,6 @@ from .network_file import weight_names
 from .parts import Unreadable, permit
 from .settings import Settings, config_of, read_config
 
-__all__ = ["LoadedRun", "RunFolder", "load_run", "open_run"]
-
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
 

@@ -14,9 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, is_own, names, nearest
-from .parts import Unreadable, fingerprint
-
-__all__ = ["Settings", "Unreadable", "WrongUse", "check_task", "nearest", "parse_seeds", "read_config"]
+from .parts import fingerprint
 
 _DATA = ", or a file.npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")

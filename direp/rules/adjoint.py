@@ -7,8 +7,6 @@ from ..settling import Linearisation, Preconditioned, Settled, Tolerance, linear
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 
-__all__ = ["Adjoint", "AdjointField", "limit_response", "state_gradient"]
-
 
 class Adjoint(AbstractRule):
     r"""The exact gradient at the equilibrium reached: $-\partial C/\partial\theta=a^\top\partial_\theta F$ with

@@ -6,8 +6,6 @@ from jaxtyping import Array, Float
 
 from ..model import Network, Parameters
 
-__all__ = ["cosine", "inner"]
-
 
 def inner(network: Network, g: Parameters, h: Parameters, *, leak: bool = False) -> Float[Array, ""]:
     """The inner product over synapses and biases, and over leaks if they are learned."""

@@ -11,8 +11,6 @@ from .cost import AbstractCost
 from .nudge import AbstractNudge, Centred, as_nudge
 from .problem import all_settled
 
-__all__ = ["AsymEP", "Dyadic"]
-
 
 class AsymEP(AbstractRule):
     r"""Two-phase learning whose nudged field is corrected for the asymmetry of the weights:

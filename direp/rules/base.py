@@ -16,8 +16,6 @@ from .cost import AbstractCost, SquaredError
 from .learned import initialise, parameters_of
 from .problem import Estimate, Problem
 
-__all__ = ["AbstractRule", "estimate", "needs_derivative"]
-
 
 class AbstractRule(eqx.Module):
     """How synapses estimate the gradient of the mean cost of a batch.

@@ -6,8 +6,6 @@ from ..model import Parameters
 from ..settling import Preconditioned
 from .base import AbstractRule, needs_derivative
 
-__all__ = ["BPTT"]
-
 
 class BPTT(AbstractRule):
     r"""Backpropagation through time: automatic differentiation of `steps` steps of settling, from the free equilibrium.

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-__all__ = ["AbstractCost", "CrossEntropy", "SquaredError"]
-
 
 class AbstractCost(eqx.Module):
     """A cost of the output rates of one sample; `output` is the number of output units."""

@@ -9,8 +9,6 @@ from ..settling import linearise
 from .base import AbstractRule
 from .problem import Problem
 
-__all__ = ["Homeostasis"]
-
 
 class Homeostasis(AbstractRule):
     r"""Any rule, plus a pull of the Jacobian towards symmetry: the gradient of

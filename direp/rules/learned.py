@@ -9,8 +9,6 @@ from jaxtyping import PRNGKeyArray
 
 from ..model import Network
 
-__all__ = ["Learned", "initialise", "parameters_of", "with_parameters"]
-
 
 class Learned(eqx.Module):
     """Arrays of a rule that training changes as it changes weights.

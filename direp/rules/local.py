@@ -3,8 +3,6 @@ from jaxtyping import Array
 from .base import AbstractRule
 from .nudge import AbstractNudge, as_nudge
 
-__all__ = ["Local"]
-
 
 class Local(AbstractRule):
     r"""The two-phase rule: a synapse learns from the rate and the response of its own two neurons.

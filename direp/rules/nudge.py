@@ -12,8 +12,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..model import AbstractField, AbstractWrapper
 from .cost import AbstractCost
 
-__all__ = ["AbstractNudge", "Centred", "Fading", "Nudged", "OneSided", "RandomSign", "as_nudge"]
-
 
 class Nudged(AbstractWrapper):
     r"""A field with the current $-\beta\,\partial C/\partial r_o$ into its outputs."""

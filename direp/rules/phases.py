@@ -14,8 +14,6 @@ from .learned import initialise
 from .nudge import AbstractNudge
 from .problem import Problem
 
-__all__ = ["RuleRun", "nudges_of", "phases_of", "with_nudge"]
-
 
 class RuleRun(NamedTuple):
     """What a rule runs after the free phase.

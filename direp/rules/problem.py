@@ -15,8 +15,6 @@ from ..settling import AbstractMethod, AbstractStop, Settled, run
 from .cost import AbstractCost
 from .nudge import AbstractNudge
 
-__all__ = ["Estimate", "Problem", "Response", "all_settled"]
-
 Observe = Callable[[Any, Array, Array, Array], Any]
 
 

@@ -8,8 +8,6 @@ from .asymmetric import AsymEP
 from .base import AbstractRule
 from .problem import Problem
 
-__all__ = ["Safeguard"]
-
 _LARGEST = 128  # free units: the test solves dense systems
 
 

@@ -5,8 +5,6 @@ from ..model import Parameters, Weight
 from .base import AbstractRule
 from .nudge import AbstractNudge, as_nudge
 
-__all__ = ["SymmetricEP"]
-
 
 class SymmetricEP(AbstractRule):
     r"""Equilibrium propagation as for an energy: both directions of a pair learn the same, from products of rates,

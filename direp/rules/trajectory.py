@@ -7,8 +7,6 @@ from ..settling import NON_FINITE
 from .base import AbstractRule
 from .nudge import AbstractNudge, as_nudge
 
-__all__ = ["Trajectory"]
-
 
 class Trajectory(AbstractRule):
     r"""The rule of DEEP, summed along the nudged phase and divided by its number of steps $T$:

@@ -1,8 +1,6 @@
 from .base import AbstractRule, needs_derivative
 from .nudge import AbstractNudge, as_nudge
 
-__all__ = ["VectorField"]
-
 
 class VectorField(AbstractRule):
     r"""Equilibrium propagation for vector fields: the displacement stands in for the adjoint,

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["check_count", "check_kind", "check_number"]
-
 
 def check_kind(where: str, value: Any, kind: type | tuple[type, ...], instead: str) -> None:
     """Raise `ValueError` unless `value` is of a kind; `where` names the argument, `instead` what to give."""

@@ -16,8 +16,6 @@ from .programs import compiled
 from .result import Settled
 from .stop import AbstractStop, Tolerance
 
-__all__ = ["begin", "how_to_settle", "on_device", "phase", "settle"]
-
 
 def settle(
     network: Network | AbstractField,

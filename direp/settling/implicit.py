@@ -16,8 +16,6 @@ from .methods import AbstractMethod
 from .result import Settled
 from .stop import AbstractStop
 
-__all__ = ["equilibrium"]
-
 _DENSE = 128  # free units up to which the system is solved directly, sample by sample
 
 

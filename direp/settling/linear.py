@@ -6,8 +6,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..model import Network, NetworkField
 
-__all__ = ["Linearisation", "linearise"]
-
 
 class Linearisation(eqx.Module):
     r"""$J=\mathrm{diag}(\varphi')\,W^\top\mathrm{diag}(\psi')-\mathrm{diag}(\Lambda)$ at a state of every sample.

@@ -13,8 +13,6 @@ from .methods import AbstractMethod
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, Settled
 from .stop import AbstractStop
 
-__all__ = ["Observer", "run"]
-
 
 class _Carry(eqx.Module):
     count: Array

@@ -15,8 +15,6 @@ from .door import begin, phase
 from .methods import AbstractMethod
 from .programs import compiled, within_trace
 
-__all__ = ["ODE", "trajectory"]
-
 
 def _check_smooth(field: AbstractField) -> None:
     if field.network.neuron.bounded:

@@ -13,8 +13,6 @@ from jax.core import Tracer
 
 from ..model import Network
 
-__all__ = ["compiled", "keep_programs", "within_trace"]
-
 Function = TypeVar("Function", bound=Callable)
 
 

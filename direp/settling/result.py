@@ -7,9 +7,6 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "RESULTS", "Settled"]
-
-
 CONVERGED, MAX_STEPS, NON_FINITE, CYCLING = range(4)
 
 

@@ -8,8 +8,6 @@ from jaxtyping import Array, Bool, Float
 
 from .checks import check_count, check_number
 
-__all__ = ["AbstractStop", "Steps", "Tolerance"]
-
 
 class AbstractStop(eqx.Module):
     """When a sample is done."""

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-__all__ = ["AbstractAugmentation", "Shift"]
-
 
 class AbstractAugmentation(eqx.Module):
     """A random change of inputs that keeps their targets; only training sees it."""

@@ -6,8 +6,6 @@ import numpy as np
 
 from .task import Samples, Task
 
-__all__ = ["GATES", "gate", "xor"]
-
 _TWO = [[0, 0], [0, 1], [1, 0], [1, 1]]
 GATES = {
     "and": (_TWO, [0, 0, 0, 1]),

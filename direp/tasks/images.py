@@ -12,8 +12,6 @@ import numpy as np
 from .tables import scaled
 from .task import Samples, Task
 
-__all__ = ["IMAGES", "DataMissing", "DataUnreadable", "images"]
-
 _TRAIN, _TEST = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"), (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",

@@ -6,8 +6,6 @@ import numpy as np
 
 from .task import Samples, Task
 
-__all__ = ["BUNDLED", "bundled", "from_arrays"]
-
 # Functions of sklearn.datasets. Scikit-learn loads when it is needed: gates do not wait for it.
 BUNDLED = {
     "digits": "load_digits",

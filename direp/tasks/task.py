@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Samples", "Task"]
-
 
 class Samples(NamedTuple):
     """Inputs (samples x inputs) and targets (samples x outputs)."""

@@ -8,8 +8,6 @@ from ..arithmetic import exact, precise
 from ..rules import AbstractCost, AbstractNudge
 from .example import close, holds
 
-__all__ = ["check_cost", "check_nudge"]
-
 
 def check_cost(cost: AbstractCost, outputs: int = 3) -> None:
     """The gradient is that of the value; the curvature bounds the Hessian; and where the cost has an enclosure, that

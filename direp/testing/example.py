@@ -6,8 +6,6 @@ import numpy as np
 from ..model import AbstractNeuron, Graph, Network, Projected
 from ..rules import AbstractCost, CrossEntropy, SquaredError
 
-__all__ = ["batch", "example", "holds"]
-
 COSTS: tuple[AbstractCost, ...] = (SquaredError(), CrossEntropy(1.5))
 
 

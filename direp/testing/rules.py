@@ -20,8 +20,6 @@ from ..rules import (
 from ..settling import Tolerance
 from .example import COSTS, batch, close, example, holds
 
-__all__ = ["check_rule"]
-
 _STOP = Tolerance(1e-12, 1e-13, max_steps=20_000)
 
 

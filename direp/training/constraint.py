@@ -14,8 +14,6 @@ from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractNudge
 from .update import Bound
 
-__all__ = ["AbstractConstraint", "ConstrainedState", "check_nudges", "constrain"]
-
 
 class AbstractConstraint(eqx.Module):
     """A set of parameters, and the way back into it after every update.

@@ -13,8 +13,6 @@ from ..model import Network, Parameters
 from ..model.synapses import Weight
 from .constraint import AbstractConstraint
 
-__all__ = ["AbstractControl", "LeakController", "WeightProjection"]
-
 
 class AbstractControl(AbstractConstraint):
     r"""Keeps every unit's margin in a diagonally weighted norm at $c_0$ or above, after every update.

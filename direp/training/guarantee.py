@@ -19,8 +19,6 @@ from ..model import Network, Projected
 from ..model.synapses import Weight
 from .constraint import AbstractConstraint
 
-__all__ = ["AbstractGuarantee", "Balanced", "Pairs", "SignSymmetric"]
-
 
 class Bounds(NamedTuple):
     """The lowest and highest value of every weight between free units."""

@@ -22,8 +22,6 @@ from .memory import check_memory
 from .recorded import RecordedOptimiser
 from .step import Evaluation, Metrics, Trainer, TrainState, choose
 
-__all__ = ["Run", "fit"]
-
 
 def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int) -> np.ndarray:
     """The order of samples in every epoch of every seed: (seeds, epochs, updates, batch).

@@ -8,8 +8,6 @@ import numpy as np
 from ..model import Network
 from .step import AT_ONCE
 
-__all__ = ["check_memory", "free_memory"]
-
 # Estimates on the safe side: batches of states alive at once (settling holds 6 to 7, a rule its phases and their
 # differences), and copies of the parameters (best, gradient, update, Adam's two, and the one before).
 _STATES, _COPIES = 16, 8

@@ -14,8 +14,6 @@ import jax.extend.core as jex
 import numpy as np
 import optax
 
-__all__ = ["RecordedOptimiser", "record"]
-
 
 class _Program:
     """The operations of a recorded function. Equal to another one with the same operations, whatever the numbers."""

@@ -29,9 +29,6 @@ from .guarantee import AbstractGuarantee
 from .recorded import RecordedOptimiser
 from .update import own_keys, trainable
 
-__all__ = ["AT_ONCE", "Evaluation", "Metrics", "TrainState", "Trainer", "choose"]
-
-
 AT_ONCE = 5000  # samples that an evaluation settles together
 
 

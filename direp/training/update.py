@@ -11,8 +11,6 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ..model import AbstractSynapses, Network, Parameters
 
-__all__ = ["own_keys", "prune", "shrink", "trainable"]
-
 
 class Bound(eqx.Partial):
     """A function with some arguments given, whose arrays are leaves of a pytree: another value is no other program.

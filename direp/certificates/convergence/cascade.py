@@ -19,8 +19,6 @@ from .refute import Findings, search
 from .remedy import remedy
 from .system import System
 
-__all__ = ["CASCADE", "certify"]
-
 CASCADE: tuple[AbstractCriterion, ...] = (LocalLeak(), Rows(), Perron(), Compartmental(), Symmetric(), LMI())
 _CLAIM = "the network contracts to one equilibrium for each input, from every start"
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from .norm import AbstractNorm
 
-__all__ = ["Attempt", "Certificate", "Proof", "Remedy", "Verdict", "sentence"]
-
 Verdict = Literal["proved", "refuted", "undecided"]
 
 

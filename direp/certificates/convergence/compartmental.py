@@ -21,8 +21,6 @@ from .criterion import AbstractCriterion
 from .diagonal import prove
 from .system import System
 
-__all__ = ["Compartmental"]
-
 
 class Compartmental(AbstractCriterion):
     r"""Decides excitatory networks with outflow by their graph. Where all paths leak, the solution of

@@ -7,8 +7,6 @@ import equinox as eqx
 from .certificate import Attempt
 from .system import System
 
-__all__ = ["AbstractCriterion"]
-
 
 class AbstractCriterion(eqx.Module):
     """A sufficient condition for contraction. A new one is a class with a name and this method."""

@@ -33,8 +33,6 @@ from .norm import L1, LInf
 from .perron import perron_weights
 from .system import System
 
-__all__ = ["AbstractDiagonal", "LocalLeak", "Perron", "Rows", "contraction_margin", "prove", "sharpest_margin"]
-
 
 class AbstractDiagonal(AbstractCriterion):
     """A criterion in a norm with one weight a unit; `incoming` sums over a unit's sources instead of its targets."""

@@ -17,8 +17,6 @@ from ...arithmetic import exact, matrix
 from ...model import Activation, Network
 from ...rules import AbstractCost
 
-__all__ = ["BallField", "Equilibrium", "Nudge", "enclose", "solve"]
-
 
 @dataclass(frozen=True)
 class Equilibrium:

@@ -33,8 +33,6 @@ from .criterion import AbstractCriterion
 from .norm import Euclidean
 from .system import System
 
-__all__ = ["LMI", "AbstractEuclidean", "Symmetric"]
-
 _SLACK = 1e-6  # share of the rate that is given away, so that the inequality is strict and survives rounding
 
 

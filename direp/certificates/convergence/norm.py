@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["L1", "AbstractNorm", "Euclidean", "LInf"]
-
 
 class AbstractNorm:
     """A norm of differences of states; the last axis runs over the free units."""

@@ -9,8 +9,6 @@ from scipy.sparse.linalg import LinearOperator, bicgstab
 
 from .system import DENSE_UP_TO, System
 
-__all__ = ["noda", "perron_weights"]
-
 _GAP = 1e-9
 _PATIENCE = 5  # steps without progress, where the linear systems are only solved approximately
 

@@ -21,8 +21,6 @@ from ...settling.methods import Euler
 from .equilibria import Equilibrium, enclose
 from .system import System
 
-__all__ = ["Counterexample", "Findings", "search"]
-
 _IDENTITY = ACTIVATIONS["identity"]
 PROVED_UP_TO = 150  # free units up to which a single equilibrium is proved
 

@@ -9,8 +9,6 @@ from .certificate import Remedy
 from .perron import noda, perron_weights
 from .system import DENSE_UP_TO, System
 
-__all__ = ["remedy"]
-
 
 def _hair(system: System) -> float:
     """Relative, so that the inequality is strict and survives that the network rounds what it is given."""

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array, vstack
 
-__all__ = ["solve"]
-
 clarabel: Any = importlib.import_module("clarabel")  # of the extra `certify`
 
 

@@ -16,8 +16,6 @@ from scipy.sparse import csr_array, sparray
 from ...model import AbstractNeuron, Network
 from ...rules import AbstractCost, AbstractNudge, SquaredError
 
-__all__ = ["DENSE_UP_TO", "System", "refuse_tracing"]
-
 DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
 _EPS = float(np.finfo(np.float64).eps)
 

@@ -7,8 +7,6 @@ import numpy as np
 
 from ..convergence import Verdict, sentence
 
-__all__ = ["LearningCertificate", "SampleVerdict", "Step"]
-
 
 @dataclass(frozen=True)
 class Step:

@@ -35,8 +35,6 @@ from .directions import conditions
 from .linear import PostBack, Sample, shared
 from .structure import detailed_balance, pairs, structural
 
-__all__ = ["certify_learning"]
-
 _CLAIM = "a small step of {rule} lowers the mean cost of this batch"
 _LARGEST = 200  # free units whose phases are enclosed
 _CHECK = "equilibria, adjoints and inner products enclosed in ball arithmetic, 128 bits"

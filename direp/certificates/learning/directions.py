@@ -16,8 +16,6 @@ from .certificate import Step
 from .linear import Sample, dense, shared
 from .structure import one_layer, plain
 
-__all__ = ["Directions", "conditions"]
-
 _CORNER = "a unit rests where its slope is not certainly zero or above: near a corner of its activation, or it falls"
 _EACH = "these inputs, any target, sample by sample, in the limit of a small nudge"
 

@@ -16,8 +16,6 @@ from ...arithmetic import exact, matrix
 from ...model import Network
 from ..convergence import BallField, Equilibrium, Nudge, enclose
 
-__all__ = ["PostBack", "Sample", "dense", "shared"]
-
 PostBack = tuple[np.ndarray, np.ndarray]
 
 

@@ -12,8 +12,6 @@ from ..convergence import LocalLeak, Perron, Rows, System
 from .certificate import Step
 from .linear import shared
 
-__all__ = ["balance", "detailed_balance", "gains", "one_layer", "pairs", "structural"]
-
 
 def _recurrent(network: Network) -> np.ndarray:
     return np.asarray(network.matrix, np.float64)[network.graph.inputs :]

@@ -17,8 +17,6 @@ import numpy as np
 from ...arithmetic import Affine, Interval, Ramp, solve
 from .states import ACTIVE, LOW, Family
 
-__all__ = ["ASCENDS", "DESCENDS", "EDGE", "FLAT", "OPEN", "Bounds", "bounds"]
-
 OPEN, DESCENDS, ASCENDS, FLAT, EDGE = range(5)
 _PIECES = 81  # combinations of cases that are distinguished in one box
 

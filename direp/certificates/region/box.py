@@ -11,8 +11,6 @@ from ...model import Network
 from ..convergence import refuse_tracing
 from .states import Family
 
-__all__ = ["Box", "vector"]
-
 _LARGEST = 8  # free units
 
 

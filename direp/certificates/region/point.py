@@ -8,8 +8,6 @@ from ...arithmetic import Interval, exact, precise
 from ...model import Activation, Network
 from ..learning import Sample
 
-__all__ = ["inner_product"]
-
 
 def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[float, float]] | None:
     """An equilibrium, and bounds of the inner product for an error of one; `None` if it cannot be enclosed.

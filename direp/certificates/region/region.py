@@ -19,8 +19,6 @@ from .box import Box, vector
 from .point import inner_product
 from .search import Search, Tree
 
-__all__ = ["Box", "Region", "RegionPoint", "certify_region"]
-
 _CLAIM = "a small step of the local rule lowers the cost of a sample, at every equilibrium, for every target"
 _ASSUMPTIONS = (
     "the network rests at an equilibrium, and the nudge is small (its limit)",

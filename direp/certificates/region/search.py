@@ -8,8 +8,6 @@ from ...model import Network
 from .bounds import ASCENDS, DESCENDS, EDGE, FLAT, OPEN, bounds
 from .states import Family
 
-__all__ = ["Search", "Tree"]
-
 _DONE = {"proved": DESCENDS, "refuted": ASCENDS, "flat": FLAT}
 _NAMES = ("proved", "refuted", "flat", "edge", "undecided")
 _OPEN, _EDGE, _LEAK = range(3)  # why a box is not done

@@ -9,8 +9,6 @@ import numpy as np
 from ...arithmetic import Affine, Interval, Ramp, Shape, apply, constant, contract, inverse, transform
 from ...model import ACTIVATIONS, AbstractNeuron, Network
 
-__all__ = ["ACTIVE", "HIGH", "LOW", "Family", "Forms", "shape_of"]
-
 LOW, ACTIVE, HIGH = range(3)  # the cases of a unit
 Forms = tuple[Affine, Affine, Affine, Affine]  # weights, biases, leaks, inputs
 

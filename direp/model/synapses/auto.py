@@ -6,9 +6,6 @@ from .dense import Dense
 from .layered import Layered
 from .sparse import Sparse
 
-__all__ = ["lay_out"]
-
-
 # Measured, 32 samples on a CPU: from 500 units on and up to this share, a sparse product takes at most 0.6 of the time
 # of a dense one. Smaller networks stay dense all the same: their matrix costs little and every tool takes it.
 _LARGE, _SPARSE = 2000, 0.03

@@ -20,8 +20,6 @@ from jaxtyping import Array, Float, Int
 
 from ..graph import Graph
 
-__all__ = ["AbstractSynapses", "Weight"]
-
 
 class Weight(NamedTuple):
     r"""Strengths $w_{ij}$ of all synapses from $i$ to $j$, in the arrangement of some layout."""

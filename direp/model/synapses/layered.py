@@ -13,8 +13,6 @@ from jaxtyping import Array
 from ..graph import Graph
 from .base import AbstractSynapses, Weight
 
-__all__ = ["Layered"]
-
 
 class Layered(AbstractSynapses):
     """One block for each pair of joined layers; the matrix of all units is never formed.

@@ -10,8 +10,6 @@ from jaxtyping import Array, Float
 
 from .base import AbstractSynapses, Weight, arranged, flattened
 
-__all__ = ["LinearMap"]
-
 _DIGIT = 1024  # numbers up to here are exact in every precision that devices multiply with
 _ROWS = 256  # unit vectors that are tried together
 

@@ -10,8 +10,6 @@ from jaxtyping import Array, Float, Int
 from ..graph import Graph
 from .base import AbstractSynapses, Weight
 
-__all__ = ["Sparse"]
-
 
 class Sparse(AbstractSynapses):
     """One number a synapse, in the order of `Graph.source` and `Graph.target`; no matrix is formed.

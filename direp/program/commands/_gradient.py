@@ -7,8 +7,6 @@ import numpy as np
 from ...analysis import bootstrap_mean
 from . import VERDICTS, plural, worst
 
-__all__ = ["means", "show"]
-
 _FIGURES = ("cosine", "relative_error", "norm_ratio", "angle")
 
 

@@ -7,8 +7,6 @@ if TYPE_CHECKING:
 
 from . import VERDICTS, plural, progress, worst
 
-__all__ = ["certify_rule", "learning_rows"]
-
 
 def certify_rule(
     networks: list["Network"], labels: list[str], x: Any, y: Any, rules: Any, cost: Any, quiet: bool

@@ -14,8 +14,6 @@ from ..parts import build
 from ..settings import WrongUse
 from . import OK, Output, Stop, parse, progress
 
-__all__ = ["bench"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Bench:

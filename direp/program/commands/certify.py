@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ...certificates.convergence import Certificate, Counterexample
     from ...model import Network
 
-__all__ = ["certify"]
-
 
 def _help(kind: str, before: str, after: str = "") -> Any:
     return tyro.conf.arg(help=f"{before}{catalogue.describe(kind)}{after}.")

@@ -14,8 +14,6 @@ from ..settings import Settings, WrongUse, check_task, nearest, parse_seeds
 from . import DIVERGED, OK, Output, Stop, first, option, parse, plural
 from .train import Outcome, record
 
-__all__ = ["compare", "variant"]
-
 # What all rules share, so that a pair of seeds differs by its rule alone.
 SHARED = ("task", "seeds", "rule", "split", "scale", "probe")
 

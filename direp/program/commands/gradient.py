@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ...model import Network
     from ..run_folder import LoadedRun
 
-__all__ = ["gradient"]
-
 RULES = catalogue.names("rule", without=("adjoint", "safeguard"))  # adjoint is what they are compared with
 WHEN = ("auto", "trained", "start")
 FEW = 8  # samples of a certificate and of the order in beta

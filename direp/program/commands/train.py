@@ -11,15 +11,13 @@ import tyro
 
 from .. import device
 from ..catalogue import names
-from ..parts import permit
+from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset
-from ..settings import Settings, Unreadable, WrongUse, check_task, parse_seeds, read_config
+from ..settings import Settings, WrongUse, check_task, parse_seeds, read_config
 from . import DIVERGED, OK, Output, Stop, first, option, parse, typed
 
 if TYPE_CHECKING:
     from ...training import Run
-
-__all__ = ["Outcome", "parse_train", "record", "train"]
 
 
 @dataclasses.dataclass(frozen=True)

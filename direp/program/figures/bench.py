@@ -7,8 +7,6 @@ from matplotlib.figure import Figure
 
 from .style import BLUE, GREY, ORANGE, canvas, open_frame
 
-__all__ = ["bench_figure"]
-
 
 def bench_figure(document: dict[str, Any]) -> Figure:
     """Ratios as bars on a logarithmic axis; and, if measured, seconds over synapses for sparse networks."""

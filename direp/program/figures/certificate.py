@@ -14,8 +14,6 @@ from ...model import Network
 from ...settling import settle
 from .style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 
-__all__ = ["decay", "discs", "margin", "save_figures"]
-
 
 def save_figures(
     folder: Path, network: Network, certificate: Certificate, x: np.ndarray | None, history: list[dict] | None

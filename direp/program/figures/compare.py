@@ -11,8 +11,6 @@ from ...analysis import solved_by
 from ...training import Run
 from .style import GREY, band, canvas, coloured, epochs, open_frame
 
-__all__ = ["compare_figure"]
-
 _FLOOR = 1e-4  # a lower loss is no news, and zero has no logarithm
 
 

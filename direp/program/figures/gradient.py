@@ -10,8 +10,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from .style import EMPTY, canvas, coloured, open_frame
 
-__all__ = ["gradient_figure"]
-
 
 def gradient_figure(document: dict[str, Any]) -> Figure:
     """Cosine to the exact gradient, in all and by groups of synapses; and how the errors shrink with the nudge."""

@@ -13,8 +13,6 @@ from ...settling import settle
 from ...training import Run
 from .style import BLUE, EMPTY, GREEN, GREY, ORANGE, RED, band, canvas, epochs, open_frame
 
-__all__ = ["decision_map", "learning_curve", "weight_matrix"]
-
 
 def learning_curve(run: Run) -> Figure:
     """Loss, accuracy, and contraction margin over epochs; several seeds as median, 80 % band and extremes."""

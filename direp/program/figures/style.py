@@ -8,11 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-__all__ = [
-    "BLUE", "COLOURS", "EMPTY", "GREEN", "GREY", "LIGHT", "ORANGE", "RED", "band", "canvas", "coloured", "epochs",
-    "open_frame", "save",
-]  # fmt: skip
-
 BLUE, ORANGE, GREEN, PURPLE, RED, GREY, GOLD, TEAL = COLOURS = (
     "#3b6fb6", "#d1742f", "#3a8f5c", "#8a4fa3", "#b03a3a", "#6b6b6b", "#c2a026", "#2aa5a0",
 )  # fmt: skip

@@ -11,8 +11,6 @@ from ..checks import check_count
 from .base import AbstractMethod
 from .preconditioned import Preconditioned
 
-__all__ = ["AbstractAccelerated"]
-
 
 class Leap(eqx.Module):
     """What an accelerated method keeps of its last step."""

@@ -7,8 +7,6 @@ from jaxtyping import Array, Float, Int
 from ..checks import check_count
 from .accelerated import AbstractAccelerated
 
-__all__ = ["Anderson"]
-
 
 class History(eqx.Module):
     count: Int[Array, " batch"]  # of states since the last restart

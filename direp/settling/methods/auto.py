@@ -4,8 +4,6 @@ from .base import AbstractMethod
 from .coloured import Coloured
 from .preconditioned import Preconditioned
 
-__all__ = ["choose_method"]
-
 _SMALL = 64
 
 

@@ -6,8 +6,6 @@ from jaxtyping import Array, Float
 
 from ...model import AbstractField, Network
 
-__all__ = ["AbstractMethod"]
-
 
 class AbstractMethod(eqx.Module):
     """One step towards equilibrium. A new method is mostly this step."""

@@ -6,8 +6,6 @@ from ..checks import check_count
 from .base import AbstractMethod
 from .preconditioned import Preconditioned
 
-__all__ = ["Coloured"]
-
 
 class Coloured(AbstractMethod):
     r"""Sweeps over a layered graph: first the layers of odd number move as `Preconditioned` moves them, then those of

@@ -3,8 +3,6 @@ from jaxtyping import Array
 from ..checks import check_number
 from .base import AbstractMethod
 
-__all__ = ["Euler"]
-
 
 class Euler(AbstractMethod):
     r"""$s\leftarrow\mathrm{clip}(s+h\,F(s))$ with a fixed $h$ (time). Exactly what DEEP 2020 runs.

@@ -3,8 +3,6 @@ import jax.numpy as jnp
 
 from .accelerated import AbstractAccelerated
 
-__all__ = ["Newton"]
-
 
 class Newton(AbstractAccelerated):
     r"""Semi-smooth Newton: $J_{AA}\,\delta=-F_A$ on the units $A$ that no bound holds, then clip.

@@ -6,8 +6,6 @@ import numpy as np
 from ..checks import check_count
 from .base import AbstractMethod
 
-__all__ = ["Preconditioned"]
-
 
 class Preconditioned(AbstractMethod):
     r"""$s_j\leftarrow\mathrm{clip}(s_j+h\,F_j(s)/D_j)$ with $D$ the stiffness ($\Lambda$, plus a nudge's own).
