@@ -70,7 +70,7 @@ def test_every_control_certifies_after_any_update(control, criterion, seed, neur
 @pytest.mark.parametrize("outflow", OUTFLOWS)
 @pytest.mark.parametrize("control", ["leaks follow", "weights"])
 def test_controls_certify_shared_strengths_and_leave_them_shared(control, outflow):
-    ring = example.Convolution(length=4, channels=2, outputs=2, width=2)
+    ring = example.Convolution(inputs=4, hidden=2, outputs=2, width=2)
     net = direp.Network(ring.graph, direp.Projected(outflow), direp.FanIn(), layout=ring, key=jax.random.key(0))
     for criterion in CRITERIA.values():
         after, norm = updated(CONTROLS[control](0.3, criterion), net, seed=0)

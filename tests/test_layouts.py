@@ -9,6 +9,7 @@ import optax
 import pytest
 import scipy.sparse
 from cases import GRAPHS, NEURONS, TIGHT, data, flat, gradients, mean_cost, relative, settle
+from extending.task import rings
 
 import direp
 from direp.analysis import groups
@@ -18,7 +19,7 @@ from direp.model.synapses.linear import _found
 
 LAYERED = direp.Graph.layered([3, 4, 2, 2], skip=True, lateral=True)
 LARGE = direp.Graph.complete(3, 25, 2)  # beyond the size up to which products are written out
-RING = example.Convolution(length=4, channels=2, outputs=2, width=2)
+RING = example.Convolution(inputs=4, hidden=2, outputs=2, width=2)
 ALL = [*GRAPHS, "large", "no recurrence"]
 CASES = [*ALL, "ring"]
 
@@ -197,8 +198,11 @@ def test_exact_rules_of_a_convolution_are_the_slope_of_its_cost():
 
 @pytest.mark.usefixtures("_optax")
 def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synapses_refuse_it():
-    run = example.show(epochs=20)
-    net, x = run.network, run.task.test.x
+    layout, task = example.Convolution(inputs=8, hidden=4, outputs=2), rings()
+    net = direp.Network(layout.graph, direp.Rate("tanh"), direp.FanIn(), layout=layout, key=jax.random.key(1))
+    rule, control = direp.Local(direp.Centred(0.05)), direp.LeakController(0.2)
+    run = direp.fit(net, task, rule=rule, optimiser=optax.adam(0.02), epochs=20, control=control)
+    net, x = run.network, task.test.x
     assert run.history["loss"][-1] < 0.9 * run.history["loss"][0]
     assert run.history["certified"].all()
     certificate = direp.certify(net)

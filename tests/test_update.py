@@ -72,7 +72,7 @@ def test_prune_cuts_small_weights_at_the_published_chance():
 
 
 def test_a_shared_strength_learns_only_if_all_its_synapses_enter_outputs():
-    ring = example.Convolution(length=4, channels=2, outputs=2, width=2)
+    ring = example.Convolution(inputs=4, hidden=2, outputs=2, width=2)
     net = direp.Network(ring.graph, direp.Rate(), direp.FanIn(), layout=ring, key=jax.random.key(0))
     ones = jax.tree.map(jnp.ones_like, net.parameters)
     weight = direp.trainable(net, outputs_only=True).update(ones, optax.EmptyState())[0].weight

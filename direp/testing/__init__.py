@@ -1,6 +1,6 @@
 """Laws that a part of your own must keep: each check raises `AssertionError` and says which law fails and where.
 
-They are the laws of this project's own suite. Run them in 64 bits, for example in a test of your own:
+They are the laws of this project's own suite, and compute in 64 bits. In a test of your own:
 
     direp.testing.check_rule(MyRule())
 """

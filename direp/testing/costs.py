@@ -1,14 +1,16 @@
 """The laws of a cost and of a nudge."""
 
+import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..arithmetic import exact, precise
 from ..rules import AbstractCost, AbstractNudge
-from .example import close, holds
+from .example import close, holds, in_64_bits
 
 
+@in_64_bits
 def check_cost(cost: AbstractCost, outputs: int = 3) -> None:
     """The gradient is that of the value; the curvature bounds the Hessian; and where the cost has an enclosure, that
     holds gradient and Hessian, and its bound on what a nudge does to a log-norm holds.
@@ -26,10 +28,12 @@ def check_cost(cost: AbstractCost, outputs: int = 3) -> None:
     with precise():
         for k in range(3):
             gradient, matrix = cost.enclose(exact(rate[k]), y[k])
-            for ball, number in zip(np.ravel(gradient), np.ravel(own[k]), strict=True):
-                holds(abs(float(ball.mid()) - number) <= 1e-9 * (1 + abs(number)), "the enclosed gradient is another")
-            for ball, number in zip(np.ravel(matrix), np.ravel(hessian[k]), strict=True):
-                holds(abs(float(ball.mid()) - number) <= 1e-7 * (1 + abs(number)), "the enclosed Hessian is another")
+            for what, balls, numbers, tolerance in (
+                ("gradient", gradient, own[k], 1e-9), ("Hessian", matrix, hessian[k], 1e-7)
+            ):  # fmt: skip
+                for ball, number in zip(np.ravel(balls), np.ravel(numbers), strict=True):
+                    far = abs(float(flint.arb(ball).mid()) - number)
+                    holds(far <= tolerance * (1 + abs(number)), f"the enclosed {what} is another")
     for beta in (-0.7, 0.4):
         for slope in ((0.0, 1.0), (0.2, 0.9)):
             bound = np.asarray(cost.feedback(beta, slope, np.ones(outputs)))
@@ -40,6 +44,7 @@ def check_cost(cost: AbstractCost, outputs: int = 3) -> None:
                 holds((log_norm <= bound + 1e-9).all(), f"feedback(beta={beta}) is {bound}, below {log_norm}")
 
 
+@in_64_bits
 def check_nudge(nudge: AbstractNudge, cost: AbstractCost | None = None) -> None:
     r"""The difference of its phases recovers the slope of anything that is linear in $\beta$.
 

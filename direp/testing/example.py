@@ -1,10 +1,28 @@
 """Small networks and batches on which laws are tried."""
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import jax
 import numpy as np
 
 from ..model import AbstractNeuron, Graph, Network, Projected
 from ..rules import AbstractCost, CrossEntropy, SquaredError
+
+Check = TypeVar("Check", bound=Callable)
+
+
+def in_64_bits(check: Check) -> Check:
+    """A check whose tolerances are those of 64 bits, whatever the session computes in."""
+
+    @functools.wraps(check)
+    def wide(*arguments: Any, **settings: Any) -> Any:
+        with jax.enable_x64(True):
+            return check(*arguments, **settings)
+
+    return wide  # pyright: ignore[reportReturnType]
+
 
 COSTS: tuple[AbstractCost, ...] = (SquaredError(), CrossEntropy(1.5))
 

@@ -18,11 +18,12 @@ from ..rules import (
     phases_of,
 )  # fmt: skip
 from ..settling import Tolerance
-from .example import COSTS, batch, close, example, holds
+from .example import COSTS, batch, close, example, holds, in_64_bits
 
 _STOP = Tolerance(1e-12, 1e-13, max_steps=20_000)
 
 
+@in_64_bits
 def check_rule(rule: AbstractRule, neuron: AbstractNeuron | None = None) -> None:
     """A rule gives a finite gradient for every parameter; padding and samples that do not settle have no part in it;
     it is the same inside `jit`; and it works within and beside other rules.

@@ -31,7 +31,7 @@ class Degree(direp.AbstractCriterion):
 if __name__ == "__main__":
     graph, proved = direp.Graph.random(3, 12, 2, density=0.3), {}
     for seed in range(50):
-        network = direp.Network(graph, direp.Projected(), direp.Normal(std=0.35), key=jax.random.key(seed))
+        network = direp.Network(graph, direp.Projected(), direp.Normal(std=0.2), key=jax.random.key(seed))
         for criterion in (direp.LocalLeak(), direp.Rows(), Degree(), direp.Perron()):
             found = direp.certify(network, criteria=(criterion,), starts=0)
             proved[criterion.name] = proved.get(criterion.name, 0) + bool(found)

@@ -33,6 +33,6 @@ if __name__ == "__main__":
     print(direp.certify(run.network))
     print(direp.certify(run.network, criteria=(direp.LMI(),), starts=0))  # refused by name
     local, exact = (
-        direp.estimate(run.network, *task.train, rule).gradient for rule in (direp.Local(0.01), direp.Adjoint())
+        direp.estimate(network, *task.train, rule).gradient for rule in (direp.Local(0.01), direp.Adjoint())
     )
-    print(f"cosine to the exact gradient {direp.rules.cosine(run.network, local, exact):.3f}")
+    print(f"cosine to the exact gradient before training {direp.rules.cosine(network, local, exact):.3f}")

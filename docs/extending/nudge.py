@@ -24,8 +24,9 @@ class TwoStep(direp.AbstractNudge):
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)  # differences of small responses need the digits
     direp.testing.check_nudge(TwoStep(0.1))
-    network = direp.Network(direp.Graph.layered([2, 8, 1]), direp.Rate("sigmoid"), key=jax.random.key(0))
+    network = direp.Network(direp.Graph.complete(2, 6, 1), direp.Rate("tanh"), key=jax.random.key(0))
     network = direp.LeakController(0.1).begin(network)
     task = direp.tasks.xor()
     end = direp.estimate(network, *task.train, direp.Local(direp.Centred(1e-3))).gradient.bias

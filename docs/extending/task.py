@@ -1,10 +1,11 @@
-"""A task: two interleaved half-moons.
+"""Tasks: two interleaved half-moons, and three ones in a row on a ring.
 
 python docs/extending/task.py
 direp train task:moons --epochs 20                                 # in the folder of this file
 """
 
 import jax
+import numpy as np
 import optax
 from sklearn.datasets import make_moons
 
@@ -14,6 +15,13 @@ import direp
 def moons(samples: int = 400, noise: float = 0.15) -> direp.tasks.Task:
     x, y = make_moons(samples, noise=noise, random_state=0)
     return direp.tasks.from_arrays(x, y, name="moons")
+
+
+def rings(size: int = 8) -> direp.tasks.Task:
+    """Are there three ones in a row, anywhere on a ring of bits? A third of all rings to learn, to choose, to test."""
+    x = (np.random.default_rng(0).permutation(2**size)[:, None] >> np.arange(size)) & 1
+    y = np.eye(2)[(x & np.roll(x, -1, 1) & np.roll(x, -2, 1)).any(1) + 0]
+    return direp.tasks.Task("rings", *(direp.tasks.Samples(x[k::3] + 0.0, y[k::3]) for k in range(3)))
 
 
 if __name__ == "__main__":
