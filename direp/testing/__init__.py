@@ -6,6 +6,7 @@ They are the laws of this project's own suite, and compute in 64 bits. In a test
 """
 
 from .costs import check_cost, check_nudge
+from .parts import check_criterion, check_layout, check_neuron
 from .rules import check_rule
 
-__all__ = ["check_cost", "check_nudge", "check_rule"]
+__all__ = ["check_cost", "check_criterion", "check_layout", "check_neuron", "check_nudge", "check_rule"]
