@@ -34,11 +34,9 @@ def check_neuron(neuron: AbstractNeuron) -> None:
     field = network.field(jnp.asarray(x))
     speed = np.abs(field.velocity(first.state, field.drive(first.state))).max(1)
     holds(bool((speed[first.converged] < 1e-10).all()), "its field is not zero where it is said to have settled")
-    square = network.weight.recurrent
-    symmetric = network.replace(
-        network.parameters._replace(weight=network.weight._replace(recurrent=square + square.T))
-    )
-    at_face = neuron.bounded and bool(((settled.state <= neuron.low) | (settled.state >= neuron.high)).any())
+    weight, square = network.weight, network.weight.recurrent
+    symmetric = network.replace(network.parameters._replace(weight=weight._replace(recurrent=square + square.T)))
+    at_face = bool(field.held(first.state, field.flow(first.state, field.drive(first.state))).any())
     smooth = all(a.differentiable for a in (neuron.transfer, neuron.rate))
     if certificate and smooth and not at_face and not neuron.outflow.active:
         local, exact = (
