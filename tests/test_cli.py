@@ -14,8 +14,10 @@ from program import call, finished
 
 import direp
 from direp.program.build import load_task
+from direp.program.catalogue import WrongUse
+from direp.program.parts import Unreadable
 from direp.program.run_folder import RunFolder, load_run
-from direp.program.settings import Unreadable, WrongUse, parse_seeds
+from direp.program.settings import parse_seeds
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
@@ -192,24 +194,33 @@ good_x, good_y = rng.normal(size=(60, 2)), np.arange(60) % 3
         (["train", "xor", "--pruen"], 2, "perhaps you meant --prune"),
         (["train", "xor", "--cost", "cross-entropy"], 2, "cross-entropy needs two outputs"),
         (["train", "nowhere.npz"], 3, "does not exist"),
+        (["train", "XOR"], 2, "did you mean 'xor'?"),
+        (["train", "labels"], 2, "did you mean labels.npz?"),
+        (["train", "table.csv"], 2, "numpy.savez('data.npz', x=x, y=y)"),
+        (["train", "labels.npz"], 3, "write labels as np.array(y, str)"),
+        (["train", "text.npz"], 3, "not a readable .npz file of plain arrays: write one with numpy.savez"),
         (["train", "--config", "nowhere.json"], 3, "does not exist"),
     ],
 )
 def test_wrong_use_says_what_was_given_and_what_is_allowed(arguments, code, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    np.savez("labels.npz", x=np.eye(6), y=np.array(["a", "b"] * 3, object))
+    for name in ("table.csv", "text.npz"):
+        (tmp_path / name).write_text("1, 2\n")
     got, out, err = call(*arguments)
     assert got == code
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
-    assert not list(tmp_path.iterdir())  # nothing begun, nothing left behind
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"labels.npz", "table.csv", "text.npz"}  # nothing begun, nothing left behind
 
 
 @pytest.mark.parametrize(
     ("x", "y", "code", "message"),
     [
         (np.where(np.arange(120).reshape(60, 2) == 3, np.nan, good_x), good_y, 2, "x[1, 1] is nan"),
-        (good_x[:50], good_y, 2, "50 rows of x but 60 targets"),
+        (good_x[:50], good_y, 2, "50 samples, but y has 60 targets"),
         (good_x, good_x[:, 0], 2, "no labels"),
         (good_x.reshape(60, 2, 1), good_y, 2, "flatten"),
     ],
@@ -262,3 +273,14 @@ def test_help_does_not_wait_for_jax():
     assert "6 refuted" in done.stdout
     assert call("--help")[1] == done.stdout
     assert call("--version") == (0, f"direp {direp.__version__}\n", "")
+
+
+def test_one_epoch_is_a_point_in_the_figures():
+    from direp.program.figures.style import band, canvas, epochs
+
+    for count, marker in ((1, "o"), (2, "None")):
+        axis = canvas(3, 3).subplots()
+        band(axis, np.ones((count, 1)), "black", "loss")
+        epochs(axis)
+        assert axis.lines[0].get_marker() == marker
+        assert all(tick == round(tick) for tick in axis.get_xticks())

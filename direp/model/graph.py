@@ -59,7 +59,7 @@ class Graph:
         if source.size and (min(source.min(), target.min()) < 0 or max(source.max(), target.max()) >= self.units):
             raise ValueError(f"Graph has a synapse to or from a unit outside 0..{self.units - 1}")
         for bad, why in (
-            (source == target, "a synapse from a unit to itself: leave the diagonal empty"),
+            (source == target, "a synapse from a unit to itself: set the diagonal to 0 (a leak inhibits its unit)"),
             (target < self.inputs, "a synapse into an input: inputs are clamped, remove it"),
             (_repeated(source, target), "the same synapse twice: give each pair once"),
         ):

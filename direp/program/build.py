@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from .. import tasks
@@ -17,6 +16,7 @@ from ..tasks import Shift, Task
 from ..training import prune, shrink
 from . import parts
 from .catalogue import WrongUse
+from .files import read_arrays
 from .parts import Unreadable
 from .settings import Settings, parse_seeds
 
@@ -40,20 +40,10 @@ def load_task(settings: Settings) -> Task:
 
 
 def _from_file(path: Path, settings: Settings) -> Task:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not {"x", "y"} <= set(arrays.files):
-                raise Unreadable(
-                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; needed are arrays named x and y"
-                )
-            x, y = arrays["x"], arrays["y"]
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(f"{path} is not a readable .npz file of plain arrays ({error})") from None
-    return tasks.from_arrays(x, y, name=path.stem, scale=settings.scale, split=settings.split)
+    arrays, held = read_arrays(path, ("x", "y"))
+    if len(arrays) < 2:
+        raise Unreadable(f"{path} holds {held}; needed are arrays named x and y")
+    return tasks.from_arrays(arrays["x"], arrays["y"], name=path.stem, scale=settings.scale, split=settings.split)
 
 
 class Parts:

@@ -142,7 +142,7 @@ CATALOGUE: dict[str, Kind] = {
     "norm": Kind("direp.certificates:AbstractDiagonal", "", _DIAGONAL),
     "criterion": Kind("direp.certificates:AbstractCriterion", "", {
         **_DIAGONAL,
-        "compartmental": Entry("direp.certificates:Compartmental", "signed outflow, weights of one sign"),
+        "compartmental": Entry("direp.certificates:Compartmental", "networks with outflow and without inhibition"),
         "symmetric": Entry("direp.certificates:Symmetric", "the symmetric part of the weights"),
         "lmi": Entry("direp.certificates:LMI", "a Euclidean norm by semidefinite programming"),
     }),
@@ -174,7 +174,7 @@ def describe(kind: str) -> str:
 def nearest(what: str, given: str, allowed: Iterable[str], more: str = "") -> str:
     """The message for a name that is not among those allowed."""
     allowed = tuple(allowed)
-    near = difflib.get_close_matches(given, allowed, n=1)
+    near = difflib.get_close_matches(given, allowed, n=1) or difflib.get_close_matches(given.lower(), allowed, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{what} {given!r} is unknown: {hint}there are {', '.join(allowed)}{more}"
 

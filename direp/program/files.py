@@ -3,13 +3,14 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .catalogue import WrongUse
+from .parts import Unreadable
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -31,6 +32,22 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]
     from safetensors.numpy import save
 
     write(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], str]:
+    """Those arrays of an `.npz` file that have one of these names, and all that it holds, in words."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in names if name in file.files}
+            return arrays, ", ".join(file.files) or "nothing"
+    except FileNotFoundError:
+        raise Unreadable(f"{path} does not exist") from None
+    except Exception as error:
+        if str(error).startswith("Object arrays"):
+            raise Unreadable(
+                f"{path} holds Python objects in place of plain numbers or text: write labels as np.array(y, str)"
+            ) from None
+        raise Unreadable(f"{path} is not a readable .npz file of plain arrays: write one with numpy.savez") from None
 
 
 def fresh_folder(out: Path | None, default: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from ..model import (
 )  # fmt: skip
 from . import parts
 from .catalogue import is_own
-from .files import write_arrays
+from .files import read_arrays, write_arrays
 from .parts import Unreadable
 
 _FORMATS = ("direp network 1", "direp network 2")  # the first one has no layout and no parts of a user's own
@@ -214,18 +213,10 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
     Raises `Unreadable` for a file that is not that, `ValueError` for numbers that cannot be.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise Unreadable(f"{path} is not a readable .npz file of plain arrays ({error})") from None
+    arrays, held = read_arrays(path, ("weight", "source", "target", "strength", "leak", "bias", "inputs"))
     edges = {"source", "target", "strength"} <= set(arrays)
     if "leak" not in arrays or not (edges or "weight" in arrays):
-        raise Unreadable(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; needed are leak, and weight or source, target and strength"
-        )
+        raise Unreadable(f"{path} holds {held}; needed are leak, and weight or source, target and strength")
     leak = np.asarray(arrays["leak"], np.float64)
     clamped = int(arrays.get("inputs", 0))
     if edges:

@@ -21,8 +21,16 @@ _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
 
 
 def check_task(name: str) -> None:
-    if not name.endswith(".npz"):
-        check("task", name, "task", more=_DATA)
+    if name.endswith(".npz"):
+        return
+    if Path(f"{name}.npz").is_file():
+        raise WrongUse(f"task {name!r} is unknown: did you mean {name}.npz?")
+    if Path(name).is_file():
+        raise WrongUse(
+            f"{name} is no .npz file: load its numbers in Python and write numpy.savez('data.npz', x=x, y=y), with x "
+            "(samples x inputs) and y (a label for each sample)"
+        )
+    check("task", name, "task", more=_DATA)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -73,7 +81,7 @@ class Settings:
     input_scale: float = 1.0
     """Spread of the initial weights from inputs (normal only)."""
     feedback_scale: float = 0.2
-    """As weight_scale, for feedback (fan-in only)."""
+    """As --weight-scale, for feedback (fan-in only)."""
     bias: float = 0.5
     """Initial drive of a unit at the mean input (fan-in: of hidden units)."""
     bias_scale: float = 0.0
@@ -95,12 +103,14 @@ class Settings:
     """Factor on the rates in the softmax."""
     optimiser: Annotated[str, _help("optimiser")] = "adam"
     learning_rate: float = 0.02
+    """Step size of the optimiser, at the beginning of its schedule."""
     momentum: float = 0.9
     """Decay of the running mean of gradients (Adam's b1)."""
     schedule: Annotated[str, _help("schedule")] = "constant"
     decay: float = 0.0
     """Weight decay an update, times the learning rate (biases and leaks are spared)."""
     epochs: int = 1000
+    """Passes through the training samples."""
     batch_size: int | None = None
     """Samples an update; by default all."""
     margin: float | None = 0.1
@@ -113,6 +123,7 @@ class Settings:
     through_leak: bool = True
     """Count in the gradient that the leak, as the controller sets it, depends on the weights."""
     learn_leak: bool = False
+    """Let leaks learn too, by the rule's own estimate."""
     outputs_only: bool = False
     """Let only the synapses into outputs learn: a control that shows what hidden units contribute."""
     shrink: float = 0.0
@@ -123,6 +134,7 @@ class Settings:
     """Update by the sign of the gradient only."""
     method: Annotated[str, _help("method", "How networks settle: ")] = "auto"
     euler_step: float = 0.05
+    """Step size of --method euler (time)."""
     fixed_steps: int | None = None
     """Settle for exactly so many steps, as DEEP 2020 does."""
     max_steps: int = 5000

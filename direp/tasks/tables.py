@@ -57,7 +57,8 @@ def from_arrays(
     if x.ndim != 2:
         raise ValueError(f"from_arrays(x=...) has shape {x.shape}; needed is (samples, inputs): flatten images first")
     if len(y) != len(x):
-        raise ValueError(f"from_arrays: {len(x)} rows of x but {len(y)} targets; give one for each row")
+        hint = "x looks transposed: give x.T" if x.shape[1] == len(y) else "give one for each row"
+        raise ValueError(f"from_arrays: x has shape {x.shape}, {len(x)} samples, but y has {len(y)} targets; {hint}")
     try:
         x = x.astype(float)
     except (TypeError, ValueError) as error:
@@ -75,8 +76,8 @@ def from_arrays(
         targets, stratify = np.eye(len(labels))[codes], codes
         if counts.min() < 3:
             raise ValueError(
-                f"from_arrays: class {labels[counts.argmin()]!r} has {counts.min()} samples; every class needs 3 or "
-                "more, one for each of training, validation and test (are these numbers to predict? kind='regression')"
+                f"from_arrays: class {labels[counts.argmin()]} has {counts.min()} of the samples; every class needs 3 "
+                "or more, one for each of training, validation and test (numbers to predict need kind='regression')"
             )
         classes = tuple(str(label) for label in labels) if classes is None else classes
     elif kind == "regression":
@@ -101,14 +102,19 @@ def from_arrays(
 
 def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if y.ndim != 1:
-        raise ValueError(f"from_arrays(y=...) has shape {y.shape}; needed is one label for each sample")
+        one_hot = y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "bif" and ((y == 0) | (y == 1)).all()
+        hint = ": give y.argmax(1)" if one_hot else ""
+        raise ValueError(f"from_arrays(y=...) has shape {y.shape}; needed is one label for each sample{hint}")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError("from_arrays(y=...) holds NaN or infinite labels; remove those samples")
     if y.dtype.kind == "f" and (y != np.round(y)).any():
-        raise ValueError("from_arrays(y=...) holds fractions, which are no labels; for numbers use kind='regression'")
+        raise ValueError(
+            "from_arrays(y=...) holds fractions, which are no labels; to predict numbers, make the task in Python with "
+            "kind='regression'"
+        )
     labels, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
     if len(labels) < 2:
-        raise ValueError(f"from_arrays(y=...) holds one class only ({labels[0]!r}); classification needs 2 or more")
+        raise ValueError(f"from_arrays(y=...) holds one class only ({labels[0]}); classification needs 2 or more")
     return labels, codes, counts
 
 

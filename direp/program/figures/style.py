@@ -34,7 +34,7 @@ def open_frame(axis: Axes) -> None:
 def epochs(axis: Axes) -> None:
     """Epochs along the axis."""
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
 
 
 def band(axis: Axes, values: np.ndarray, colour: str, label: str, *, extremes: bool = False) -> None:
@@ -42,7 +42,8 @@ def band(axis: Axes, values: np.ndarray, colour: str, label: str, *, extremes: b
     is left out."""
     known = np.isfinite(values).any(1)
     values, at = values[known], np.arange(1, len(values) + 1)[known]
-    axis.plot(at, np.nanmedian(values, 1) if len(values) else [], color=colour, lw=1.5, label=label)
+    marker = "o" if len(values) == 1 else None  # one point makes no line
+    axis.plot(at, np.nanmedian(values, 1) if len(values) else [], color=colour, lw=1.5, marker=marker, label=label)
     if len(values) and values.shape[1] > 1:
         low, high = np.nanquantile(values, [0.1, 0.9], axis=1)
         axis.fill_between(at, low, high, color=colour, alpha=0.18, lw=0)
