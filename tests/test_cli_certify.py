@@ -43,6 +43,9 @@ def test_a_run_is_certified_for_the_phases_it_was_trained_with(run):
     assert learning["criterion"] == "as run (Local, beta=+6)"
     assert learning["count"] == 4
     assert sum(learning["counts"].values()) == 3
+    assert learning["sentence"].startswith(
+        {"undecided": "not decided whether a small step"}.get(learning["verdict"], "")
+    )
     assert {"T3 output errors", "T6 detailed balance"} <= {step["criterion"] for step in learning["steps"]}
     assert len(document["per_seed"]) == 3
     for name in ("discs", "decay", "margin"):

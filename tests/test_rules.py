@@ -184,3 +184,13 @@ def test_an_adjoint_that_is_not_solved_is_left_out():
     singular = estimate(flat_net, np.zeros((3, 2)), np.ones((3, 1)), direp.Adjoint(), state=state)
     assert singular.free.converged.all()
     assert not singular.used.any()
+
+
+def test_an_estimate_is_shown_in_a_line():
+    net = network("rate-tanh", "none")
+    found = direp.estimate(net, *data(net.graph), direp.Local(0.1))
+    assert repr(found).startswith(f"Estimate({len(found.used)} samples, free phase and 1 nudged: ")
+    assert len(repr(found)) < 100
+    shown, (x, y) = [], data(net.graph)
+    jax.jit(lambda y: shown.append(repr(direp.estimate(net, x, y, direp.Local(0.1)))))(y)
+    assert shown[0].endswith("being traced)")

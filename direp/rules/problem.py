@@ -1,5 +1,6 @@
 """What a rule is asked, what it may do to find out, and what it answers."""
 
+import math
 import operator
 from collections.abc import Callable
 from functools import reduce
@@ -8,6 +9,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..model import AbstractField, AbstractWrapper, Network, NetworkField, Parameters
@@ -34,6 +37,13 @@ class Estimate(eqx.Module):
     nudged: tuple[Settled, ...]
     used: Bool[Array, " batch"]
     fell_back: Bool[Array, ""]
+
+    def __repr__(self) -> str:
+        shown = f"Estimate({math.prod(self.used.shape)} samples, free phase and {len(self.nudged)} nudged"
+        if isinstance(self.used, Tracer):
+            return f"{shown}, being traced)"
+        mean = float(np.asarray(self.loss).mean()) if self.loss.size else math.nan
+        return f"{shown}: {np.asarray(self.used).sum()} used, mean cost {mean:.3g})"
 
 
 class Response(eqx.Module):

@@ -58,7 +58,11 @@ class Task:
     def __repr__(self) -> str:
         parts = f"{len(self.train.x)} training, {len(self.validation.x)} validation and {len(self.test.x)} test samples"
         parts = f"{len(self.train.x)} samples for training and test" if self.whole else parts
-        return f"Task({self.name}, {self.kind}: {self.inputs} inputs, {self.outputs} output(s), {parts})"
+        ends = ", ".join(
+            f"{count} {name}{'' if count == 1 else 's'}"
+            for count, name in ((self.inputs, "input"), (self.outputs, "output"))
+        )
+        return f"Task({self.name}, {self.kind}: {ends}, {parts})"
 
     @property
     def inputs(self) -> int:

@@ -29,14 +29,15 @@ def certify_rule(
         return {"verdict": "undecided", "criterion": None, "reason": str(error)}
     k = worst(found, lambda c: c.verdict, lambda c: (c.cosine or (-1.0,))[0])
     counts = {verdict: sum(c.verdict == verdict for c in found) for verdict in VERDICTS}
-    return {**found[k].to_dict(), "network": labels[k], "count": len(x), "counts": counts}
+    document = {**found[k].to_dict(), "sentence": found[k].sentence}
+    return {**document, "network": labels[k], "count": len(x), "counts": counts}
 
 
 def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
     """Lines for people."""
-    rows = [("learning", f"{learning['verdict']}: {learning.get('claim', '')}".rstrip(": "))]
     if learning.get("criterion") is None:
         return [("learning", f"{learning['verdict']}: {learning['reason']}")]
+    rows = [("learning", learning["sentence"])]
     counts = learning["counts"]
     if sum(counts.values()) > 1:
         shown = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)

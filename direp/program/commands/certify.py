@@ -221,8 +221,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
     rows = [
         (
             "network",
-            f"{graph.inputs} inputs, {graph.hidden} hidden, {graph.outputs} outputs, {graph.synapses} synapses; "
-            f"{describe_neuron(neuron)}",
+            f"{graph.kinds}, {graph.synapses:,} synapses; {describe_neuron(neuron)}",
         )
     ]
     if len(certificates) > 1:
