@@ -128,6 +128,10 @@ class Network(eqx.Module):
         where = lambda n: (n.weight, n.bias, n.leak)  # noqa: E731
         return eqx.tree_at(where, self, tuple(parameters[:3]))
 
+    def astype(self, dtype: Any) -> "Network":
+        """The same network with numbers of another precision."""
+        return self.replace(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), self.parameters))
+
     @property
     def dtype(self) -> jnp.dtype:
         return self.bias.dtype

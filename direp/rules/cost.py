@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..settling import check_number
+
 
 class AbstractCost(eqx.Module):
     """A cost of the output rates of one sample; `output` is the number of output units."""
@@ -29,7 +31,7 @@ class AbstractCost(eqx.Module):
 
     @abstractmethod
     def feedback(self, beta: float, slope: tuple[float, float], ratio: np.ndarray) -> np.ndarray:
-        r"""How far a nudge of strength `beta` can push $\mu_1$ or $\mu_\infty$ of the Jacobian up, at every output.
+        r"""How far a nudge of strength `beta` can raise $\mu_1$ or $\mu_\infty$ of the Jacobian, at every output.
 
         `slope` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
         `ratio` is, for every output, the largest norm weight of another output over its own. 0: not at all.
@@ -66,8 +68,7 @@ class CrossEntropy(AbstractCost):
     sharpness: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        if not self.sharpness > 0:
-            raise ValueError(f"CrossEntropy(sharpness={self.sharpness}) must be above 0")
+        check_number("CrossEntropy(sharpness", self.sharpness, above=0)
 
     @property
     def curvature(self):

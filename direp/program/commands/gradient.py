@@ -182,13 +182,12 @@ def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) 
 
 def _networks(when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any) -> tuple[str, list["Network"]]:
     """Trained ones or those that training began with, in 64 bits."""
-    import jax
-    import jax.numpy as jnp
+    import numpy as np
 
     from ...analysis import is_flat
 
     def wide(networks: list["Network"]) -> list["Network"]:
-        return [n.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), n.parameters)) for n in networks]
+        return [network.astype(np.float64) for network in networks]
 
     trained = wide([run.networks[k] for k in chosen])
     flat = when == "auto" and all(is_flat(network, x, y, run.parts.cost) for network in trained)
