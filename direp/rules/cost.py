@@ -1,6 +1,7 @@
 """Costs of the output rates."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -41,9 +42,7 @@ class AbstractCost(eqx.Module):
 class SquaredError(AbstractCost):
     r"""$C=\tfrac12\lVert y-r_o\rVert^2$; the nudge is the current $\beta(y-r_o)$."""
 
-    @property
-    def curvature(self):
-        return 1.0
+    curvature: ClassVar[float] = 1.0
 
     def value(self, rate, y):
         return 0.5 * jnp.square(y - rate).sum(-1)
