@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from .. import tasks
@@ -17,6 +16,7 @@ from ..tasks import Shift, Task
 from ..training import prune, shrink
 from . import parts
 from .catalogue import WrongUse
+from .files import read_arrays
 from .parts import Unreadable
 from .settings import Settings, parse_seeds
 
@@ -40,20 +40,10 @@ def load_task(settings: Settings) -> Task:
 
 
 def _from_file(path: Path, settings: Settings) -> Task:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not {"x", "y"} <= set(arrays.files):
-                raise Unreadable(
-                    f"{path} holds {', '.join(arrays.files) or 'nothing'}; needed are arrays named x and y"
-                )
-            x, y = arrays["x"], arrays["y"]
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(f"{path} is not a readable .npz file of plain arrays ({error})") from None
-    return tasks.from_arrays(x, y, name=path.stem, scale=settings.scale, split=settings.split)
+    arrays = read_arrays(path)
+    if not {"x", "y"} <= set(arrays):
+        raise Unreadable(f"{path} holds {', '.join(arrays) or 'nothing'}; needed are arrays named x and y")
+    return tasks.from_arrays(arrays["x"], arrays["y"], name=path.stem, scale=settings.scale, split=settings.split)
 
 
 class Parts:
@@ -78,9 +68,12 @@ class Parts:
     def part(self, kind: str) -> Any:
         return parts.build(kind, getattr(self.settings, kind), self.known)
 
-    @cached_property
-    def _graph(self) -> Any:
-        return self.part("graph")
+    # Made once, for several others ask for them.
+    _graph = cached_property(lambda self: self.part("graph"))
+    activation = cached_property(lambda self: self.part("activation"))
+    criterion = cached_property(lambda self: self.part("norm"))
+    cost = cached_property(lambda self: self.part("cost"))
+    guarantee = cached_property(lambda self: self.part("guarantee"))
 
     @property
     def graph(self) -> Graph:
@@ -91,18 +84,9 @@ class Parts:
         if not isinstance(self._graph, AbstractSynapses):
             return self.part("layout")
         if self.settings.layout != "auto":
-            raise WrongUse(
-                f"--layout {self.settings.layout}: {self.settings.graph} brings its own layout; leave --layout out"
-            )
+            given = f"--layout {self.settings.layout}: {self.settings.graph}"
+            raise WrongUse(f"{given} brings its own layout; leave --layout out")
         return self._graph
-
-    @cached_property
-    def activation(self) -> Any:
-        return self.part("activation")
-
-    @cached_property
-    def criterion(self) -> Any:
-        return self.part("norm")
 
     @cached_property
     def nudge(self) -> Any:
@@ -112,10 +96,6 @@ class Parts:
     def rule(self) -> AbstractRule:
         rule, strength = self.part("rule"), self.settings.homeostasis
         return Homeostasis(rule, strength) if strength else rule
-
-    @cached_property
-    def cost(self) -> Any:
-        return self.part("cost")
 
     @property
     def nudges(self) -> tuple[Any, ...]:
@@ -141,10 +121,6 @@ class Parts:
     def control(self) -> Any:
         return None if self.settings.margin is None or self.settings.guarantee != "none" else self.part("control")
 
-    @cached_property
-    def guarantee(self) -> Any:
-        return self.part("guarantee")
-
     def optimiser(self) -> optax.GradientTransformation:
         settings = self.settings
         decay = optax.add_decayed_weights(settings.decay, mask=_weights_alone)
@@ -168,15 +144,12 @@ class Parts:
         """The arguments of `direp.fit` that the settings describe, the task's excepted."""
         s = self.settings
         stop = Steps(s.fixed_steps) if s.fixed_steps else Tolerance(s.tolerance, s.tolerance, max_steps=s.max_steps)
+        own = "learn_leak outputs_only start warm keep probe epochs batch_size"
         return {
             "network": self.networks, "rule": self.rule, "optimiser": self.optimiser(), "cost": self.cost,
-            "control": self.control, "guarantee": self.guarantee, "method": self.part("method"),
-            "stop": stop,
+            "control": self.control, "guarantee": self.guarantee, "method": self.part("method"), "stop": stop,
             "augment": Shift(s.shift, fill=float(self.task.train.x.min())) if s.shift else None, "seeds": self.seeds,
-            **{
-                name: getattr(s, name)
-                for name in ("learn_leak", "outputs_only", "start", "warm", "keep", "probe", "epochs", "batch_size")
-            },
+            **{name: getattr(s, name) for name in own.split()},
         }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .catalogue import WrongUse
+from .parts import Unreadable
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -31,6 +32,17 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]
     from safetensors.numpy import save
 
     write(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file. Raises `Unreadable` for one that is missing, or no such file of plain arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise Unreadable(f"{path} does not exist") from None
+    except Exception as error:
+        raise Unreadable(f"{path} is not a readable .npz file of plain arrays ({error})") from None
 
 
 def fresh_folder(out: Path | None, default: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from ..model import (
 )  # fmt: skip
 from . import parts
 from .catalogue import is_own
-from .files import write_arrays
+from .files import read_arrays, write_arrays
 from .parts import Unreadable
 
 _FORMATS = ("direp network 1", "direp network 2")  # the first one has no layout and no parts of a user's own
@@ -174,7 +173,7 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
         layout = _again("layout", described["layout"], graph) if "layout" in described else lay_out(graph)
         if "weight" in arrays:
             return _from_edges(graph, neuron, arrays["weight"], arrays["leak"], bias, layout)
-        places: Any = layout.build(lambda i, j: np.zeros(np.broadcast_shapes(i.shape, j.shape)))
+        places: Any = layout.filled(0.0)
         leaves = [arrays[name] for name in weight_names(places)]
         weight = jax.tree.unflatten(jax.tree.structure(places), leaves)
         return Network(graph, neuron, weight, leak=arrays["leak"], bias=bias, layout=layout, dtype=leaves[0].dtype)
@@ -213,14 +212,7 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
 
     Raises `Unreadable` for a file that is not that, `ValueError` for numbers that cannot be.
     """
-    path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise Unreadable(f"{path} is not a readable .npz file of plain arrays ({error})") from None
+    arrays = read_arrays(Path(path))
     edges = {"source", "target", "strength"} <= set(arrays)
     if "leak" not in arrays or not (edges or "weight" in arrays):
         raise Unreadable(
