@@ -13,10 +13,7 @@ from direp.model.activation import identity, sigmoid, tanh
 from direp.training import constrain
 
 SMALL = direp.Local(direp.Centred(1e-3))
-NEURONS = {
-    "rate-tanh": direp.Rate(tanh),
-    "hopfield-sigmoid": direp.Hopfield(sigmoid),
-}
+NEURONS = {"rate-tanh": direp.Rate(tanh), "hopfield-sigmoid": direp.Hopfield(sigmoid)}
 
 
 def step(certificate, name):
@@ -33,10 +30,7 @@ def networks(graph, neuron, count, leak=1.0, spread=0.6):
 @pytest.mark.usefixtures("_optax")
 @pytest.mark.parametrize(
     ("neuron", "gate", "optimiser"),
-    [
-        ("rate-tanh", "xor", lambda: optax.sgd(0.05)),
-        ("hopfield-sigmoid", "identity", lambda: optax.rmsprop(1e-3)),
-    ],
+    [("rate-tanh", "xor", lambda: optax.sgd(0.05)), ("hopfield-sigmoid", "identity", lambda: optax.rmsprop(1e-3))],
 )
 def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimiser):
     task = direp.tasks.gate(gate)

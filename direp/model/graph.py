@@ -175,14 +175,7 @@ class Graph:
         source, target = np.concatenate(pairs).T
         keep = source != target
         return cls(
-            sizes[0],
-            sum(sizes[1:-1]),
-            sizes[-1],
-            source[keep],
-            target[keep],
-            bias=bias,
-            layers=sizes,
-            blocks=blocks,
+            sizes[0], sum(sizes[1:-1]), sizes[-1], source[keep], target[keep], bias=bias, layers=sizes, blocks=blocks
         )
 
     @classmethod
@@ -205,12 +198,7 @@ class Graph:
 
     @classmethod
     def from_edges(
-        cls,
-        edges: Iterable[tuple[Hashable, Hashable]],
-        *,
-        inputs: Sequence,
-        outputs: Sequence,
-        bias: bool = True,
+        cls, edges: Iterable[tuple[Hashable, Hashable]], *, inputs: Sequence, outputs: Sequence, bias: bool = True
     ) -> "Graph":
         """From pairs (from, to) of unit names. Every unit that is neither input nor output is hidden."""
         edges, inputs, outputs = list(edges), list(inputs), list(outputs)

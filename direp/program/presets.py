@@ -50,9 +50,7 @@ _GATES = {"default": _GATE, "small": {**_GATE, "hidden": (5,)}, "guaranteed": _G
 _OWN = {  # tasks with other ones than the rest of their family
     "digits": {"default": {**_TABLE, "batch_size": 32, "scale": "global"}},
     "mnist": {"default": {**_IMAGES, "epochs": 20, "shift": 1}},
-    "fashion-mnist": {
-        "default": {**_IMAGES, "beta": 0.5, "decay": 0.05, "learning_rate": 0.0007, "epochs": 50},
-    },
+    "fashion-mnist": {"default": {**_IMAGES, "beta": 0.5, "decay": 0.05, "learning_rate": 0.0007, "epochs": 50}},
 }
 _FAMILIES = {"direp.tasks:gate": _GATES}  # by what makes the task; a user's own data begins from those of the tables
 

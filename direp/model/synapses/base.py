@@ -81,10 +81,7 @@ class AbstractSynapses(eqx.Module):
 
     @abstractmethod
     def outer(
-        self,
-        x: Float[Array, "batch input"],
-        rate: Float[Array, "batch free"],
-        post: Float[Array, "batch free"],
+        self, x: Float[Array, "batch input"], rate: Float[Array, "batch free"], post: Float[Array, "batch free"]
     ) -> Weight:
         r"""$\sum_nr^n_iv^n_j$ on every synapse, with the clamped $x$ as rate of the inputs.
 

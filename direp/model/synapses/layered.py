@@ -79,8 +79,7 @@ class Layered(AbstractSynapses):
             return jnp.asarray(np.where(source == target, 0, make(source, target)))
 
         return Weight(
-            tuple(block(p, q) for p, q in self._input_blocks),
-            tuple(block(p, q) for p, q in self._recurrent_blocks),
+            tuple(block(p, q) for p, q in self._input_blocks), tuple(block(p, q) for p, q in self._recurrent_blocks)
         )
 
     def mask(self, weight):

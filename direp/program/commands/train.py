@@ -132,9 +132,6 @@ def train(arguments: list[str]) -> int:
     if run.status == "failed":
         why = "no sample settled" if (run.history["left_out"][-1] == 1).all() else "training diverged"
         advice = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
-        print(
-            f"direp: {why} for every seed; {advice}. The last good networks are in {folder}",
-            file=sys.stderr,
-        )
+        print(f"direp: {why} for every seed; {advice}. The last good networks are in {folder}", file=sys.stderr)
         return DIVERGED
     return OK
