@@ -39,12 +39,7 @@ def network(neuron, outflow, graph="complete", *, seed=0, scale=0.3, symmetric=F
     matrix = np.where(graph.adjacency(), matrix, 0)
     leak = 1.5 + rng.random(graph.free) if leak is None else leak
     made = direp.Network(
-        graph,
-        NEURONS[neuron](outflow),
-        matrix,
-        leak=leak,
-        bias=rng.normal(0.4, 0.2, graph.free),
-        layout=layout,
+        graph, NEURONS[neuron](outflow), matrix, leak=leak, bias=rng.normal(0.4, 0.2, graph.free), layout=layout
     )
     return direp.LeakController(0.3, follow=False).begin(made)
 

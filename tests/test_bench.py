@@ -37,8 +37,8 @@ def test_the_plain_loop_does_what_deep_2020_does():
 
 def test_calls_are_timed_in_turn_and_compared_within_a_round():
     order = []
-    calls = {"plain": (lambda: order.append("plain"), 1), "fast": (lambda: order.append("fast"), 2)}
-    plain, fast = bench.compare("part", calls, "plain", repeats=3, notes={"fast": "noted"})
+    calls = {"plain": (lambda: order.append("plain"), 1), "fast": (lambda: order.append("fast"), 2, "noted")}
+    plain, fast = bench.compare("part", calls, "plain", repeats=3)
     assert order == ["plain", "fast"] * 4
     assert (plain.ratio, plain.against, fast.against, fast.note) == (None, None, "plain", "noted")
     assert fast.low <= fast.seconds <= fast.high

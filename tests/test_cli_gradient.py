@@ -78,10 +78,14 @@ def test_symmetric_weights_align_the_local_rule_and_the_order_in_beta_is_that_of
     assert found["local"].angle < 1e-3
     for rule in (direp.Local(), direp.AsymEP()):
         order = order_in_beta(net, x, y, rule)
-        assert set(order) == {"betas", "limit"} | ({"exact"} if isinstance(rule, direp.AsymEP) else set())
+        assert set(order) == {"betas", "limit", "exact"}  # of symmetric weights both reach the exact gradient
         for against in set(order) - {"betas"}:
             assert abs(order[against]["one-sided"]["order"] - 1) < 0.1
             assert abs(order[against]["centred"]["order"] - 2) < 0.1
+    directed = network("rate-tanh", "none", LAYERED)
+    assert ["exact" in order_in_beta(directed, x, y, rule) for rule in (direp.Local(), direp.AsymEP())] == [False, True]
+    within = order_in_beta(net, x, y, direp.Homeostasis(direp.Local(), strength=0.0))
+    assert within["limit"]["centred"]["order"] == pytest.approx(2, abs=0.1)
     assert order_in_beta(net, x, y, direp.Dyadic()) is None
     assert order_in_beta(net, x, y, direp.Trajectory(1.0)) is None
 

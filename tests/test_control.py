@@ -180,7 +180,7 @@ def test_what_held_leaks_add_to_the_gradient_is_their_derivative_with_the_norm_f
             return (share * control.needed(net.replace(net.parameters._replace(weight=weight)), norm)).sum()
 
         wanted = net.synapses.mask(jax.jit(jax.grad(held))(net.weight))
-        assert np.abs(flat(criterion.through(net, norm, share)) - flat(wanted)).max() < 1e-12
+        assert np.abs(flat(criterion.weight_gradient(net, norm, share)) - flat(wanted)).max() < 1e-12
 
 
 def test_perron_needs_no_more_leak_than_the_others():

@@ -60,13 +60,7 @@ def test_states_and_weights_equal_a_plain_loop_over_a_whole_epoch(seed):
         early = direp.settle(net, task.train.x, method=built["method"], stop=direp.Steps(steps), state=start)
         assert np.abs(np.asarray(early.state) - seen[steps - 1][:, 3:]).max() < 1e-12
     said = direp.estimate(
-        net,
-        task.train.x,
-        task.train.y,
-        built["rule"],
-        method=built["method"],
-        stop=built["stop"],
-        state=start,
+        net, task.train.x, task.train.y, built["rule"], method=built["method"], stop=built["stop"], state=start
     )
     assert np.abs(np.asarray(said.nudged[0].state) - seen[1999][:, 3:]).max() < 1e-12
 

@@ -110,18 +110,9 @@ def test_a_network_of_the_wrong_parts_is_refused_in_words(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda: Graph.from_edges([("a", "h"), ("b", "o")], inputs=["a"], outputs=["o"]),
-            "no input reaches output o",
-        ),
-        (
-            lambda: Graph.from_edges([("a", "o"), ("o", "o")], inputs=["a"], outputs=["o"]),
-            "from a unit to itself",
-        ),
-        (
-            lambda: Graph.from_edges([("a", "o"), ("o", "a")], inputs=["a"], outputs=["o"]),
-            "inputs are clamped",
-        ),
+        (lambda: Graph.from_edges([("a", "h"), ("b", "o")], inputs=["a"], outputs=["o"]), "no input reaches output o"),
+        (lambda: Graph.from_edges([("a", "o"), ("o", "o")], inputs=["a"], outputs=["o"]), "from a unit to itself"),
+        (lambda: Graph.from_edges([("a", "o"), ("o", "a")], inputs=["a"], outputs=["o"]), "inputs are clamped"),
         (lambda: Graph.from_edges([("a", "o"), ("a", "o")], inputs=["a"], outputs=["o"]), "twice"),
         (lambda: Graph.from_edges([("a", "o")], inputs=["a"], outputs=["a"]), "both input and output"),
         (lambda: Graph.layered([2, 0, 1]), "1 unit or more"),

@@ -9,14 +9,11 @@ from cases import TIGHT
 
 import direp
 from direp.certificates.learning.structure import detailed_balance, pairs, structural
-from direp.model.activation import sigmoid, tanh
+from direp.model.activation import identity, sigmoid, tanh
 from direp.training import constrain
 
 SMALL = direp.Local(direp.Centred(1e-3))
-NEURONS = {
-    "rate-tanh": direp.Rate(tanh),
-    "hopfield-sigmoid": direp.Hopfield(sigmoid),
-}
+NEURONS = {"rate-tanh": direp.Rate(tanh), "hopfield-sigmoid": direp.Hopfield(sigmoid)}
 
 
 def step(certificate, name):
@@ -33,10 +30,7 @@ def networks(graph, neuron, count, leak=1.0, spread=0.6):
 @pytest.mark.usefixtures("_optax")
 @pytest.mark.parametrize(
     ("neuron", "gate", "optimiser"),
-    [
-        ("rate-tanh", "xor", lambda: optax.sgd(0.05)),
-        ("hopfield-sigmoid", "identity", lambda: optax.rmsprop(1e-3)),
-    ],
+    [("rate-tanh", "xor", lambda: optax.sgd(0.05)), ("hopfield-sigmoid", "identity", lambda: optax.rmsprop(1e-3))],
 )
 def test_the_batch_loss_never_rises_over_a_whole_training(neuron, gate, optimiser):
     task = direp.tasks.gate(gate)
@@ -160,3 +154,15 @@ def test_wrong_values_are_refused_in_words():
         direp.SignSymmetric(floor=0.0)
     with pytest.raises(ValueError, match=r"margin=-1\.0"):
         direp.Balanced(margin=-1.0)
+
+
+def test_a_guarantee_reads_the_data_of_a_neuron_and_not_its_class():
+    class Own(direp.model.AbstractNeuron):
+        transfer, rate, low, high = identity, identity, 0.0, 1.0
+        outflow: direp.model.Outflow = direp.model.OUTFLOWS["signed"]
+
+    graph = direp.Graph.layered([2, 3, 1])
+    (inside,) = networks(graph, Own(), 1)
+    assert pairs(direp.Pairs().begin(inside)).proved
+    with pytest.raises(ValueError, match="with signed outflow"):
+        direp.Pairs().begin(networks(graph, direp.Projected(direp.model.Outflow("signed", -1, 1)), 1)[0])

@@ -40,11 +40,7 @@ class Plain(direp.LinearMap):
 
 
 def graph_named(name):
-    others = {
-        "large": lambda: LARGE,
-        "no recurrence": lambda: direp.Graph.layered([3, 2]),
-        "ring": lambda: RING.graph,
-    }
+    others = {"large": lambda: LARGE, "no recurrence": lambda: direp.Graph.layered([3, 2]), "ring": lambda: RING.graph}
     return {**GRAPHS, **others}[name]()
 
 

@@ -16,6 +16,7 @@ from cases import NEURONS, OUTFLOWS, data, network
 
 import direp
 from direp.arithmetic import Smooth, precise
+from direp.certificates.convergence import Judged
 from direp.certificates.learning.linear import Sample
 from direp.certificates.learning.structure import detailed_balance, pairs, structural
 from direp.certificates.region import Box, certify_region
@@ -411,11 +412,14 @@ def test_a_third_cost_and_a_users_nudge_are_read_or_refused_by_name():
 
 
 def test_verdicts_read_as_sentences_and_reprs_fit_a_cell():
-    from direp.certificates.convergence import sentence
-
-    assert sentence("proved", "it holds") == "proved: it holds"
-    assert sentence("undecided", "it holds") == "not decided whether it holds"
-    assert sentence("refuted", "it holds") == "refuted: it is not true that it holds"
+    judged = Judged()
+    judged.claim = "it holds"
+    for judged.verdict, words in (
+        ("proved", "proved: it holds"),
+        ("undecided", "not decided whether it holds"),
+        ("refuted", "refuted: it is not true that it holds"),
+    ):
+        assert judged.sentence == words
     net = network("rate-tanh", "none")
     x, y = data(net.graph)
     small = direp.Network(direp.Graph.complete(1, 1, 1), direp.Projected(), np.zeros((3, 2)))

@@ -143,8 +143,7 @@ def broken(monkeypatch, what):
 
 
 @pytest.mark.parametrize(
-    "what",
-    ["second order left out", "inward products", "held units forgotten", "rule taken for gradient"],
+    "what", ["second order left out", "inward products", "held units forgotten", "rule taken for gradient"]
 )
 def test_a_broken_bound_is_caught(monkeypatch, what):
     broken(monkeypatch, what)

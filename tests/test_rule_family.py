@@ -10,7 +10,7 @@ from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradient
 import direp
 from direp.rules.adjoint import limit_response
 from direp.rules.alignment import cosine
-from direp.rules.homeostasis import antisymmetry
+from direp.rules.homeostasis import antisymmetry, without_penalty
 from direp.settling import linearise
 
 PAIRS = [(neuron, outflow) for neuron in NEURONS for outflow in OUTFLOWS]
@@ -226,13 +226,14 @@ def test_derivatives_are_found_inside_transformations():
 def test_a_certificate_covers_the_phases_that_are_run_and_no_others():
     net, local = network("rate-tanh", "none"), direp.Local(direp.Centred(0.05))
     for rule in (local, direp.Homeostasis(local), direp.Safeguard(local, direp.Adjoint())):
-        assert direp.rules.phases_of(rule, net) == ((local.nudge,), ())
+        assert direp.rules.phases_of(rule, net) == ((local.nudge,), (), False)
     others = {direp.AsymEP(local.nudge): ("AsymField",), direp.Dyadic(): ("AdjointField",), direp.Adjoint(): ()}
     for rule, names in others.items():  # their fields are not the network with a current
-        assert direp.rules.phases_of(rule, net) == ((), names)
+        assert direp.rules.phases_of(rule, net) == ((), names, False)
         both = direp.rules.phases_of(direp.Safeguard(local, direp.Safeguard(rule, local)), net)
-        assert both == ((local.nudge, local.nudge), names)
+        assert both == ((local.nudge, local.nudge), names, False)
         assert both.strengths == (0.05, -0.05)
+    assert direp.rules.phases_of(direp.Safeguard(local, direp.Trajectory(1.0)), net).watched
 
 
 @pytest.mark.usefixtures("_optax")
@@ -268,3 +269,9 @@ def test_a_negative_nudge_beyond_the_margin_is_refused():
 def test_wrong_values_are_refused_in_words(make, message):
     with pytest.raises(Exception, match=message):
         make()
+
+
+def test_a_penalty_is_found_in_rules_within_rules():
+    rule = direp.Safeguard(direp.Homeostasis(direp.Local(0.3), 0.2), direp.AsymEP())
+    assert without_penalty(rule) == direp.Safeguard(direp.Local(0.3), direp.AsymEP())
+    assert without_penalty(direp.Homeostasis(direp.Homeostasis(direp.Local()))) == direp.Local()

@@ -304,12 +304,7 @@ def test_wrong_use_is_refused_in_words(call, message):
 def test_settling_works_in_32_bits_too():
     graph = GRAPHS["complete"]()
     net = direp.Network(
-        graph,
-        direp.Projected("signed"),
-        direp.Normal(0.3),
-        leak=3.0,
-        key=jax.random.key(0),
-        dtype=jnp.float32,
+        graph, direp.Projected("signed"), direp.Normal(0.3), leak=3.0, key=jax.random.key(0), dtype=jnp.float32
     )
     settled = direp.settle(net, np.ones((2, 2)))
     assert settled.state.dtype == jnp.float32

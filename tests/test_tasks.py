@@ -17,11 +17,7 @@ def test_gates_are_their_truth_tables(name):
     for x, y in zip(*task.train, strict=True):
         assert y[0] == functions[name](*x.astype(bool))
     assert len(task.train.x) == 2**task.inputs
-    assert task.solved(np.array([0.049, 0.05, 0.01]), np.array([1.0, 1.0, 0.75])).tolist() == [
-        True,
-        False,
-        False,
-    ]
+    assert task.solved(np.array([0.049, 0.05, 0.01]), np.array([1.0, 1.0, 0.75])).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("name", tasks.BUNDLED)
@@ -71,18 +67,8 @@ good = np.random.default_rng(0).normal(size=(40, 2))
 @pytest.mark.parametrize(
     ("x", "y", "settings", "message"),
     [
-        (
-            np.where(np.arange(80).reshape(40, 2) == 5, np.nan, good),
-            np.arange(40) % 2,
-            {},
-            r"x\[2, 1\] is nan",
-        ),
-        (
-            np.where(np.arange(80).reshape(40, 2) == 4, np.inf, good),
-            np.arange(40) % 2,
-            {},
-            r"x\[2, 0\] is inf",
-        ),
+        (np.where(np.arange(80).reshape(40, 2) == 5, np.nan, good), np.arange(40) % 2, {}, r"x\[2, 1\] is nan"),
+        (np.where(np.arange(80).reshape(40, 2) == 4, np.inf, good), np.arange(40) % 2, {}, r"x\[2, 0\] is inf"),
         (
             good,
             np.arange(39) % 2,

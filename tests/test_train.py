@@ -285,13 +285,7 @@ def test_every_preset_is_well_formed(task):
 )
 def test_wrong_use_is_refused_in_words(change, message):
     network = direp.Network(direp.Graph.complete(2, 2, 1), direp.Projected("signed"), key=jax.random.key(0))
-    settings = {
-        "task": tasks.xor(),
-        "rule": direp.Local(),
-        "optimiser": optax.adam(0.1),
-        "epochs": 1,
-        **change,
-    }
+    settings = {"task": tasks.xor(), "rule": direp.Local(), "optimiser": optax.adam(0.1), "epochs": 1, **change}
     with pytest.raises(ValueError, match=message):
         direp.fit(network, **settings)
 

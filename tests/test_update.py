@@ -109,13 +109,10 @@ PLAIN = network("projected", "signed")
     ("make", "message"),
     [
         (lambda: direp.shrink(0.1).update(zeros(PLAIN), optax.EmptyState()), "shrink needs the parameters"),
-        (lambda: direp.shrink(-1.0), r"shrink\(strength=-1.0\) must be finite and 0 or above"),
+        (lambda: direp.shrink(-1.0), r"shrink\(strength=-1.0\) must be 0 or above"),
         (lambda: direp.shrink(np.nan), "strength=nan"),
         (lambda: direp.prune(PLAIN, threshold=-0.1, key=jax.random.key(0)), r"prune\(threshold=-0.1\) must be"),
-        (
-            lambda: direp.prune(PLAIN, scale=0.0, key=jax.random.key(0)),
-            r"prune\(scale=0.0\) must be .* above 0",
-        ),
+        (lambda: direp.prune(PLAIN, scale=0.0, key=jax.random.key(0)), r"prune\(scale=0.0\) must be above 0"),
         (lambda: direp.Normal(std=-1.0), r"Normal\(std=-1.0\) must be a finite number, 0 or above"),
         (lambda: direp.Normal(bias=np.inf), r"Normal\(bias=inf\) must be a finite number"),
         (lambda: direp.FanIn(feedback=-0.2), r"FanIn\(feedback=-0.2\)"),

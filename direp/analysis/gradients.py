@@ -17,21 +17,20 @@ from ..rules import (
     AbstractCost,
     AbstractRule,
     Adjoint,
-    AsymEP,
     Centred,
     Estimate,
-    Local,
     OneSided,
     SquaredError,
-    SymmetricEP,
-    VectorField,
     cosine,
     estimate,
+    nudges_of,
+    phases_of,
+    with_nudge,
 )  # fmt: skip
-from ..settling import AbstractStop, Tolerance
+from ..settling import AbstractStop, Tolerance, traced
 
-_NUDGED = (Local, VectorField, SymmetricEP, AsymEP)
 _DENSE = 256  # free units up to which the oracle solves directly
+_REACHED = 1e-4  # relative error at which the limit of a rule counts as the exact gradient
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,6 @@ def _against(
 
 
 @eqx.filter_jit
-def _estimate(network: Network, x, y, rule: AbstractRule, cost: AbstractCost, stop, valid, key) -> Estimate:
-    return estimate(network, x, y, rule, cost=cost, stop=stop, valid=valid, key=key)
-
-
-@eqx.filter_jit
 def _one_by_one(network: Network, x, y, rules: tuple[AbstractRule, ...], oracle, cost, stop, key) -> Array:
     """The cosine between each rule and the oracle for every sample by itself (samples x rules)."""
 
@@ -143,17 +137,12 @@ class _Bench:
         self.cost = SquaredError() if cost is None else cost
         self.stop = Tolerance(tight, tight, max_steps=50_000) if stop is None else stop
         self.key = jax.random.key(0) if key is None else key
-        self.oracle = self.traced(Adjoint(dense_up_to=_DENSE, rtol=tight))
-
-    def traced(self, rule: AbstractRule) -> AbstractRule:
-        """Numbers as arrays: another strength of the nudge needs no other program."""
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, self.dtype) if isinstance(leaf, float) else leaf, rule)
+        self.oracle = traced(Adjoint(dense_up_to=_DENSE, rtol=tight), self.dtype)
 
     def run(self, rule: AbstractRule, valid: np.ndarray | None = None) -> Estimate:
         valid = np.ones(len(self.x), bool) if valid is None else valid
-        return _estimate(
-            self.network, self.x, self.y, self.traced(rule), self.cost, self.stop, jnp.asarray(valid), self.key
-        )
+        settings: Any = {"cost": self.cost, "stop": self.stop, "valid": jnp.asarray(valid), "key": self.key}
+        return estimate(self.network, self.x, self.y, traced(rule, self.dtype), **settings)
 
     def all(self, rules: Mapping[Any, AbstractRule]) -> tuple[dict[Any, Estimate], dict[Any, np.ndarray], np.ndarray]:
         """Every rule on the samples that settle in all of them; what each left out; and these samples. A rule in which
@@ -185,7 +174,7 @@ def compare_gradients(
     bench = _Bench(network, x, y, cost, stop, key)
     estimated, counted, used = bench.all({**rules, "": bench.oracle})
     exact, masks = _flat(network, estimated[""].gradient), groups(network)
-    order = tuple(bench.traced(rule) for rule in rules.values())
+    order = tuple(traced(rule, bench.dtype) for rule in rules.values())
     alone = np.array(_one_by_one(network, bench.x, bench.y, order, bench.oracle, bench.cost, bench.stop, bench.key))
     alone[~used] = np.nan
     compared = {}
@@ -228,26 +217,26 @@ def order_in_beta(
     r"""How the error of a nudged rule shrinks with $\beta$: relative errors at `betas` (falling), one-sided and
     centred, and the slope of their logarithms (`order`).
 
-    `limit` is against the rule's own limit, which two smaller centred nudges give; `exact`, for `AsymEP`, against the
-    exact gradient. The slope is that of the smallest betas as far as they agree: a unit that meets a bound on the way
-    breaks it. It is NaN where fewer than three agree or stand out of rounding. `None` for a rule without a nudge, for
-    `Trajectory` (which is not divided by its nudge), and where there is no gradient.
+    `limit` is against the rule's own limit, which two smaller centred nudges give; `exact` against the exact gradient,
+    where that limit reaches it. The slope is that of the smallest betas as far as they agree: a unit that meets a bound
+    on the way breaks it. It is NaN where fewer than three agree or stand out of rounding. `None` for a rule without a
+    nudge, for one that watches its phases step by step (`Trajectory`), and where there is no gradient.
     """
-    if not isinstance(rule, _NUDGED):
+    if not nudges_of(rule) or phases_of(rule, network, cost).watched:
         return None
     betas = tuple(sorted(betas, reverse=True))
-    kind, bench = type(rule), _Bench(network, x, y, cost, None)
+    bench = _Bench(network, x, y, cost, None)
     nudges = {
         (name, beta): nudge(beta) for name, nudge in (("one-sided", OneSided), ("centred", Centred)) for beta in betas
     }
     smaller = {("small", k): Centred(betas[-1] / k) for k in (2, 4)}
-    rules = {key: kind(nudge) for key, nudge in {**nudges, **smaller}.items()}
+    rules = {key: with_nudge(rule, nudge) for key, nudge in {**nudges, **smaller}.items()}
     estimates, _, used = bench.all({**rules, "exact": bench.oracle})
     estimated = {key: np.concatenate(_flat(network, one.gradient)) for key, one in estimates.items()}
     if not used.any() or not estimated["exact"].any():
         return None
     ends = {"limit": (4 * estimated["small", 4] - estimated["small", 2]) / 3}
-    if isinstance(rule, AsymEP):
+    if np.linalg.norm(ends["limit"] - estimated["exact"]) < _REACHED * np.linalg.norm(estimated["exact"]):
         ends["exact"] = estimated["exact"]
     found: dict[str, Any] = {"betas": list(betas)}
     floor = 1e4 * float(jnp.finfo(network.dtype).eps) / betas[-1]

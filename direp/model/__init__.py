@@ -3,7 +3,7 @@
 from . import activation
 from .activation import ACTIVATIONS, Activation, hard_sigmoid, identity, relu, sigmoid, softplus, tanh
 from .field import AbstractField, AbstractWrapper, NetworkField
-from .graph import Graph
+from .graph import Graph, reachable
 from .initialise import AbstractInitialiser, FanIn, Normal
 from .network import Network, Parameters
 from .neuron import AbstractNeuron, Hopfield, Projected, Rate
@@ -14,5 +14,5 @@ __all__ = [
     "ACTIVATIONS", "OUTFLOWS", "AbstractField", "AbstractInitialiser", "AbstractNeuron", "AbstractSynapses",
     "AbstractWrapper", "Activation", "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap", "Network",
     "NetworkField", "Normal", "Outflow", "Parameters", "Projected", "Rate", "Sparse", "Weight", "activation",
-    "hard_sigmoid", "identity", "lay_out", "relu", "sigmoid", "softplus", "tanh",
+    "hard_sigmoid", "identity", "lay_out", "reachable", "relu", "sigmoid", "softplus", "tanh",
 ]  # fmt: skip

@@ -66,20 +66,11 @@ class Graph:
             if bad.any():
                 k = int(np.argmax(bad))
                 raise ValueError(f"Graph: {self.names[source[k]]} -> {self.names[target[k]]} is {why}")
-        unreached = ~self._reached()[self.inputs + self.hidden :]
+        reached = reachable(self.units, source, target, np.arange(self.inputs))
+        unreached = ~reached[self.inputs + self.hidden :]
         if unreached.any():
             name = self.names[self.inputs + self.hidden + int(np.argmax(unreached))]
             raise ValueError(f"Graph: no input reaches output {name}; add a path of synapses from an input to it")
-
-    def _reached(self) -> np.ndarray:
-        """Which units some input reaches: a search from an extra unit that feeds all inputs."""
-        n = self.units
-        source = np.concatenate([self.source, np.full(self.inputs, n)])
-        target = np.concatenate([self.target, np.arange(self.inputs)])
-        links = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(n + 1, n + 1)).tocsr()
-        seen = np.zeros(n + 1, bool)
-        seen[breadth_first_order(links, n, return_predecessors=False)] = True
-        return seen[:n]
 
     def __repr__(self) -> str:
         layers = "" if self.layers is None else f", layers {'-'.join(map(str, self.layers))}"
@@ -184,14 +175,7 @@ class Graph:
         source, target = np.concatenate(pairs).T
         keep = source != target
         return cls(
-            sizes[0],
-            sum(sizes[1:-1]),
-            sizes[-1],
-            source[keep],
-            target[keep],
-            bias=bias,
-            layers=sizes,
-            blocks=blocks,
+            sizes[0], sum(sizes[1:-1]), sizes[-1], source[keep], target[keep], bias=bias, layers=sizes, blocks=blocks
         )
 
     @classmethod
@@ -214,12 +198,7 @@ class Graph:
 
     @classmethod
     def from_edges(
-        cls,
-        edges: Iterable[tuple[Hashable, Hashable]],
-        *,
-        inputs: Sequence,
-        outputs: Sequence,
-        bias: bool = True,
+        cls, edges: Iterable[tuple[Hashable, Hashable]], *, inputs: Sequence, outputs: Sequence, bias: bool = True
     ) -> "Graph":
         """From pairs (from, to) of unit names. Every unit that is neither input nor output is hidden."""
         edges, inputs, outputs = list(edges), list(inputs), list(outputs)
@@ -271,6 +250,16 @@ class Graph:
         if missing:
             raise ValueError(f"Graph.from_networkx: the graph has no unit {missing[0]!r}")
         return cls.from_edges(edges, inputs=inputs, outputs=outputs, bias=bias)
+
+
+def reachable(units: int, source: np.ndarray, target: np.ndarray, begin: np.ndarray) -> np.ndarray:
+    """Which units a path along `source` -> `target` reaches from some of `begin`: a search from an extra unit there."""
+    source = np.concatenate([source, np.full(len(begin), units)])
+    target = np.concatenate([target, begin])
+    links = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(units + 1, units + 1)).tocsr()
+    seen = np.zeros(units + 1, bool)
+    seen[breadth_first_order(links, units, return_predecessors=False)] = True
+    return seen[:units]
 
 
 def _default_names(inputs: int, hidden: int, outputs: int) -> tuple[str, ...]:

@@ -105,9 +105,8 @@ class Network(eqx.Module):
             if bias is not None and np.any(np.asarray(bias)):
                 raise ValueError("Network(bias=...) is given, but the graph has no bias unit: Graph(..., bias=True)")
             self.bias = jnp.zeros_like(self.bias)
-        for name in ("weight", "bias"):
-            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(getattr(self, name))):
-                raise ValueError(f"Network({name}=...) holds NaN or infinite entries")
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.weight)):
+            raise ValueError("Network(weight=...) holds NaN or infinite entries")
 
     def __repr__(self) -> str:
         graph, synapses, neuron = self.graph, self.synapses, self.neuron
@@ -127,6 +126,10 @@ class Network(eqx.Module):
         """The same network with other parameters."""
         where = lambda n: (n.weight, n.bias, n.leak)  # noqa: E731
         return eqx.tree_at(where, self, tuple(parameters[:3]))
+
+    def astype(self, dtype: Any) -> "Network":
+        """The same network with numbers of another precision."""
+        return self.replace(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), self.parameters))
 
     @property
     def dtype(self) -> jnp.dtype:

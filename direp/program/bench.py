@@ -69,18 +69,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def compare(
-    part: str,
-    calls: Mapping[str, tuple[Callable[[], Any], float]],
-    against: str | None,
-    repeats: int,
-    notes: dict[str, str] | None = None,
-) -> list[Timing]:
+def compare(part: str, calls: Mapping[str, tuple], against: str | None, repeats: int) -> list[Timing]:
     """Every call in turn, `repeats` times after a first one that does not count; each is given with what to divide its
-    seconds by (steps, networks)."""
+    seconds by (steps, networks) and, if there is one, a note."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(repeats + 1):
-        for name, (call, share) in calls.items():
+        for name, (call, share, *_) in calls.items():
             begun = time.perf_counter()
             jax.block_until_ready(call())
             if round_:
@@ -89,10 +83,8 @@ def compare(
     for name, seconds in taken.items():
         other = against if against is not None and name != against else None
         ratio = float(np.median(np.divide(taken[other], seconds))) if other else None
-        note = (notes or {}).get(name, "")
-        timings.append(
-            Timing(part, name, float(np.median(seconds)), min(seconds), max(seconds), repeats, other, ratio, note)
-        )
+        middle, note = float(np.median(seconds)), "".join(calls[name][2:])
+        timings.append(Timing(part, name, middle, min(seconds), max(seconds), repeats, other, ratio, note))
     return timings
 
 
@@ -145,26 +137,15 @@ def gate(repeats: int) -> list[Timing]:
     own = dataclasses.replace(preset("xor"), seeds=f"0..{networks - 1}")
     jax.config.update("jax_enable_x64", True)
     plain = "plain NumPy loop, a network and epoch"
-    timings = compare(
-        "gate",
-        {
-            plain: (lambda: numpy_gate(2), 2),
-            "DEEP 2020, a network and epoch": (trained(deep), networks * epochs),
-        },
-        plain,
-        repeats,
-        {"DEEP 2020, a network and epoch": f"{networks} networks at once, 64 bits, 3000 steps an epoch as in the loop"},
-    )
+    note = f"{networks} networks at once, 64 bits, 3000 steps an epoch as in the loop"
+    calls = {plain: (lambda: numpy_gate(2), 2),
+             "DEEP 2020, a network and epoch": (trained(deep), networks * epochs, note)}  # fmt: skip
+    timings = compare("gate", calls, plain, repeats)
     jax.config.update("jax_enable_x64", False)
     task = load_task(own)
     solved = int(fit(task=task, **arguments(own, task)).solved.sum())  # pyright: ignore[reportOptionalMemberAccess]
-    return timings + compare(
-        "gate",
-        {"XOR solved, default preset, a network": (trained(own), max(solved, 1))},
-        None,
-        repeats,
-        {"XOR solved, default preset, a network": f"{solved} of {networks} seeds solved"},
-    )
+    whole = (trained(own), max(solved, 1), f"{solved} of {networks} seeds solved")
+    return timings + compare("gate", {"XOR solved, default preset, a network": whole}, None, repeats)
 
 
 def dense_network(units: int) -> Network:
@@ -187,18 +168,10 @@ def dense(repeats: int, steps: int = 50) -> list[Timing]:
         taken = int(np.asarray(run(network, x).steps).max())
         product = f"product with the weights, {units} units, batch {batch}"
         flops = 2 * batch * network.graph.free**2
-        part = compare(
-            "dense",
-            {
-                product: (lambda r=rates, w=network.weight.recurrent, f=loop: f(r, w), steps),
-                f"step of settling, {units} units, batch {batch}": (
-                    lambda n=network, x=x, f=run: f(n, x).state,
-                    taken + 1,
-                ),
-            },
-            product,
-            repeats,
-        )
+        step = f"step of settling, {units} units, batch {batch}"
+        calls = {product: (lambda r=rates, w=network.weight.recurrent, f=loop: f(r, w), steps),
+                 step: (lambda n=network, x=x, f=run: f(n, x).state, taken + 1)}  # fmt: skip
+        part = compare("dense", calls, product, repeats)
         rate = f"{flops / part[0].seconds / 1e9:.0f} GFLOP/s"
         timings += [Timing(**{**part[0].to_dict(), "note": rate}), part[1]]
     return timings
@@ -234,20 +207,11 @@ def sparse(repeats: int, batch: int = 32) -> list[Timing]:
 
         label = f"{network.graph.synapses:,} synapses, {units:,} units, batch {batch}"
         count = 1 if units == 100_000 else 20
-        product = f"SciPy's CSR product, {label}"
-        timings += compare(
-            "sparse",
-            {
-                product: (lambda m=matrix, c=columns, k=count: [m @ c for _ in range(k)], count),
-                f"field evaluation, {label}": (
-                    lambda n=network, x=x, s=state, f=evaluate, k=count: [f(n, x, s) for _ in range(k)],
-                    count,
-                ),
-            },
-            product,
-            repeats,
-            {f"field evaluation, {label}": _memory(network, x, state)},
-        )
+        product, field = f"SciPy's CSR product, {label}", f"field evaluation, {label}"
+        own = lambda n=network, x=x, s=state, f=evaluate, k=count: [f(n, x, s) for _ in range(k)]  # noqa: E731
+        calls = {product: (lambda m=matrix, c=columns, k=count: [m @ c for _ in range(k)], count),
+                 field: (own, count, _memory(network, x, state))}  # fmt: skip
+        timings += compare("sparse", calls, product, repeats)
     return timings
 
 
@@ -279,16 +243,9 @@ def ode(repeats: int) -> list[Timing]:
         return scipy.integrate.solve_ivp(field, (0, 20), np.zeros(100), rtol=1e-5, atol=1e-6).y[:, -1]
 
     found, reference = np.asarray(run(network, jnp.asarray(x)))[0], solve()
-    return compare(
-        "ode",
-        {
-            "SciPy's solve_ivp until t = 20": (solve, 1),
-            "settle": (lambda: run(network, jnp.asarray(x)), 1),
-        },
-        "SciPy's solve_ivp until t = 20",
-        repeats,
-        {"settle": f"largest difference {np.abs(found - reference).max():.0e}"},
-    )
+    note = f"largest difference {np.abs(found - reference).max():.0e}"
+    calls = {"SciPy's solve_ivp until t = 20": (solve, 1), "settle": (lambda: run(network, jnp.asarray(x)), 1, note)}
+    return compare("ode", calls, "SciPy's solve_ivp until t = 20", repeats)
 
 
 def startup(repeats: int) -> list[Timing]:

@@ -68,9 +68,12 @@ class Parts:
     def part(self, kind: str) -> Any:
         return parts.build(kind, getattr(self.settings, kind), self.known)
 
-    @cached_property
-    def _graph(self) -> Any:
-        return self.part("graph")
+    # Made once, for several others ask for them.
+    _graph = cached_property(lambda self: self.part("graph"))
+    activation = cached_property(lambda self: self.part("activation"))
+    criterion = cached_property(lambda self: self.part("norm"))
+    cost = cached_property(lambda self: self.part("cost"))
+    guarantee = cached_property(lambda self: self.part("guarantee"))
 
     @property
     def graph(self) -> Graph:
@@ -81,18 +84,9 @@ class Parts:
         if not isinstance(self._graph, AbstractSynapses):
             return self.part("layout")
         if self.settings.layout != "auto":
-            raise WrongUse(
-                f"--layout {self.settings.layout}: {self.settings.graph} brings its own layout; leave --layout out"
-            )
+            given = f"--layout {self.settings.layout}: {self.settings.graph}"
+            raise WrongUse(f"{given} brings its own layout; leave --layout out")
         return self._graph
-
-    @cached_property
-    def activation(self) -> Any:
-        return self.part("activation")
-
-    @cached_property
-    def criterion(self) -> Any:
-        return self.part("norm")
 
     @cached_property
     def nudge(self) -> Any:
@@ -102,10 +96,6 @@ class Parts:
     def rule(self) -> AbstractRule:
         rule, strength = self.part("rule"), self.settings.homeostasis
         return Homeostasis(rule, strength) if strength else rule
-
-    @cached_property
-    def cost(self) -> Any:
-        return self.part("cost")
 
     @property
     def nudges(self) -> tuple[Any, ...]:
@@ -131,10 +121,6 @@ class Parts:
     def control(self) -> Any:
         return None if self.settings.margin is None or self.settings.guarantee != "none" else self.part("control")
 
-    @cached_property
-    def guarantee(self) -> Any:
-        return self.part("guarantee")
-
     def optimiser(self) -> optax.GradientTransformation:
         settings = self.settings
         decay = optax.add_decayed_weights(settings.decay, mask=_weights_alone)
@@ -158,15 +144,12 @@ class Parts:
         """The arguments of `direp.fit` that the settings describe, the task's excepted."""
         s = self.settings
         stop = Steps(s.fixed_steps) if s.fixed_steps else Tolerance(s.tolerance, s.tolerance, max_steps=s.max_steps)
+        own = "learn_leak outputs_only start warm keep probe epochs batch_size"
         return {
             "network": self.networks, "rule": self.rule, "optimiser": self.optimiser(), "cost": self.cost,
-            "control": self.control, "guarantee": self.guarantee, "method": self.part("method"),
-            "stop": stop,
+            "control": self.control, "guarantee": self.guarantee, "method": self.part("method"), "stop": stop,
             "augment": Shift(s.shift, fill=float(self.task.train.x.min())) if s.shift else None, "seeds": self.seeds,
-            **{
-                name: getattr(s, name)
-                for name in ("learn_leak", "outputs_only", "start", "warm", "keep", "probe", "epochs", "batch_size")
-            },
+            **{name: getattr(s, name) for name in own.split()},
         }  # fmt: skip
 
 

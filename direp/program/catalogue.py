@@ -179,6 +179,11 @@ def nearest(what: str, given: str, allowed: Iterable[str], more: str = "") -> st
     return f"{what} {given!r} is unknown: {hint}there are {', '.join(allowed)}{more}"
 
 
+def flag(setting: str) -> str:
+    """The option of a setting."""
+    return "--" + setting.replace("_", "-")
+
+
 def is_own(kind: str, name: str) -> bool:
     """Whether a name is the import path of a user's own part."""
     return CATALOGUE[kind].own and name not in CATALOGUE[kind].entries and ":" in name

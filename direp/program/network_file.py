@@ -173,7 +173,7 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
         layout = _again("layout", described["layout"], graph) if "layout" in described else lay_out(graph)
         if "weight" in arrays:
             return _from_edges(graph, neuron, arrays["weight"], arrays["leak"], bias, layout)
-        places: Any = layout.build(lambda i, j: np.zeros(np.broadcast_shapes(i.shape, j.shape)))
+        places: Any = layout.filled(0.0)
         leaves = [arrays[name] for name in weight_names(places)]
         weight = jax.tree.unflatten(jax.tree.structure(places), leaves)
         return Network(graph, neuron, weight, leak=arrays["leak"], bias=bias, layout=layout, dtype=leaves[0].dtype)

@@ -1,13 +1,9 @@
 """What a person sees of a run: progress while it trains, the summary after it, the figures in its folder."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from ..certificates import CASCADE, Certificate, certify
 from ..tasks import Task
@@ -19,37 +15,19 @@ from .run_folder import summarise
 from .settings import Settings
 
 
-class Progress:
-    """A bar on standard error: epoch, time left, loss, accuracy, settling steps, unsettled share, margin."""
-
-    def __init__(self, settings: Settings, task: Task, show: bool, label: str | None = None):
-        self.bar = Bar(
-            TextColumn("{task.description}"), BarColumn(bar_width=18), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("eta"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
-            console=Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160), disable=not show,
-        )  # fmt: skip
-        self.task, self.total, self.label = task, settings.epochs, label or task.name
-
-    def __enter__(self) -> "Progress":
-        self.bar.start()
-        self.row = self.bar.add_task(self.label, total=self.total, figures="compiling")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def epoch(self, number: int, row: dict[str, np.ndarray]) -> None:
-        now = summarise(row)
-        part = "" if self.task.whole else "validation_"
-        figures = [f"loss {now[part + 'loss']:.4f}"]
-        if self.task.kind == "classification":
-            figures.append(f"right {now[part + 'accuracy']:.1%}")
-        figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
-        figures.append(f"unsettled {now['unsettled']:.1%}")
-        figures.append(f"margin {now['lowest_margin']:+.2g}")
-        if now["failed"]:
-            figures.append(f"failed seeds {now['failed']:.0f}")
-        self.bar.update(self.row, completed=number, figures=", ".join(figures))
+def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
+    """An epoch beside the bar of progress: loss, accuracy, settling steps, unsettled share, margin."""
+    now = summarise(row)
+    part = "" if task.whole else "validation_"
+    figures = [f"loss {now[part + 'loss']:.4f}"]
+    if task.kind == "classification":
+        figures.append(f"right {now[part + 'accuracy']:.1%}")
+    figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
+    figures.append(f"unsettled {now['unsettled']:.1%}")
+    figures.append(f"margin {now['lowest_margin']:+.2g}")
+    if now["failed"]:
+        figures.append(f"failed seeds {now['failed']:.0f}")
+    return ", ".join(figures)
 
 
 def summary_of(
@@ -58,13 +36,9 @@ def summary_of(
     """The JSON document of a run. Over several seeds: means, the largest steps, the worst certificate."""
     worst = worst_of(certificates)
     parts = {"train": run.train, "validation": run.validation, "test": run.test}
-    lowest = run.history["lowest_margin"].min() if run.history else None
-    solved = run.solved
+    history, solved = run.history, run.solved
     return {
-        "run": str(folder),
-        "task": settings.task,
-        "status": run.status,
-        "seeds": len(run.seeds),
+        "run": str(folder), "task": settings.task, "status": run.status, "seeds": len(run.seeds),
         "solved": None if solved is None else int(solved.sum()),
         "failed": int(run.failed.sum()),
         **{name: {"loss": np.mean(part.loss), "accuracy": np.mean(part.accuracy)} for name, part in parts.items()},
@@ -73,19 +47,18 @@ def summary_of(
             "method": type(run.trainer.method).__name__,
             "steps_median": np.median(run.test.steps),
             "steps_max": int(np.max(run.test.steps)),
-            "training_unsettled": run.history["unsettled"].mean() if run.history else None,
+            "training_unsettled": history["unsettled"].mean() if history else None,
         },
         "certificate": {
             **_short(worst),
-            "phases": worst.phases,
-            "reason": worst.reason,
-            "lowest_margin_in_training": lowest,
-            "certified_epochs": run.history["certified"].all(1).mean() if run.history else None,
+            "phases": worst.phases, "reason": worst.reason,
+            "lowest_margin_in_training": history["lowest_margin"].min() if history else None,
+            "certified_epochs": history["certified"].all(1).mean() if history else None,
         },
-        "epochs": len(run.history.get("loss", [])),
+        "epochs": len(history.get("loss", [])),
         "seconds": seconds,
         "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
-    }
+    }  # fmt: skip
 
 
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:

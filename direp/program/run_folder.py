@@ -170,8 +170,4 @@ def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings,
 def versions() -> dict[str, str]:
     from .. import __version__
 
-    return {
-        "direp": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in _SHOWN},
-    }
+    return {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from .catalogue import CATALOGUE, WrongUse, check, describe, is_own, names, nearest
+from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names, nearest
 from .parts import fingerprint
 
 _DATA = ", or a file.npz with arrays x and y"
@@ -49,8 +49,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _help(kind: str, lead: str = "") -> Any:
-    """The help text of a setting whose value is a name in the catalogue."""
+def help_of(kind: str, lead: str = "") -> Any:
+    """The help text of an option whose value is a name in the catalogue."""
     return tyro.conf.arg(help=f"{lead}{describe(kind)}.")
 
 
@@ -64,18 +64,18 @@ class Settings:
     """Directory with folders mnist and fashion-mnist; by default DIREP_DATA, else they are downloaded once."""
     seeds: str = "0"
     """One seed, a range such as 0..4, or several: 1,2,5..7. Seeds train side by side."""
-    graph: Annotated[str, _help("graph")] = "complete"
-    layout: Annotated[str, _help("layout", "Where weights lie in memory: ")] = "auto"
+    graph: Annotated[str, help_of("graph")] = "complete"
+    layout: Annotated[str, help_of("layout", "Where weights lie in memory: ")] = "auto"
     hidden: tuple[int, ...] = (16,)
     """Hidden units; for a layered graph, of each hidden layer."""
     density: float = 0.5
     """Share of synapses that exist, for a random graph."""
-    neuron: Annotated[str, _help("neuron")] = "projected"
-    activation: Annotated[str, _help("activation", "For hopfield and rate: ")] = "hard-sigmoid"
-    outflow: Annotated[str, _help("outflow", "What a neuron loses by sending: ")] = "signed"
+    neuron: Annotated[str, help_of("neuron")] = "projected"
+    activation: Annotated[str, help_of("activation", "For hopfield and rate: ")] = "hard-sigmoid"
+    outflow: Annotated[str, help_of("outflow", "What a neuron loses by sending: ")] = "signed"
     leak: float = 1.0
     """Leak of every unit (1/time); with the leak controller, the least that it keeps."""
-    init: Annotated[str, _help("init")] = "normal"
+    init: Annotated[str, help_of("init")] = "normal"
     weight_scale: float = 0.25
     """Spread of the initial weights between free units; for fan-in, times 1/sqrt(number of sources)."""
     input_scale: float = 1.0
@@ -88,25 +88,25 @@ class Settings:
     """Spread of the initial biases (normal only)."""
     centred: bool = True
     """Set the initial biases for the mean input instead of zero inputs (normal only)."""
-    rule: Annotated[str, _help("rule")] = "local"
+    rule: Annotated[str, help_of("rule")] = "local"
     beta: float = 1.0
     """Nudge strength."""
     beta_end: float | None = None
     """Let the nudge fade to this strength over the training."""
-    nudge: Annotated[str, _help("nudge")] = "one-sided"
+    nudge: Annotated[str, help_of("nudge")] = "one-sided"
     homeostasis: float = 0.0
     """Strength of a penalty on the antisymmetric part of the Jacobian; 0 adds none."""
     probe: int = 0
     """Measure the angle to the exact gradient on so many training samples after every epoch."""
-    cost: Annotated[str, _help("cost")] = "squared"
+    cost: Annotated[str, help_of("cost")] = "squared"
     sharpness: float = 1.0
     """Factor on the rates in the softmax."""
-    optimiser: Annotated[str, _help("optimiser")] = "adam"
+    optimiser: Annotated[str, help_of("optimiser")] = "adam"
     learning_rate: float = 0.02
     """Step size of the optimiser, at the beginning of its schedule."""
     momentum: float = 0.9
     """Decay of the running mean of gradients (Adam's b1)."""
-    schedule: Annotated[str, _help("schedule")] = "constant"
+    schedule: Annotated[str, help_of("schedule")] = "constant"
     decay: float = 0.0
     """Weight decay an update, times the learning rate (biases and leaks are spared)."""
     epochs: int = 1000
@@ -115,10 +115,10 @@ class Settings:
     """Samples an update; by default all."""
     margin: float | None = 0.1
     """Certified rate that a control keeps after every update (1/time); none trains without a control."""
-    control: Annotated[str, _help("control", "What keeps the network certified: ")] = "leak"
-    norm: Annotated[str, _help("norm", "Where the control certifies: ")] = "local"
+    control: Annotated[str, help_of("control", "What keeps the network certified: ")] = "leak"
+    norm: Annotated[str, help_of("norm", "Where the control certifies: ")] = "local"
     guarantee: Annotated[
-        str, _help("guarantee", "Keep weights where the local rule is proved to descend, in place of a control: ")
+        str, help_of("guarantee", "Keep weights where the local rule is proved to descend, in place of a control: ")
     ] = "none"
     through_leak: bool = True
     """Count in the gradient that the leak, as the controller sets it, depends on the weights."""
@@ -132,7 +132,7 @@ class Settings:
     """Stochastic pruning of weights up to 0.01, as in DEEP 2020."""
     sign_only: bool = False
     """Update by the sign of the gradient only."""
-    method: Annotated[str, _help("method", "How networks settle: ")] = "auto"
+    method: Annotated[str, help_of("method", "How networks settle: ")] = "auto"
     euler_step: float = 0.05
     """Step size of --method euler (time)."""
     fixed_steps: int | None = None
@@ -147,77 +147,59 @@ class Settings:
     """Start a free phase where the sample settled in the last epoch."""
     shift: int = 0
     """Move every training image by up to so many pixels, at random in every epoch (mnist, fashion-mnist)."""
-    keep: Annotated[str, _help("keep", "Which weights: ")] = "best"
-    scale: Annotated[str, _help("scale", "Of inputs, fitted on the training part: ")] = "standard"
+    keep: Annotated[str, help_of("keep", "Which weights: ")] = "best"
+    scale: Annotated[str, help_of("scale", "Of inputs, fitted on the training part: ")] = "standard"
     split: int = 0
     """Seed of the split into training, validation and test."""
-    precision: Annotated[str, _help("precision")] = "float32"
-    device: Annotated[str, _help("device")] = "auto"
+    precision: Annotated[str, help_of("precision")] = "float32"
+    device: Annotated[str, help_of("device")] = "auto"
 
     def check(self) -> None:
         """Raise `WrongUse` for the first setting that cannot be."""
         for name in _NAMED:
-            check(name, getattr(self, name), _flag(name))
-        for name, least, strict in (
-            ("beta", None, False), ("momentum", 0, False), ("weight_scale", 0, False),
-            ("input_scale", 0, False), ("feedback_scale", 0, False),
-            ("leak", 0, False), ("learning_rate", 0, True), ("epochs", 1, False), ("batch_size", 1, False),
-            ("margin", 0, True), ("fixed_steps", 1, False), ("max_steps", 1, False), ("tolerance", 0, True),
-            ("decay", 0, False),
-            ("sharpness", 0, True), ("euler_step", 0, True), ("shrink", 0, False), ("density", 0, True),
-            ("bias", None, False), ("bias_scale", 0, False), ("homeostasis", 0, False), ("probe", 0, False),
-            ("beta_end", None, False), ("shift", 0, False),
+            check(name, getattr(self, name), flag(name))
+        for least, settings in _LEAST.items():
+            for name in settings.split():
+                value = getattr(self, name)
+                if value is not None and not math.isfinite(value):
+                    raise WrongUse(f"{flag(name)} {value} is not a finite number")
+                words, bound = least.rsplit(maxsplit=1)
+                if value is not None and (value < float(bound) or (words == "above" and value == float(bound))):
+                    raise WrongUse(f"{flag(name)} {value} is out of range: give a number {least}")
+        hidden = " ".join(map(str, self.hidden))
+        for wrong, message in (
+            (self.beta == 0, "--beta 0 is no nudge: give a number other than 0, such as 1"),
+            (self.beta_end is not None and self.beta_end * self.beta <= 0,
+             f"--beta-end {self.beta_end} must have the sign of --beta {self.beta} and not be 0"),
+            (self.momentum >= 1,
+             f"--momentum {self.momentum} is out of range: give a number of at least 0 and below 1"),
+            (self.density > 1, f"--density {self.density} is out of range: it is a share, above 0 and at most 1"),
+            (self.margin is not None and self.leak <= 0,
+             f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin none to train without a "
+             "certificate"),
+            (self.margin is not None and self.control == "weights" and self.leak <= self.margin,
+             f"--control weights with --leak {self.leak} leaves no room for weights: give a leak above the margin "
+             f"{self.margin}"),
+            (self.guarantee != "none" and self.learn_leak,
+             f"--guarantee {self.guarantee} needs leaks that stay: leave out --learn-leak"),
+            (min(self.hidden, default=0) < 0, f"--hidden {hidden} has a negative number of units: give 0 or more"),
+            (self.graph == "layered" and 0 in self.hidden,
+             "--hidden 0 makes an empty layer: give every hidden layer 1 unit or more"),
+            (self.graph in ("complete", "random") and len(self.hidden) > 1,
+             f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"),
+            (self.task == "xor" and sum(self.hidden) == 0,
+             "--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more"),
+            (self.method == "coloured" and self.graph in ("complete", "random"),
+             f"--method coloured needs layers, and the graph is {self.graph}: use --graph layered or --method auto"),
+            (self.shift and self.task in names("task", without=_IMAGES),
+             f"--shift {self.shift} moves images, and {self.task} has none: leave it out"),
+            (self.rule == "trajectory" and self.nudge == "centred",
+             "--rule trajectory watches one nudged phase: use --nudge one-sided"),
+            (not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf),
+             f"--start {self.start[0]} {self.start[1]} is no range: give the lower end first"),
         ):  # fmt: skip
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not math.isfinite(value):
-                raise WrongUse(f"{_flag(name)} {value} is not a finite number")
-            if least is not None and (value < least or (strict and value == least)):
-                raise WrongUse(
-                    f"{_flag(name)} {value} is out of range: give a number "
-                    f"{'above' if strict else 'of at least'} {least}"
-                )
-        if self.beta == 0:
-            raise WrongUse("--beta 0 is no nudge: give a number other than 0, such as 1")
-        if self.beta_end is not None and self.beta_end * self.beta <= 0:
-            raise WrongUse(f"--beta-end {self.beta_end} must have the sign of --beta {self.beta} and not be 0")
-        if self.momentum >= 1:
-            raise WrongUse(f"--momentum {self.momentum} is out of range: give a number of at least 0 and below 1")
-        if self.density > 1:
-            raise WrongUse(f"--density {self.density} is out of range: it is a share, above 0 and at most 1")
-        if self.margin is not None and self.leak <= 0:
-            raise WrongUse(
-                f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin none to train without a "
-                "certificate"
-            )
-        if self.margin is not None and self.control == "weights" and self.leak <= self.margin:
-            raise WrongUse(
-                f"--control weights with --leak {self.leak} leaves no room for weights: give a leak above the margin "
-                f"{self.margin}"
-            )
-        if self.guarantee != "none" and self.learn_leak:
-            raise WrongUse(f"--guarantee {self.guarantee} needs leaks that stay: leave out --learn-leak")
-        if any(units < 0 for units in self.hidden):
-            raise WrongUse(f"--hidden {' '.join(map(str, self.hidden))} has a negative number of units: give 0 or more")
-        if self.graph == "layered" and any(units == 0 for units in self.hidden):
-            raise WrongUse("--hidden 0 makes an empty layer: give every hidden layer 1 unit or more")
-        if self.graph in ("complete", "random") and len(self.hidden) > 1:
-            raise WrongUse(
-                f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"
-            )
-        if self.task == "xor" and sum(self.hidden) == 0:
-            raise WrongUse("--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more")
-        if self.method == "coloured" and self.graph in ("complete", "random"):
-            raise WrongUse(
-                f"--method coloured needs layers, and the graph is {self.graph}: use --graph layered or --method auto"
-            )
-        if self.shift and self.task in names("task", without=_IMAGES):
-            raise WrongUse(f"--shift {self.shift} moves images, and {self.task} has none: leave it out")
-        if self.rule == "trajectory" and self.nudge == "centred":
-            raise WrongUse("--rule trajectory watches one nudged phase: use --nudge one-sided")
-        if not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf):
-            raise WrongUse(f"--start {self.start[0]} {self.start[1]} is no range: give the lower end first")
+            if wrong:
+                raise WrongUse(message)
         parse_seeds(self.seeds)
 
     def own(self) -> dict[str, str]:
@@ -245,6 +227,13 @@ class Settings:
 
 
 _NAMED = tuple(field.name for field in dataclasses.fields(Settings) if field.name in CATALOGUE and field.name != "task")
+_LEAST = {  # numbers, by the least that they may be
+    "above -inf": "beta beta_end bias",
+    "of at least 0": "momentum weight_scale input_scale feedback_scale bias_scale leak decay shrink homeostasis probe "
+    "shift",
+    "above 0": "learning_rate margin tolerance sharpness euler_step density",
+    "of at least 1": "epochs batch_size fixed_steps max_steps",
+}
 _IMAGES = tuple(name for name, entry in CATALOGUE["task"].entries.items() if entry.path.endswith(":images"))
 
 
@@ -262,7 +251,3 @@ def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]
     content = json.loads(path.read_text())
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
     return settings, {name: (own, kept.get(name, {}).get("sha256")) for name, own in settings.own().items()}
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -6,7 +6,7 @@ from .asymmetric import AsymEP, Dyadic
 from .base import AbstractRule, estimate
 from .bptt import BPTT
 from .cost import AbstractCost, CrossEntropy, SquaredError
-from .homeostasis import Homeostasis, antisymmetry
+from .homeostasis import Homeostasis, antisymmetry, without_penalty
 from .learned import Learned, initialise, parameters_of, with_parameters
 from .local import Local
 from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign
@@ -22,5 +22,5 @@ __all__ = [
     "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided",
     "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory",
     "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "limit_response",
-    "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters",
+    "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters", "without_penalty",
 ]  # fmt: skip

@@ -28,19 +28,19 @@ class Adjoint(AbstractRule):
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         network, free = problem.network, problem.free
-        pull = state_gradient(network, problem.cost, problem.y, free.state)
-        linear = AdjointField.at(problem.field, free, pull)
+        error = state_gradient(network, problem.cost, problem.y, free.state)
+        linear = AdjointField.at(problem.field, free, error)
         if network.graph.free <= self.dense_up_to:
             a = linear.solve()
             left = jnp.abs(linear.velocity(a, linear.drive(a))).max(-1)
             # A singular or nearly singular Jacobian has no gradient to speak of.
-            solved = left <= jnp.sqrt(jnp.finfo(a.dtype).eps) * jnp.abs(pull).max(-1)
-            bound = jnp.abs(pull).max(-1) / jnp.finfo(a.dtype).eps ** 0.75
+            solved = left <= jnp.sqrt(jnp.finfo(a.dtype).eps) * jnp.abs(error).max(-1)
+            bound = jnp.abs(error).max(-1) / jnp.finfo(a.dtype).eps ** 0.75
             solved = solved & (jnp.abs(a).max(-1) <= bound) & jnp.isfinite(a).all(-1)
         else:
-            rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(pull.dtype).eps)
+            rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(error.dtype).eps)
             stop = Tolerance(rtol, 0.0, max_steps=self.max_steps)
-            settled, _ = run(linear, jnp.zeros_like(pull), Preconditioned(), stop, observer=None, observed=None)
+            settled, _ = run(linear, jnp.zeros_like(error), Preconditioned(), stop, observer=None, observed=None)
             a, solved = settled.state, settled.converged
         used = problem.used & solved
         return problem.estimate(problem.gradient(network.neuron.transfer_slope(free.drive) * a, a, used), used)
@@ -51,13 +51,13 @@ class AdjointField(AbstractField):
 
     base: NetworkField
     linear: Linearisation
-    pull: Float[Array, "batch free"]
+    error: Float[Array, "batch free"]
 
     @classmethod
-    def at(cls, field: NetworkField, free: Settled, pull: Float[Array, "batch free"]) -> "AdjointField":
+    def at(cls, field: NetworkField, free: Settled, error: Float[Array, "batch free"]) -> "AdjointField":
         r"""At the free equilibrium, with $\partial_sC$ given."""
         linear = linearise(field, free.state, free.drive)
-        return cls(field, linear, jnp.where(linear.active, pull, 0))
+        return cls(field, linear, jnp.where(linear.active, error, 0))
 
     @property
     def network(self):
@@ -68,7 +68,7 @@ class AdjointField(AbstractField):
         return self.base.total_leak
 
     def drive(self, state, into=None):
-        return self.linear.send_back(state) - self.pull
+        return self.linear.send_back(state) - self.error
 
     def flow(self, state, drive):
         return jnp.where(self.linear.active, drive - self.total_leak * state, 0)
@@ -86,11 +86,11 @@ class AdjointField(AbstractField):
         return state
 
     def take(self, rows):
-        return AdjointField(self.base.take(rows), self.linear.take(rows), self.pull[rows])
+        return AdjointField(self.base.take(rows), self.linear.take(rows), self.error[rows])
 
     def solve(self) -> Float[Array, "batch free"]:
         """The equilibrium, by a dense solve for every sample."""
-        return jnp.linalg.solve(self.linear.jacobian().swapaxes(1, 2), self.pull[..., None])[..., 0]
+        return jnp.linalg.solve(self.linear.jacobian().swapaxes(1, 2), self.error[..., None])[..., 0]
 
 
 def limit_response(

@@ -91,16 +91,12 @@ class Dyadic(AbstractRule):
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         network, free = problem.network, problem.free
-        pull = state_gradient(network, problem.cost, problem.y, free.state)
-        size = _size(pull)
-        linear = AdjointField.at(problem.field, free, pull / size)
+        error = state_gradient(network, problem.cost, problem.y, free.state)
+        size = jnp.abs(error).max(-1, keepdims=True)
+        size = jnp.where(size > 0, size, 1)
+        linear = AdjointField.at(problem.field, free, error / size)
         difference, _ = problem.settle(linear, jnp.zeros_like(free.state))
         a = size * difference.state
         used = all_settled(free, difference) & problem.valid
         post = network.neuron.transfer_slope(free.drive) * a
         return problem.estimate(problem.gradient(post, a, used), used, (difference,))
-
-
-def _size(pull: Float[Array, "batch free"]) -> Float[Array, "batch 1"]:
-    size = jnp.abs(pull).max(-1, keepdims=True)
-    return jnp.where(size > 0, size, 1)

@@ -43,11 +43,6 @@ def needs_derivative(rule: AbstractRule, network: Network) -> None:
             )
 
 
-def traced(tree: Any, dtype: Any) -> Any:
-    """Numbers as arrays, so that another value of a hyper-parameter needs no other program."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
-
-
 def estimate(
     network: Network,
     x: Num[ArrayLike, "batch input"],

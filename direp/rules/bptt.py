@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from ..model import Parameters
-from ..settling import Preconditioned
+from ..settling import Preconditioned, check_count
 from .base import AbstractRule, needs_derivative
 
 
@@ -17,8 +17,7 @@ class BPTT(AbstractRule):
     steps: int = eqx.field(static=True, default=500)
 
     def __check_init__(self):
-        if self.steps < 1:
-            raise ValueError(f"BPTT(steps={self.steps}) must be 1 or more")
+        check_count("BPTT(steps", self.steps)
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)

@@ -1,12 +1,15 @@
 """Costs of the output rates."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from ..settling import check_number
 
 
 class AbstractCost(eqx.Module):
@@ -29,7 +32,7 @@ class AbstractCost(eqx.Module):
 
     @abstractmethod
     def feedback(self, beta: float, slope: tuple[float, float], ratio: np.ndarray) -> np.ndarray:
-        r"""How far a nudge of strength `beta` can push $\mu_1$ or $\mu_\infty$ of the Jacobian up, at every output.
+        r"""How far a nudge of strength `beta` can raise $\mu_1$ or $\mu_\infty$ of the Jacobian, at every output.
 
         `slope` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
         `ratio` is, for every output, the largest norm weight of another output over its own. 0: not at all.
@@ -39,9 +42,7 @@ class AbstractCost(eqx.Module):
 class SquaredError(AbstractCost):
     r"""$C=\tfrac12\lVert y-r_o\rVert^2$; the nudge is the current $\beta(y-r_o)$."""
 
-    @property
-    def curvature(self):
-        return 1.0
+    curvature: ClassVar[float] = 1.0
 
     def value(self, rate, y):
         return 0.5 * jnp.square(y - rate).sum(-1)
@@ -66,8 +67,7 @@ class CrossEntropy(AbstractCost):
     sharpness: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        if not self.sharpness > 0:
-            raise ValueError(f"CrossEntropy(sharpness={self.sharpness}) must be above 0")
+        check_number("CrossEntropy(sharpness", self.sharpness, above=0)
 
     @property
     def curvature(self):

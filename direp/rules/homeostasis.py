@@ -5,13 +5,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..model import Network
 from ..model.synapses import Weight
-from ..settling import linearise
+from ..settling import check_count, check_number, linearise
 from .base import AbstractRule
 from .problem import Problem
 
 
 class Homeostasis(AbstractRule):
-    r"""Any rule, plus a pull of the Jacobian towards symmetry: the gradient of
+    r"""Any rule, plus a penalty on the antisymmetric part of the Jacobian: the gradient of
 
     $$\tfrac12\,\mathrm{strength}\cdot\mathbb{E}_\varepsilon\big[\lVert J\varepsilon\rVert^2-\varepsilon^\top
     J^2\varepsilon\big]=\mathrm{strength}\cdot\lVert J_A\rVert_F^2$$
@@ -34,20 +34,17 @@ class Homeostasis(AbstractRule):
     probes: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
-        if isinstance(self.strength, float | int) and not self.strength >= 0:
-            raise ValueError(f"Homeostasis(strength={self.strength}) must be 0 or above")
-        if self.probes < 1:
-            raise ValueError(f"Homeostasis(probes={self.probes}) must be 1 or more")
+        check_number("Homeostasis(strength", self.strength, least=0)
+        check_count("Homeostasis(probes", self.probes)
 
     def estimate(self, problem, key):
         if key is None:
             raise ValueError("Homeostasis draws random probes: give estimate(key=...) a JAX random key")
         inner, own = jax.random.split(key)
         found = self.rule.estimate(problem, inner)
-        pull = jax.grad(lambda weight: self.penalty(weight, problem, found.used, own))(problem.network.weight)
-        pull = problem.network.synapses.mask(pull)
-        strength = self.strength
-        weight = jax.tree.map(lambda w, p: w + jnp.asarray(strength, w.dtype) * p, found.gradient.weight, pull)
+        penalty = jax.grad(lambda weight: self.penalty(weight, problem, found.used, own))(problem.network.weight)
+        penalty, strength = problem.network.synapses.mask(penalty), self.strength
+        weight = jax.tree.map(lambda w, p: w + jnp.asarray(strength, w.dtype) * p, found.gradient.weight, penalty)
         return eqx.tree_at(lambda e: e.gradient.weight, found, weight)
 
     def penalty(self, weight: Weight, problem: Problem, used: Array, key: PRNGKeyArray) -> Float[Array, ""]:
@@ -68,6 +65,13 @@ class Homeostasis(AbstractRule):
 
         total = jax.vmap(one)(jax.random.split(key, self.probes)).mean()
         return total / (2 * problem.count(used))
+
+
+def without_penalty(rule: AbstractRule) -> AbstractRule:
+    """The rule without what it, or a rule within it, adds to the estimate of the cost's gradient."""
+    is_penalty = lambda node: isinstance(node, Homeostasis)  # noqa: E731
+    bare = lambda node: without_penalty(node.rule) if is_penalty(node) else node  # noqa: E731
+    return jax.tree.map(bare, rule, is_leaf=is_penalty)
 
 
 def antisymmetry(network: Network) -> Float[Array, ""]:

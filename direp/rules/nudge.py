@@ -2,6 +2,7 @@ r"""The nudge: a current into the outputs that pulls a settled network towards i
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -34,14 +35,18 @@ class Nudged(AbstractWrapper):
         return Nudged(self.base.take(rows), self.cost, self.y[rows], self.beta)
 
     def stiffness(self):
-        pull = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
-        return self.base.stiffness().at[self.network.graph.hidden :].add(pull)
+        curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
+        return self.base.stiffness().at[self.network.graph.hidden :].add(curvature)
 
 
 class AbstractNudge(eqx.Module):
     r"""Which nudged phases to run, and how their equilibria give $\Delta q$."""
 
     beta: eqx.AbstractVar[float | Array]
+
+    def __check_init__(self):
+        if isinstance(self.beta, float | int) and not (self.beta != 0 and np.isfinite(self.beta)):
+            raise ValueError(f"{type(self).__name__}(beta={self.beta}) must be finite and not 0")
 
     @property
     @abstractmethod
@@ -69,18 +74,10 @@ def as_nudge(rule: str, nudge: AbstractNudge | float | Array) -> AbstractNudge:
     return OneSided(nudge)
 
 
-def _check_beta(nudge: AbstractNudge) -> None:
-    if isinstance(nudge.beta, float | int) and not (nudge.beta != 0 and np.isfinite(nudge.beta)):
-        raise ValueError(f"{type(nudge).__name__}(beta={nudge.beta}) must be finite and not 0")
-
-
 class OneSided(AbstractNudge):
     r"""One phase at $\beta$: $\Delta q=(q^\beta-q^0)/\beta$, an error of first order in $\beta$."""
 
     beta: float | Array = 1.0
-
-    def __check_init__(self):
-        _check_beta(self)
 
     @property
     def strengths(self):
@@ -94,9 +91,6 @@ class Centred(AbstractNudge):
     r"""Two phases, at $\pm\beta$: $\Delta q=(q^{+\beta}-q^{-\beta})/2\beta$, an error of second order."""
 
     beta: float | Array = 0.1
-
-    def __check_init__(self):
-        _check_beta(self)
 
     @property
     def strengths(self):
@@ -114,9 +108,6 @@ class RandomSign(AbstractNudge):
     """
 
     beta: float | Array = 0.1
-
-    def __check_init__(self):
-        _check_beta(self)
 
     @property
     def strengths(self):
@@ -147,12 +138,10 @@ class Fading(AbstractNudge):
     kind: type[AbstractNudge] = eqx.field(static=True, default=OneSided)
 
     def __check_init__(self):
-        if isinstance(self.start, float | int) and isinstance(self.end, float | int):
-            fine = np.isfinite([self.start, self.end]).all() and self.start * self.end > 0
-            if not fine:
-                raise ValueError(
-                    f"Fading(start={self.start}, end={self.end}) must both be finite, not 0 and of one sign"
-                )
+        ends: list[Any] = [self.start, self.end]
+        known = all(isinstance(end, float | int) for end in ends)
+        if known and not (np.isfinite(ends).all() and self.start * self.end > 0):
+            raise ValueError(f"Fading(start={self.start}, end={self.end}) must both be finite, not 0 and of one sign")
 
     @property
     def beta(self):

@@ -20,10 +20,12 @@ class RuleRun(NamedTuple):
 
     - `nudges`: those whose phases are the network with a current into its outputs and nothing else.
     - `others`: names of the other fields that it settles; no certificate of a network covers these.
+    - `watched`: whether it looks at the steps of a phase, and not only at its end.
     """
 
     nudges: tuple[AbstractNudge, ...]
     others: tuple[str, ...]
+    watched: bool
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -37,6 +39,7 @@ class _Record:
     def __init__(self):
         self.nudges: list[AbstractNudge] = []
         self.others: list[str] = []
+        self.watched = False
 
     def __call__(self, field: AbstractField, start: Any, observed: Any) -> tuple[Settled, Any]:
         self.others.append(type(field).__name__)
@@ -67,7 +70,7 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
         initialise(rule, network, key).estimate(problem, key)
 
     jax.eval_shape(ask)
-    return RuleRun(tuple(record.nudges), tuple(dict.fromkeys(record.others)))
+    return RuleRun(tuple(record.nudges), tuple(dict.fromkeys(record.others)), record.watched)
 
 
 def nudges_of(rule: AbstractRule) -> tuple[AbstractNudge, ...]:

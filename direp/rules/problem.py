@@ -2,7 +2,6 @@
 
 import math
 import operator
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -14,11 +13,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..model import AbstractField, AbstractWrapper, Network, NetworkField, Parameters
-from ..settling import AbstractMethod, AbstractStop, Settled, run
+from ..settling import AbstractMethod, AbstractStop, Observer, Settled, run
 from .cost import AbstractCost
 from .nudge import AbstractNudge
-
-Observe = Callable[[Any, Array, Array, Array], Any]
 
 
 class Estimate(eqx.Module):
@@ -99,7 +96,7 @@ class Problem(eqx.Module):
         return self.free.converged & self.valid
 
     def settle(
-        self, field: AbstractField, start: Array | None = None, *, observe: Observe | None = None, observed: Any = None
+        self, field: AbstractField, start: Array | None = None, *, observe: Observer | None = None, observed: Any = None
     ) -> tuple[Settled, Any]:
         """Run a phase: settle any field, by default from the free equilibrium.
 
@@ -109,22 +106,24 @@ class Problem(eqx.Module):
         """
         start = self.free.state if start is None else start
         if self.record is not None:
+            self.record.watched |= observe is not None
             return self.record(field, start, observed)
         return self._run(field, start, observe, observed)
 
-    def _run(self, field: AbstractField, start: Array, observe: Observe | None, observed: Any) -> tuple[Settled, Any]:
+    def _run(self, field: AbstractField, start: Array, observe: Observer | None, observed: Any) -> tuple[Settled, Any]:
         field = field if self.on is None else Paused(field, self.on)
         observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
         return run(field, start, self.method, self.stop, observer=observer, observed=observed)
 
     def nudge(
-        self, nudge: AbstractNudge, key: PRNGKeyArray | None, *, observe: Observe | None = None, observed: Any = None
+        self, nudge: AbstractNudge, key: PRNGKeyArray | None, *, observe: Observer | None = None, observed: Any = None
     ) -> Response:
         """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices."""
         now = nudge.now(self.update, key)
         fields = now.fields(self.field, self.cost, self.y)
         if self.record is not None:
             self.record.nudges.append(nudge)
+            self.record.watched |= observe is not None
             return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
         settled = [self._run(field, self.free.state, observe, observed) for field in fields]
         return Response(now, self.free, tuple(p for p, _ in settled), tuple(o for _, o in settled))
@@ -165,7 +164,7 @@ def all_settled(*phases: Settled) -> Bool[Array, " batch"]:
     return reduce(operator.and_, [phase.converged for phase in phases])
 
 
-def _observe(observe: Observe, valid: Array, observed: Any, before: Array, after: Array, moved: Array) -> Any:
+def _observe(observe: Observer, valid: Array, observed: Any, before: Array, after: Array, moved: Array) -> Any:
     return observe(observed, before, after, moved & valid)
 
 

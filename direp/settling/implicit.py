@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..model import AbstractField
+from .linear import square
 from .loop import run
 from .methods import AbstractMethod
 from .result import Settled
@@ -48,7 +49,8 @@ def _(primals, tangents):
 
     def solve(matrix, right: Array) -> Array:
         small = right.shape[-1] <= _DENSE
-        change = _directly(matrix, right) if small else _by_steps(matrix, right, field.stiffness())
+        directly = lambda: jnp.linalg.solve(square(matrix, right), right[..., None])[..., 0]  # noqa: E731
+        change = directly() if small else _by_steps(matrix, right, field.stiffness())
         largest = jnp.abs(right).max(-1)
         left = jnp.abs(matrix(change) - right).max(-1)
         solved = settled.converged & (left <= jnp.sqrt(jnp.finfo(right.dtype).eps) * largest)
@@ -63,12 +65,6 @@ def _(primals, tangents):
     _, (d_rate, d_drive) = eqx.filter_jvp(read, (field, state), (moved, d_state))
     none = np.zeros(settled.steps.shape, jax.dtypes.float0)
     return found, (d_state, d_rate, d_drive, jnp.zeros_like(settled.residual), none, none)
-
-
-def _directly(matrix, right: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
-    basis = jnp.eye(right.shape[-1], dtype=right.dtype)
-    full = jax.vmap(lambda e: matrix(jnp.broadcast_to(e, right.shape)), out_axes=-1)(basis)
-    return jnp.linalg.solve(full, right[..., None])[..., 0]
 
 
 def _by_steps(matrix, right: Float[Array, "batch free"], scale: Float[Array, " free"]) -> Float[Array, "batch free"]:

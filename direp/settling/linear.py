@@ -1,6 +1,9 @@
 r"""The linearisation of a network at a settled state: $J=\partial F/\partial s$, with and without a matrix."""
 
+from collections.abc import Callable
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -50,6 +53,12 @@ class Linearisation(eqx.Module):
         square = self.transfer_slope[:, :, None] * recurrent.T * self.rate_slope[:, None, :] - jnp.diag(self.total_leak)
         both = self.active[:, :, None] & self.active[:, None, :]
         return jnp.where(both, square, -jnp.eye(len(self.total_leak), dtype=square.dtype))
+
+
+def square(along: Callable[[Array], Array], like: Float[Array, "batch free"]) -> Float[Array, "batch free free"]:
+    """A linear map of every sample by itself as matrices, column by column."""
+    basis = jnp.eye(like.shape[-1], dtype=like.dtype)
+    return jax.vmap(lambda e: along(jnp.broadcast_to(e, like.shape)), out_axes=-1)(basis)
 
 
 def linearise(

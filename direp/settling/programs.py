@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from ..model import Network
@@ -27,16 +28,21 @@ def compiled(function: Function) -> Function:
     @functools.wraps(function)
     def call(*arguments: Any, **settings: Any) -> Any:
         keep_programs()
-        return program(*_traced(arguments), **_traced(settings))
+        return program(*_arrays(arguments), **_arrays(settings))
 
     return call  # pyright: ignore[reportReturnType]
 
 
-def _traced(tree: Any) -> Any:
+def _arrays(tree: Any) -> Any:
     """Python floats as arrays that are weakly typed, as Python floats are; networks as they are."""
     return jax.tree.map(
         lambda leaf: jnp.asarray(leaf) if type(leaf) is float else leaf, tree, is_leaf=lambda n: isinstance(n, Network)
     )
+
+
+def traced(tree: Any, dtype: Any) -> Any:
+    """Python floats as arrays of a precision: another value of a hyper-parameter needs no other program."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
 
 
 @functools.cache

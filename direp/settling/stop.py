@@ -1,6 +1,7 @@
 """When a sample is done."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,15 +14,12 @@ class AbstractStop(eqx.Module):
     """When a sample is done."""
 
     max_steps: eqx.AbstractVar[int]
+    early: eqx.AbstractClassVar[bool]
+    """Whether a sample stops as soon as it has settled or is known to cycle; else it is judged in the end."""
 
     @abstractmethod
     def met(self, residual: Float[Array, " batch"], scale: Float[Array, " batch"]) -> Bool[Array, " batch"]:
         """Whether a residual counts as settled; `scale` is the largest of the terms that cancel in it."""
-
-    @property
-    @abstractmethod
-    def early(self) -> bool:
-        """Whether a sample stops as soon as it has settled or is known to cycle; else it is judged in the end."""
 
 
 class Tolerance(AbstractStop):
@@ -30,6 +28,7 @@ class Tolerance(AbstractStop):
     By default $10^{-5}$ both for 32-bit and $10^{-9}$ for 64-bit states.
     """
 
+    early: ClassVar[bool] = True
     rtol: float | Array | None = None
     atol: float | Array | None = None
     max_steps: int = eqx.field(static=True, default=5000)
@@ -46,14 +45,11 @@ class Tolerance(AbstractStop):
         atol = default if self.atol is None else self.atol
         return residual <= atol + rtol * scale
 
-    @property
-    def early(self):
-        return True
-
 
 class Steps(AbstractStop):
     """Take exactly `max_steps` steps, as fixed-time papers do; samples still report whether they have settled."""
 
+    early: ClassVar[bool] = False
     max_steps: int = eqx.field(static=True, default=1000)
 
     def __check_init__(self):
@@ -61,7 +57,3 @@ class Steps(AbstractStop):
 
     def met(self, residual, scale):
         return Tolerance().met(residual, scale)
-
-    @property
-    def early(self):
-        return False

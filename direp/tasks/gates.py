@@ -31,15 +31,7 @@ def gate(name: str) -> Task:
         raise ValueError(f"gate({name!r}) is unknown: {hint}there are {', '.join(GATES)}")
     x, y = GATES[name]
     table = Samples(np.array(x, float), np.array(y, float)[:, None])
-    return Task(
-        name,
-        table,
-        table,
-        table,
-        classes=("0", "1"),
-        solved=_solved,
-        whole=True,
-    )
+    return Task(name, table, table, table, classes=("0", "1"), solved=_solved, whole=True)
 
 
 def xor() -> Task:

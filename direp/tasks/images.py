@@ -21,10 +21,7 @@ _TRAIN, _TEST = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"), (
 IMAGES = {
     "mnist": (
         tuple("0123456789"),
-        (
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         {
             "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
@@ -57,12 +54,7 @@ class DataUnreadable(ValueError):
 
 
 def images(
-    name: str,
-    *,
-    data_dir: str | Path | None = None,
-    scale: str = "range",
-    split: int = 0,
-    validation: int = 5000,
+    name: str, *, data_dir: str | Path | None = None, scale: str = "range", split: int = 0, validation: int = 5000
 ) -> Task:
     """`mnist` or `fashion-mnist`: 784 pixels, 10 classes, 60,000 images to train on and 10,000 to test on.
 

@@ -7,12 +7,7 @@ import numpy as np
 from .task import Samples, Task
 
 # Functions of sklearn.datasets. Scikit-learn loads when it is needed: gates do not wait for it.
-BUNDLED = {
-    "digits": "load_digits",
-    "iris": "load_iris",
-    "wine": "load_wine",
-    "breast-cancer": "load_breast_cancer",
-}
+BUNDLED = {"digits": "load_digits", "iris": "load_iris", "wine": "load_wine", "breast-cancer": "load_breast_cancer"}
 
 
 def bundled(name: str, *, scale: str = "standard", split: int = 0) -> Task:

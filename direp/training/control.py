@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..model import Network, Parameters
 from ..model.synapses import Weight
+from ..settling import check_number
 from .constraint import AbstractConstraint
 
 
@@ -22,6 +23,9 @@ class AbstractControl(AbstractConstraint):
     """
 
     criterion: eqx.AbstractVar[AbstractDiagonal]
+
+    def __check_init__(self):
+        check_number(f"{type(self).__name__}(margin", self.margin, above=0)
 
     @abstractmethod
     def inside(self, network: Network, norm: Float[Array, " free"]) -> Parameters:
@@ -41,12 +45,6 @@ class AbstractControl(AbstractConstraint):
     def project(self, network, state):
         norm = self.criterion.refresh(network, state)
         return self.inside(network, norm), norm
-
-
-def _check_margin(control: AbstractControl) -> None:
-    if isinstance(control.margin, float | int) and not control.margin > 0:
-        name = type(control).__name__
-        raise ValueError(f"{name}(margin={control.margin}) must be above 0: it is the rate that stays certified")
 
 
 class LeakController(AbstractControl):
@@ -74,11 +72,7 @@ class LeakController(AbstractControl):
     through_leak: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
-        _check_margin(self)
-        if isinstance(self.floor, float | int) and not self.floor >= 0:
-            raise ValueError(
-                f"LeakController(floor={self.floor}) must be 0 or above: it is the least leak a unit keeps"
-            )
+        check_number("LeakController(floor", self.floor, least=0)
 
     def needed(self, network: Network, norm: Float[Array, " free"]) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
@@ -95,7 +89,7 @@ class LeakController(AbstractControl):
         # Some tolerance: a leak that the last projection set differs from the criterion by rounding.
         held = network.leak <= self.needed(network, state) * (1 + 1e-5)
         own = jnp.where(held, gradient.leak, 0)
-        extra = self.criterion.through(network, state, own)
+        extra = self.criterion.weight_gradient(network, state, own)
         return gradient._replace(weight=jax.tree.map(jnp.add, gradient.weight, extra))
 
 
@@ -114,9 +108,6 @@ class WeightProjection(AbstractControl):
 
     margin: float | Array = 0.1
     criterion: AbstractDiagonal = LocalLeak()
-
-    def __check_init__(self):
-        _check_margin(self)
 
     def inside(self, network, norm):
         leak = jnp.maximum(network.leak, self.margin * 1.001)

@@ -14,9 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from scipy.sparse.csgraph import connected_components
 
-from ..model import Network, Projected
+from ..certificates.learning import one_layer
+from ..model import OUTFLOWS, Network
 from ..model.synapses import Weight
+from ..settling import check_number
 from .constraint import AbstractConstraint
 
 
@@ -34,6 +37,10 @@ class AbstractGuarantee(AbstractConstraint):
 
     floor: eqx.AbstractVar[float]
 
+    def __check_init__(self):
+        for name in ("floor", "margin"):
+            check_number(f"{type(self).__name__}({name}", getattr(self, name), above=0)
+
     @abstractmethod
     def check(self, network: Network) -> None:
         """Raise `ValueError`, with the way out, if nothing can be guaranteed for such a network."""
@@ -50,7 +57,7 @@ class AbstractGuarantee(AbstractConstraint):
         most = synapses.scaled(synapses.mask(ones), jnp.maximum(room, self.floor)).recurrent
 
         def pair(sign: Array, most: Array) -> tuple[Array, Array]:
-            if network.neuron.outflow.name == "signed":
+            if network.neuron.outflow == OUTFLOWS["signed"]:
                 most = jnp.where(sign > 0, jnp.inf, most / 2)
             one, other = sign * jnp.minimum(self.floor, most), sign * most
             return jnp.minimum(one, other), jnp.maximum(one, other)
@@ -75,16 +82,6 @@ class AbstractGuarantee(AbstractConstraint):
     def project(self, network, state):
         recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, state.low, state.high)
         return network.parameters._replace(weight=Weight(network.weight.input, recurrent)), state
-
-
-def _check_floor(guarantee: AbstractGuarantee) -> None:
-    for name in ("floor", "margin"):
-        if not getattr(guarantee, name) > 0:
-            raise ValueError(f"{type(guarantee).__name__}({name}={getattr(guarantee, name)}) must be above 0")
-
-
-def _free_pairs(network: Network) -> np.ndarray:
-    return network.graph.adjacency()[network.graph.inputs :]
 
 
 def _larger(network: Network) -> Any:
@@ -112,13 +109,10 @@ class SignSymmetric(AbstractGuarantee):
     floor: float = 1e-3
     margin: float = 0.1
 
-    def __check_init__(self):
-        _check_floor(self)
-
     def check(self, network):
-        pairs = _free_pairs(network)
+        pairs = network.graph.adjacency()[network.graph.inputs :]
         joined, size = int(np.triu(pairs | pairs.T).sum()), network.graph.free
-        loops = joined - size + _components(pairs)
+        loops = joined - size + int(connected_components(pairs, directed=False)[0])
         if network.neuron.outflow.active or network.graph.outputs != 1 or (pairs != pairs.T).any() or loops:
             raise ValueError(
                 "SignSymmetric guarantees networks with one output and no outflow, whose free units are joined in both "
@@ -141,9 +135,6 @@ class Balanced(AbstractGuarantee):
 
     floor: float = 1e-6
     margin: float = 0.1
-
-    def __check_init__(self):
-        _check_floor(self)
 
     def check(self, network):
         slope = network.neuron.slope
@@ -172,13 +163,8 @@ class Pairs(AbstractGuarantee):
     floor: float = 1e-3
     margin: float = 0.1
 
-    def __check_init__(self):
-        _check_floor(self)
-
     def check(self, network):
-        pairs, hidden = _free_pairs(network), network.graph.hidden
-        layered = network.graph.outputs == 1 and network.graph.bias and hidden > 0 and not pairs[:hidden, :hidden].any()
-        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow.name == "signed"):
+        if not (one_layer(network) and network.graph.bias and network.neuron.outflow == OUTFLOWS["signed"]):
             raise ValueError(
                 "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
                 "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"
@@ -193,20 +179,12 @@ class Pairs(AbstractGuarantee):
         synapses, hidden = network.synapses, network.graph.hidden
         forth = synapses.back(parameters.weight, jnp.zeros_like(network.bias).at[-1].set(1)[None])[0]
         limit = jnp.where(jnp.arange(network.graph.free) < hidden, network.leak + forth, jnp.inf)
-        none = jnp.zeros((1, network.graph.inputs), network.dtype)
-        large = jnp.where(jnp.isfinite(limit), limit, 0)
-        wanted = synapses.outer(none, jnp.ones_like(limit)[None], large[None]).recurrent
-        bounded = synapses.outer(
-            none, jnp.ones_like(limit)[None], jnp.isfinite(limit).astype(large.dtype)[None]
-        ).recurrent
+        none, one = jnp.zeros((1, network.graph.inputs), network.dtype), jnp.ones_like(limit)[None]
+        finite = jnp.isfinite(limit)
+        wanted = synapses.outer(none, one, jnp.where(finite, limit, 0)[None]).recurrent
+        bounded = synapses.outer(none, one, finite.astype(limit.dtype)[None]).recurrent
         recurrent = jax.tree.map(
             lambda w, most, held: jnp.where(held > 0, jnp.minimum(w, most), w),
             parameters.weight.recurrent, wanted, bounded,
         )  # fmt: skip
         return parameters._replace(weight=Weight(parameters.weight.input, recurrent)), state
-
-
-def _components(pairs: np.ndarray) -> int:
-    from scipy.sparse.csgraph import connected_components
-
-    return int(connected_components(pairs, directed=False)[0])

@@ -13,7 +13,16 @@ from jaxtyping import Array, Bool, Int
 
 from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError, phases_of, with_parameters
-from ..settling import AbstractMethod, AbstractStop, check_count, check_kind, compiled, how_to_settle, within_trace
+from ..settling import (
+    AbstractMethod,
+    AbstractStop,
+    check_count,
+    check_kind,
+    compiled,
+    how_to_settle,
+    traced,
+    within_trace,
+)
 from ..tasks import AbstractAugmentation, Samples, Task
 from .constraint import check_nudges
 from .control import AbstractControl, LeakController
@@ -239,7 +248,7 @@ def fit(
     common = {
         "network": template,
         "cost": cost or SquaredError(),
-        "method": _traced(method, template.dtype),
+        "method": traced(method, template.dtype),
         "stop": stop,
         "start": start,
         "one_unit": task.one_unit,
@@ -248,10 +257,10 @@ def fit(
     evaluator = Trainer(**common)
     trainer = Trainer(
         **common,
-        rule=_traced(rule, template.dtype),
+        rule=traced(rule, template.dtype),
         optimiser=RecordedOptimiser.of(optimiser, template.parameters),
-        control=_traced(control, template.dtype),
-        guarantee=_traced(guarantee, template.dtype),
+        control=traced(control, template.dtype),
+        guarantee=traced(guarantee, template.dtype),
         warm=warm,
         keep_last=keep == "last",
         learn_leak=learn_leak,
@@ -307,11 +316,6 @@ def fit(
         eqx.tree_at(lambda t: t.optimiser, trainer, None),
         [with_parameters(rule, own.rule) for own in chosen],
     )
-
-
-def _traced(tree: Any, dtype: Any) -> Any:
-    """Numbers as arrays of the network's precision, so that another value needs no other program."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, tree)
 
 
 def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:

@@ -14,12 +14,12 @@ from ..rules import (
     AbstractCost,
     AbstractRule,
     Adjoint,
-    Homeostasis,
     cosine,
     estimate,
     initialise,
     parameters_of,
     with_parameters,
+    without_penalty,
 )  # fmt: skip
 from ..settling import AbstractMethod, AbstractStop, Settled, settle
 from ..tasks import AbstractAugmentation, Samples
@@ -224,9 +224,7 @@ class Trainer(eqx.Module):
         network, rule = self._now(state)
         x, y = train.x[: self.probe], train.y[: self.probe]
         settle = {"cost": self.cost, "method": self.method, "stop": self.stop, "update": state.updates}
-        # What homeostasis adds is no estimate of the cost's gradient.
-        rule = rule.rule if isinstance(rule, Homeostasis) else rule
-        found = estimate(network, x, y, rule, key=self._draw(state), **settle)
+        found = estimate(network, x, y, without_penalty(rule), key=self._draw(state), **settle)
         # The rule leaves out what did not settle, and so must the oracle.
         exact = estimate(network, x, y, Adjoint(), valid=found.used, **settle)
         return cosine(network, found.gradient, exact.gradient, leak=self.learn_leak)

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from ..model import AbstractSynapses, Network, Parameters
+from ..settling import check_number
 
 
 class Bound(eqx.Partial):
@@ -68,7 +69,7 @@ def shrink(strength: float) -> optax.GradientTransformation:
 
     Source: DEEP (arXiv:2006.08798), where it is $1.5\cdot10^{-4}$.
     """
-    _check("shrink", strength=(strength, 0))
+    check_number("shrink(strength", strength, least=0)
     return _stateless(Bound(_shrunk, strength))
 
 
@@ -90,7 +91,8 @@ def prune(
     Put it after the optimiser. `fit` gives every seed a key of its own from this one (`own_keys`). Source: DEEP
     (arXiv:2006.08798).
     """
-    _check("prune", threshold=(threshold, 0), scale=(scale, np.finfo(np.float32).tiny))
+    check_number("prune(threshold", threshold, least=0)
+    check_number("prune(scale", scale, above=0)
     network.synapses.refuse_shared("prune")
     update = Bound(_pruned, network.synapses, threshold, scale)
     return optax.GradientTransformation(Bound(_keyed, key), update)  # pyright: ignore[reportArgumentType]
@@ -134,9 +136,3 @@ def own_keys(state: Any, key: PRNGKeyArray) -> Any:
         return jax.random.fold_in(leaf, jax.random.bits(key, dtype=jnp.uint32))
 
     return jax.tree.map(own, state)
-
-
-def _check(who: str, **given: Any) -> None:
-    for name, (value, least) in given.items():
-        if isinstance(value, float | int) and not least <= value < np.inf:
-            raise ValueError(f"{who}({name}={value}) must be finite and {'above 0' if least else '0 or above'}")

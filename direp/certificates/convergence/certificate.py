@@ -1,6 +1,8 @@
 """A certificate is data: a claim, a verdict, and all that the verdict rests on."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +13,31 @@ from .norm import AbstractNorm
 Verdict = Literal["proved", "refuted", "undecided"]
 
 
-def sentence(verdict: Verdict, claim: str) -> str:
-    """A verdict on a claim (a main clause, without a full stop), as people say it."""
-    before = {"proved": "proved:", "refuted": "refuted: it is not true that", "undecided": "not decided whether"}
-    return f"{before[verdict]} {claim}"
+def as_data(value: Any) -> Any:
+    """What a certificate holds, as dictionaries, lists and numbers for JSON."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value):
+        return {field.name: as_data(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [as_data(entry) for entry in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+class Judged:
+    """A claim (a main clause) and the verdict on it: what all certificates share."""
+
+    claim: str
+    verdict: Verdict
+
+    def __bool__(self) -> bool:
+        return self.verdict == "proved"
+
+    @property
+    def sentence(self) -> str:
+        """What is proved, refuted or not decided."""
+        before = {"proved": "proved:", "refuted": "refuted: it is not true that", "undecided": "not decided whether"}
+        return f"{before[self.verdict]} {self.claim}"
 
 
 @dataclass(frozen=True)
@@ -82,28 +105,23 @@ class Remedy:
         if not self.leak.any():
             return "The criterion Perron proves it as it is."
         most = [int(k) for k in np.argsort(-self.leak)[:3] if self.leak[k] > 0]
-        units = ", ".join(f"{names[k]} +{_up(self.leak[k])}" for k in most)
+        units = ", ".join(f"{names[k]} +{_digits(self.leak[k], math.ceil)}" for k in most)
         others = int((self.leak > 0).sum()) - len(most)
-        more = f" and {others} more units, {_up(self.leak.sum())} in all" if others > 0 else ""
-        parts = [f"more leak ({units}{more})", f"{_up(self.common_leak)} more leak for every unit"]
+        more = f" and {others} more units, {_digits(self.leak.sum(), math.ceil)} in all" if others > 0 else ""
+        parts = [f"more leak ({units}{more})", f"{_digits(self.common_leak, math.ceil)} more leak for every unit"]
         if self.weight_scale is not None:
-            parts.append(f"weights between free units scaled by {_down(self.weight_scale)}")
+            parts.append(f"weights between free units scaled by {_digits(self.weight_scale, math.floor)}")
         return "Any of these would certify it: " + "; or ".join(parts) + "."
 
 
-def _up(value: float) -> str:
-    """Three digits, rounded up: a reader who does what is written gets what is promised."""
+def _digits(value: float, rounded: Callable[[float], int]) -> str:
+    """Three digits, rounded to the safe side: a reader who does what is written gets what is promised."""
     step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
-    return f"{math.ceil(value / step) * step:.3g}"
-
-
-def _down(value: float) -> str:
-    step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
-    return f"{math.floor(value / step) * step:.3g}"
+    return f"{rounded(value / step) * step:.3g}"
 
 
 @dataclass(frozen=True, repr=False)
-class Certificate:
+class Certificate(Judged):
     """What is claimed of a network and how far that is proved.
 
     - `claim`: a main clause. `verdict` on it: `"proved"`, `"refuted"` or `"undecided"`; `sentence` puts both together.
@@ -135,9 +153,6 @@ class Certificate:
     remedy: Remedy | None = None
     counterexample: Any = None
 
-    def __bool__(self) -> bool:
-        return self.verdict == "proved"
-
     def __str__(self) -> str:
         if self:
             phases = ", ".join(f"{phase} {rate:.3g}" for phase, rate in self.phases.items())
@@ -147,11 +162,6 @@ class Certificate:
     def __repr__(self) -> str:
         how = {"proved": f"at rate {self.rate:.3g} by", "refuted": "by", "undecided": "closest:"}[self.verdict]
         return f"Certificate({self.verdict} {how} {self.criterion})"
-
-    @property
-    def sentence(self) -> str:
-        """What is proved, refuted or not decided."""
-        return sentence(self.verdict, self.claim)
 
     @property
     def factor(self) -> float:
@@ -182,28 +192,6 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the counter-example's arrays, for JSON."""
-        return {
-            "claim": self.claim,
-            "verdict": self.verdict,
-            "criterion": self.criterion,
-            "norm": None if self.norm is None else self.norm.to_dict(),
-            "rate": self.rate,
-            "phases": self.phases,
-            "largest_step": self.largest_step,
-            "factor": self.factor,
-            "shrink": self.shrink,
-            "steps_per_digit": self.steps(0.1),
-            "assumptions": list(self.assumptions),
-            "check": self.check,
-            "attempts": [attempt.to_dict() for attempt in self.attempts],
-            "reason": self.reason,
-            "blame": list(self.blame),
-            "remedy": None
-            if self.remedy is None
-            else {
-                "leak": self.remedy.leak.tolist(),
-                "common_leak": self.remedy.common_leak,
-                "weight_scale": self.remedy.weight_scale,
-            },
-            "counterexample": None if self.counterexample is None else self.counterexample.kind,
-        }
+        data = {field.name: as_data(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        example = None if self.counterexample is None else self.counterexample.kind
+        return {**data, "factor": self.factor, "steps_per_digit": self.steps(0.1), "counterexample": example}

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order
 
 from ...arithmetic import exact, matrix
+from ...model import reachable
 from .certificate import Attempt
 from .criterion import AbstractCriterion
 from .diagonal import prove
@@ -49,14 +49,8 @@ class Compartmental(AbstractCriterion):
 
 
 def _trapped(system: System) -> np.ndarray:
-    """Which units cannot reach one that leaks: a search backwards from an extra unit behind all leaks."""
-    n = system.size
+    """Which units cannot reach one that leaks: a search backwards from those that do."""
     links: Any = coo_array(system.weight)
     leaking = np.flatnonzero((system.leak > 0) | ((system.gain < 1) & (system.sent > 0)))
     exists = links.data > 0
-    source = np.concatenate([links.coords[1][exists], np.full(len(leaking), n)])
-    target = np.concatenate([links.coords[0][exists], leaking])
-    backwards = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(n + 1, n + 1)).tocsr()
-    seen = np.zeros(n + 1, bool)
-    seen[breadth_first_order(backwards, n, return_predecessors=False)] = True
-    return ~seen[:n]
+    return ~reachable(system.size, links.coords[1][exists], links.coords[0][exists], leaking)

@@ -66,9 +66,9 @@ class AbstractDiagonal(AbstractCriterion):
         size = network.leak + sent + self.spread(network, weights)
         return 4 * (network.graph.free + 8) * float(jnp.finfo(size.dtype).eps) * size
 
-    def through(self, network: Network, weights: Float[Array, " free"], pull: Float[Array, " free"]) -> Weight:
-        r"""$\sum_k\mathrm{pull}_k\,\partial\lambda_k/\partial w_{ij}$ for leaks held at the criterion, norm fixed."""
-        sender, receiver = (weights, pull / weights) if self.incoming else (pull / weights, weights)
+    def weight_gradient(self, network: Network, weights: Float[Array, " free"], leak: Float[Array, " free"]) -> Weight:
+        r"""$\sum_kg_k\,\partial\lambda_k/\partial w_{ij}$ with $g$ = `leak`, for leaks held at the criterion."""
+        sender, receiver = (weights, leak / weights) if self.incoming else (leak / weights, weights)
         none = jnp.zeros((1, network.graph.inputs), weights.dtype)
         pairs = network.synapses.outer(none, sender[None], receiver[None])
         gain = network.neuron.gain
@@ -76,7 +76,7 @@ class AbstractDiagonal(AbstractCriterion):
         outflow = network.neuron.outflow
         if not outflow.active:
             return extra
-        lost = network.synapses.outgoing_gradient(network.weight, pull, outflow.slope)
+        lost = network.synapses.outgoing_gradient(network.weight, leak, outflow.slope)
         return jax.tree.map(jnp.subtract, extra, lost)
 
     # On the host.

@@ -109,7 +109,7 @@ def _search(network: Network, x: np.ndarray | None, starts: int, rng: np.random.
     grown = _growth(system, network, np.zeros(network.graph.inputs) if x is None else np.asarray(x, np.float64)[0])
     if grown is not None:
         return Findings(grown, 0, 0, 0, np.inf)
-    network = network.replace(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), network.parameters))
+    network = network.astype(np.float64)
     inputs, guesses = _inputs(network, x, rng)
     many = np.repeat(inputs, starts, 0)
     begin = _starts(network, len(many), rng)

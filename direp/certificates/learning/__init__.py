@@ -2,11 +2,7 @@
 
 from .certificate import LearningCertificate, SampleVerdict, Step
 from .descent import certify_learning
-from .directions import Directions, conditions
-from .linear import Sample, dense, shared
-from .structure import balance, detailed_balance, gains, one_layer, pairs, structural
+from .linear import Sample
+from .structure import one_layer
 
-__all__ = [
-    "Directions", "LearningCertificate", "Sample", "SampleVerdict", "Step", "balance", "certify_learning",
-    "conditions", "dense", "detailed_balance", "gains", "one_layer", "pairs", "shared", "structural",
-]  # fmt: skip
+__all__ = ["LearningCertificate", "Sample", "SampleVerdict", "Step", "certify_learning", "one_layer"]

@@ -1,11 +1,12 @@
 """What is proved of a rule's step: a certificate of learning is data, like one of convergence."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..convergence import Verdict, sentence
+from ..convergence import Judged, Verdict, as_data
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SampleVerdict:
 
 
 @dataclass(frozen=True, repr=False)
-class LearningCertificate:
+class LearningCertificate(Judged):
     r"""Whether a rule descends the mean cost of a batch, and how far that is proved.
 
     - `claim`: a main clause. `verdict`: on the rule as run, with its own nudge: `"proved"` if the inner product of its
@@ -74,9 +75,6 @@ class LearningCertificate:
     check: str
     reason: str = ""
 
-    def __bool__(self) -> bool:
-        return self.verdict == "proved"
-
     def __str__(self) -> str:
         if self:
             angle = "" if self.angle is None else f", at most {self.angle:.3g} degrees from the gradient"
@@ -86,11 +84,6 @@ class LearningCertificate:
     def __repr__(self) -> str:
         angle = f", at most {self.angle:.3g} degrees" if self and self.angle is not None else ""
         return f"LearningCertificate({self.verdict}{angle}; {self.criterion})"
-
-    @property
-    def sentence(self) -> str:
-        """What is proved, refuted or not decided."""
-        return sentence(self.verdict, self.claim)
 
     @property
     def angle(self) -> float | None:
@@ -106,19 +99,5 @@ class LearningCertificate:
         return tuple(step for step in self.steps if step.proved)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "claim": self.claim,
-            "verdict": self.verdict,
-            "criterion": self.criterion,
-            "scope": self.scope,
-            "cosine": None if self.cosine is None else list(self.cosine),
-            "angle": self.angle,
-            "steps": [step.to_dict() for step in self.steps],
-            "samples": [{"index": s.index, "verdict": s.verdict, "cosine": list(s.cosine)} for s in self.samples],
-            "left_out": list(self.left_out),
-            "blame": list(self.blame),
-            "synapses": [list(entry) for entry in self.synapses],
-            "assumptions": list(self.assumptions),
-            "check": self.check,
-            "reason": self.reason,
-        }
+        data = {field.name: as_data(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {**data, "angle": self.angle}

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ...model import Network
-from ..convergence import Verdict, sentence
+from ..convergence import Judged, Verdict
 from .box import Box, vector
 from .point import inner_product
 from .search import Search, Tree
@@ -41,9 +41,14 @@ class RegionPoint:
     state: np.ndarray
     inner: tuple[float, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        parts = {name: getattr(self.network, name) for name in ("matrix", "bias", "leak")}
+        parts |= {"x": self.x, "state": self.state, "inner": self.inner}
+        return {name: np.asarray(part, np.float64).tolist() for name, part in parts.items()}
+
 
 @dataclass(frozen=True, repr=False)
-class Region:
+class Region(Judged):
     """What is proved of a box.
 
     - `verdict`: `"proved"`: the rule descends everywhere in the box where there is a gradient; `"refuted"`: not at
@@ -66,21 +71,15 @@ class Region:
     counterexample: RegionPoint | None
     assumptions: tuple[str, ...] = _ASSUMPTIONS
 
-    def __bool__(self) -> bool:
-        return self.verdict == "proved"
-
     def __str__(self) -> str:
-        shares = ", ".join(f"{name} {share:.3g}" for name, share in self.shares.items() if share)
-        return f"{self.sentence} ({shares}; {self.effort} boxes). {self.reason}".strip()
+        return f"{self.sentence} ({self._shares}; {self.effort} boxes). {self.reason}".strip()
 
     def __repr__(self) -> str:
-        shares = ", ".join(f"{name} {share:.3g}" for name, share in self.shares.items() if share)
-        return f"Region({self.verdict}; {shares})"
+        return f"Region({self.verdict}; {self._shares})"
 
     @property
-    def sentence(self) -> str:
-        """What is proved, refuted or not decided."""
-        return sentence(self.verdict, self.claim)
+    def _shares(self) -> str:
+        return ", ".join(f"{name} {share:.3g}" for name, share in self.shares.items() if share)
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -112,29 +111,11 @@ class Region:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the boxes, for JSON."""
-        point = self.counterexample
-        return {
-            "claim": self.claim,
-            "verdict": self.verdict,
-            "coordinates": {
-                self.box.names[k]: [float(self.box.least[k]), float(self.box.most[k])] for k in self.box.varying
-            },
-            "shares": self.shares,
-            "captured": self.captured,
-            "effort": self.effort,
-            "reason": self.reason,
-            "assumptions": list(self.assumptions),
-            "counterexample": None
-            if point is None
-            else {
-                "matrix": np.asarray(point.network.matrix, np.float64).tolist(),
-                "bias": np.asarray(point.network.bias, np.float64).tolist(),
-                "leak": np.asarray(point.network.leak, np.float64).tolist(),
-                "x": point.x.tolist(),
-                "state": point.state.tolist(),
-                "inner": list(point.inner),
-            },
-        }
+        box, point = self.box, self.counterexample
+        data = {name: getattr(self, name) for name in ("claim", "verdict", "shares", "captured", "effort", "reason")}
+        ends = {box.names[k]: [float(box.least[k]), float(box.most[k])] for k in box.varying}
+        example = None if point is None else point.to_dict()
+        return {**data, "coordinates": ends, "assumptions": list(self.assumptions), "counterexample": example}
 
 
 def certify_region(

@@ -81,10 +81,7 @@ class AbstractSynapses(eqx.Module):
 
     @abstractmethod
     def outer(
-        self,
-        x: Float[Array, "batch input"],
-        rate: Float[Array, "batch free"],
-        post: Float[Array, "batch free"],
+        self, x: Float[Array, "batch input"], rate: Float[Array, "batch free"], post: Float[Array, "batch free"]
     ) -> Weight:
         r"""$\sum_nr^n_iv^n_j$ on every synapse, with the clamped $x$ as rate of the inputs.
 
@@ -150,12 +147,16 @@ class AbstractSynapses(eqx.Module):
         shape = (graph.free, graph.free)
         return scipy.sparse.csr_array((values[first:], graph.target[first:] - graph.inputs, enter), shape=shape)
 
+    def filled(self, value: float) -> Weight:
+        """Weights all of whose numbers are one value (0 where `build` makes no synapse)."""
+        return self.build(lambda i, j: np.full(np.broadcast_shapes(np.shape(i), np.shape(j)), value))
+
     def from_strengths(self, values: np.ndarray) -> Weight:
         """Weights from one number a synapse, in the order of the graph."""
         values, place = np.asarray(values), self.place
         if values.shape != place.shape:
             raise ValueError(f"weight has {values.shape} strengths; this graph has {len(place)} synapses")
-        like = self.build(lambda i, j: np.zeros(np.broadcast_shapes(i.shape, j.shape)))
+        like = self.filled(0.0)
         numbers = np.zeros(sum(leaf.size for leaf in jax.tree.leaves(like)), values.dtype)
         numbers[place] = values
         apart = (numbers[place] != values) & ~np.isnan(values)

@@ -28,6 +28,10 @@ class Layered(AbstractSynapses):
             raise ValueError("Layered(graph=...) needs a graph made by Graph.layered; use Dense for this one")
 
     @property
+    def _sizes(self) -> tuple[int, ...]:
+        return self.graph.layers or ()
+
+    @property
     def _input_blocks(self) -> list[tuple[int, int]]:
         return [block for block in self.graph.blocks if block[0] == 0]
 
@@ -38,8 +42,7 @@ class Layered(AbstractSynapses):
     @property
     def _slices(self) -> list[slice]:
         """Where each layer lies among the free units; the inputs' entry is a placeholder."""
-        assert self.graph.layers is not None
-        ends = np.cumsum((0, *self.graph.layers[1:])).tolist()
+        ends = np.cumsum((0, *self._sizes[1:])).tolist()
         return [slice(0, 0), *(slice(a, b) for a, b in pairwise(ends))]
 
     def _zip(self, weight: Weight):
@@ -47,10 +50,8 @@ class Layered(AbstractSynapses):
 
     def _join(self, parts: dict[int, Array], like: Array) -> Array:
         """Layers side by side; a layer that nothing contributed to is zero."""
-        layers = self.graph.layers
-        assert layers is not None
         lead = like.shape[:-1]
-        whole = [parts.get(q, jnp.zeros((*lead, size), like.dtype)) for q, size in enumerate(layers) if q]
+        whole = [parts.get(q, jnp.zeros((*lead, size), like.dtype)) for q, size in enumerate(self._sizes) if q]
         return jnp.concatenate(whole, axis=-1)
 
     @staticmethod
@@ -59,32 +60,26 @@ class Layered(AbstractSynapses):
 
     @property
     def place(self):
-        graph = self.graph
-        assert graph.layers is not None
-        start, where = np.cumsum((0, *graph.layers)), np.zeros(len(graph.source), np.int64)
+        graph, sizes = self.graph, self._sizes
+        start, where = np.cumsum((0, *sizes)), np.zeros(len(graph.source), np.int64)
         p, q = (np.searchsorted(start, units, side="right") - 1 for units in (graph.source, graph.target))
         first = 0
         for a, b in (*self._input_blocks, *self._recurrent_blocks):
             own = (p == a) & (q == b)
             row, column = graph.source[own] - start[a], graph.target[own] - start[b]
-            where[own] = first + row.astype(np.int64) * graph.layers[b] + column
-            first += graph.layers[a] * graph.layers[b]
+            where[own] = first + row.astype(np.int64) * sizes[b] + column
+            first += sizes[a] * sizes[b]
         return where
 
     def build(self, make):
-        assert self.graph.layers is not None
-        start = np.cumsum((0, *self.graph.layers))
+        start = np.cumsum((0, *self._sizes))
 
         def block(p: int, q: int) -> Array:
-            source, target = (
-                np.arange(start[p], start[p + 1])[:, None],
-                np.arange(start[q], start[q + 1])[None, :],
-            )
+            source, target = np.arange(start[p], start[p + 1])[:, None], np.arange(start[q], start[q + 1])[None]
             return jnp.asarray(np.where(source == target, 0, make(source, target)))
 
         return Weight(
-            tuple(block(p, q) for p, q in self._input_blocks),
-            tuple(block(p, q) for p, q in self._recurrent_blocks),
+            tuple(block(p, q) for p, q in self._input_blocks), tuple(block(p, q) for p, q in self._recurrent_blocks)
         )
 
     def mask(self, weight):
@@ -116,8 +111,7 @@ class Layered(AbstractSynapses):
         parts = {}
         for (p, q), block in self._zip(weight):
             self._add(parts, p if axis == 1 else q, fn(block).sum(axis))
-        like = weight.input[0][0]
-        return self._join(parts, like)
+        return self._join(parts, weight.input[0][0])
 
     def outgoing(self, weight, fn):
         return self._sums(weight, fn, 1)
@@ -163,9 +157,8 @@ class Layered(AbstractSynapses):
         return full
 
     def host(self, weight):
-        assert self.graph.layers is not None
         blocks = {block: scipy.sparse.coo_array(np.asarray(w, np.float64)) for block, w in self._zip(weight)}
-        sizes = list(enumerate(self.graph.layers))[1:]
+        sizes = list(enumerate(self._sizes))[1:]
         # Layers that nothing joins still take up their place.
         table = [[blocks.get((p, q), scipy.sparse.coo_array((m, n))) for q, n in sizes] for p, m in sizes]
         return scipy.sparse.csr_array(scipy.sparse.block_array(table))

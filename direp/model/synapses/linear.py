@@ -68,7 +68,7 @@ class LinearMap(AbstractSynapses):
         return self.drive(jax.tree.map(fn, weight), one)[0]
 
     def outer(self, x, rate, post):
-        zero = jax.tree.map(lambda leaf: leaf.astype(post.dtype), _zeros(self))
+        zero = jax.tree.map(lambda leaf: leaf.astype(post.dtype), self.filled(0.0))
         product = jax.vjp(lambda weight: self.input_drive(weight, x) + self.drive(weight, rate), zero)[1]
         return self.mask(product(post)[0])
 
@@ -84,10 +84,6 @@ class LinearMap(AbstractSynapses):
         each = every[graph.target if incoming else graph.source]
         least = jax.ops.segment_min(each, self.place, num_segments=numbers.size)
         return self.mask(arranged(jnp.where(jnp.isfinite(least), numbers * least, 0), weight))
-
-
-def _zeros(layout: LinearMap) -> Weight:
-    return layout.build(lambda i, j: np.zeros(np.broadcast_shapes(np.shape(i), np.shape(j))))
 
 
 def _strengths(layout: LinearMap, weight: Weight) -> np.ndarray:
@@ -124,7 +120,7 @@ def _strengths(layout: LinearMap, weight: Weight) -> np.ndarray:
 def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
     """The place of every synapse's strength, and how many numbers there are."""
     with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
-        like = layout.build(lambda i, j: np.ones(np.broadcast_shapes(np.shape(i), np.shape(j))))
+        like = layout.filled(1.0)
         exists = flattened(like)
         size = exists.size
 

@@ -90,14 +90,11 @@ class _Edges(eqx.Module):
 
     def __init__(self, source: np.ndarray, target: np.ndarray, sources: int, targets: int):
         order = np.argsort(target, kind="stable")
-        numbers = (
-            source,
-            target,
+        leave, enter = (
             np.searchsorted(source, np.arange(sources + 1)),
-            order,
-            source[order],
             np.searchsorted(target[order], np.arange(targets + 1)),
         )
+        numbers = (source, target, leave, order, source[order], enter)
         self.source, self.target, self.leave, self.order, self.sender, self.enter = (
             jnp.asarray(array, jnp.int32) for array in numbers
         )

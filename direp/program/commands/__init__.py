@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from ..catalogue import flag
 from ..settings import Settings, WrongUse
 
 __all__ = [
@@ -78,7 +79,7 @@ def parse(command: str, kind: type[T], arguments: list[str], default: T) -> T:
 def _prepared(arguments: list[str]) -> list[str]:
     """`none` for a number that may be left out, in the spelling of tyro; and no option twice, of which one is lost."""
     hints = typing.get_type_hints(Settings)
-    optional = {"--" + name.replace("_", "-") for name, kind in hints.items() if type(None) in typing.get_args(kind)}
+    optional = {flag(name) for name, kind in hints.items() if type(None) in typing.get_args(kind)}
     prepared: list[str] = []
     seen: set[str] = set()
     for argument in arguments:
@@ -116,8 +117,7 @@ def option(arguments: list[str], name: str) -> str | None:
 
 def typed(arguments: list[str], setting: str) -> bool:
     """Whether the user typed the option of a setting."""
-    flags = {"--" + setting, "--" + setting.replace("_", "-")}
-    return any(argument.partition("=")[0] in flags for argument in arguments)
+    return any(argument.partition("=")[0] in ("--" + setting, flag(setting)) for argument in arguments)
 
 
 def plural(count: int, noun: str) -> str:
@@ -130,20 +130,21 @@ def worst(found: list[T], verdict: Callable[[T], str], size: Callable[[T], float
 
 
 @contextlib.contextmanager
-def progress(name: str, total: int, quiet: bool) -> Iterator[Callable[..., None]]:
+def progress(name: str, total: int, quiet: bool, least: int = 2) -> Iterator[Callable[..., None]]:
     """A bar on standard error with the time that is left, and the time taken at the end of what took long. Yields
-    `step(what, share)`, which is a safe point to be interrupted at."""
+    `step(what, share, figures)`, which is a safe point to be interrupted at."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=18), TimeElapsedColumn(), TextColumn("eta"))
-    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120)
-    begun = time.perf_counter()
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or total < 2) as bar:
-        row = bar.add_task(name, total=total)
+    count = () if least > 1 else (MofNCompleteColumn(),)
+    left = (TimeElapsedColumn(), "eta", TimeRemainingColumn(), "{task.fields[figures]}")
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
+    columns, begun = ("{task.description}", BarColumn(bar_width=18), *count, *left), time.perf_counter()
+    with Progress(*columns, console=console, disable=quiet or total < least) as bar:
+        row = bar.add_task(name, total=total, figures="")
 
-        def step(what: str = "", share: float = 1) -> None:
-            bar.update(row, description=what or name, advance=share)
+        def step(what: str = "", share: float = 1, figures: str = "") -> None:
+            bar.update(row, description=what or name, advance=share, figures=figures)
             Stop.check()
 
         Stop.check()

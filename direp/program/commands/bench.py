@@ -5,13 +5,11 @@ import json
 import sys
 from typing import Annotated
 
-import tyro
-
 from .. import device
-from ..catalogue import check, describe, names
+from ..catalogue import check, names
 from ..files import fresh_folder, new_folder, stamped, write_json
 from ..parts import build
-from ..settings import WrongUse
+from ..settings import WrongUse, help_of
 from . import OK, Output, Stop, parse, progress
 
 
@@ -23,7 +21,7 @@ class Bench:
     """
 
     output: Output
-    parts: Annotated[tuple[str, ...], tyro.conf.arg(help=f"What to time: {describe('part')}.")] = names("part")
+    parts: Annotated[tuple[str, ...], help_of("part", "What to time: ")] = names("part")
     repeats: int = 5
     """Rounds; the first one, which compiles, does not count."""
 

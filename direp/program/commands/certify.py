@@ -7,22 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
 from .. import catalogue, device
 from ..files import fresh_folder, new_folder, plain, write_json
 from ..parts import Unreadable, build
-from ..settings import WrongUse
+from ..settings import WrongUse, help_of
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
 from ._learning import certify_rule, learning_rows
 
 if TYPE_CHECKING:
     from ...certificates.convergence import Certificate, Counterexample
     from ...model import Network
-
-
-def _help(kind: str, before: str, after: str = "") -> Any:
-    return tyro.conf.arg(help=f"{before}{catalogue.describe(kind)}{after}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +29,9 @@ class Certify:
     """
 
     output: Output
-    criterion: Annotated[str, _help("criterion", "One criterion instead of all of them in turn: ")] = "all"
+    criterion: Annotated[str, help_of("criterion", "One criterion instead of all of them in turn: ")] = "all"
     nudge: Annotated[
-        str, _help("nudge", "For a file, cover the phases of a nudge of the squared error too: none, ")
+        str, help_of("nudge", "For a file, cover the phases of a nudge of the squared error too: none, ")
     ] = "none"
     beta: float = 1.0
     """Strength of that nudge."""
@@ -47,22 +41,16 @@ class Certify:
     """Seed of that search."""
     samples: int = 8
     """How many training samples, the first ones, the certificate of learning covers."""
-    neuron: Annotated[str, _help("neuron", "For a matrix: ")] = "projected"
-    activation: Annotated[str, _help("activation", "For a matrix: ")] = "hard-sigmoid"
-    outflow: Annotated[str, _help("outflow", "For a matrix: ")] = "none"
+    neuron: Annotated[str, help_of("neuron", "For a matrix: ")] = "projected"
+    activation: Annotated[str, help_of("activation", "For a matrix: ")] = "hard-sigmoid"
+    outflow: Annotated[str, help_of("outflow", "For a matrix: ")] = "none"
     figures: bool = True
     """Draw the figures."""
     allow_import: bool = False
     """Import the modules of a user's own parts that the run or the file names."""
 
     def check(self) -> None:
-        for kind, extra in (
-            ("neuron", ""),
-            ("activation", ""),
-            ("outflow", ""),
-            ("criterion", "all"),
-            ("nudge", "none"),
-        ):
+        for kind, extra in {"neuron": "", "activation": "", "outflow": "", "criterion": "all", "nudge": "none"}.items():
             value = getattr(self, kind)
             if value != (extra or None):
                 catalogue.check(kind, value, f"--{kind}", more=f", {extra}" if extra else "")
@@ -112,17 +100,14 @@ def certify(arguments: list[str]) -> int:
     if subject.moves_leaks and "assumptions" in learning:
         learning["assumptions"].append("the run's control, which moves leaks after each update, has no part in it")
     folder = new_folder(fresh_folder(output.out, subject.folder))
+    per_seed = [
+        {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
+        for label, c in zip(subject.labels, certificates, strict=True)
+    ]
     document = {
-        "run": str(path),
-        "convergence": chosen.to_dict(),
-        "learning": learning,
-        "worst": subject.labels[k],
-        "per_seed": [
-            {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
-            for label, c in zip(subject.labels, certificates, strict=True)
-        ],
-        "folder": str(folder),
-    }
+        "run": str(path), "convergence": chosen.to_dict(), "learning": learning, "worst": subject.labels[k],
+        "per_seed": per_seed, "folder": str(folder),
+    }  # fmt: skip
     example = _write(folder, document, chosen, network)
     if asked.figures:
         from ..figures.certificate import save_figures
@@ -218,28 +203,17 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
 
     certificate, network = certificates[k], subject.networks[k]
     graph, neuron = network.graph, network.neuron
-    rows = [
-        (
-            "network",
-            f"{graph.kinds}, {graph.synapses:,} synapses; {describe_neuron(neuron)}",
-        )
-    ]
+    rows = [("network", f"{graph.kinds}, {graph.synapses:,} synapses; {describe_neuron(neuron)}")]
     if len(certificates) > 1:
         counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in reversed(VERDICTS)]
         rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[k]}:"))
     rows.append(("verdict", certificate.sentence))
     if certificate:
         phases = ", ".join(f"{rate:.3g} ({name})" for name, rate in certificate.phases.items())
+        sharper = certificate.criterion in ("local leak", "rows")
+        hint = " (--criterion perron gives the sharpest rate)" if sharper else ""
         rows += [
-            (
-                "criterion",
-                f"{certificate.criterion}, in {certificate.norm}"
-                + (
-                    " (--criterion perron gives the sharpest rate)"
-                    if certificate.criterion in ("local leak", "rows")
-                    else ""
-                ),
-            ),
+            ("criterion", f"{certificate.criterion}, in {certificate.norm}{hint}"),
             ("rate", f"{phases}, 1/time: distances shrink like exp(-rate t)"),
             (
                 "steps",

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
 from .. import catalogue, device
 from ..files import fresh_folder, new_folder, plain, write_json
-from ..settings import WrongUse, nearest
+from ..settings import WrongUse, help_of, nearest
 from . import DIVERGED, OK, Output, Stop, first, parse, plural, progress
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ class Gradient:
     """
 
     output: Output
-    rules: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Which rules: {catalogue.describe('rule')}.")] = RULES
+    rules: Annotated[tuple[str, ...], help_of("rule", "Which rules: ")] = RULES
     samples: int = 64
     """How many training samples, the first ones."""
     beta: float | None = None
@@ -89,7 +87,8 @@ def gradient(arguments: list[str]) -> int:
             for k, network in zip(chosen, networks, strict=True):
                 label = f"seed {parts.seeds[k]}"
                 rules = _rules(run, k if at == "trained" else None, asked.rules, nudge)
-                measured = _measure(network, x, y, rules, cost, run, not each, _labelled(step, label))
+                labelled = lambda what, share=1, label=label: step(f"{label}, {what}", share)  # noqa: E731
+                measured = _measure(network, x, y, rules, cost, run, not each, labelled)
                 each.append({"network": label, **measured})
     except KeyboardInterrupt:
         if not each:
@@ -182,13 +181,12 @@ def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) 
 
 def _networks(when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any) -> tuple[str, list["Network"]]:
     """Trained ones or those that training began with, in 64 bits."""
-    import jax
-    import jax.numpy as jnp
+    import numpy as np
 
     from ...analysis import is_flat
 
     def wide(networks: list["Network"]) -> list["Network"]:
-        return [n.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), n.parameters)) for n in networks]
+        return [network.astype(np.float64) for network in networks]
 
     trained = wide([run.networks[k] for k in chosen])
     flat = when == "auto" and all(is_flat(network, x, y, run.parts.cost) for network in trained)
@@ -196,10 +194,6 @@ def _networks(when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any) ->
         begun = run.parts.started()
         return "start", wide([begun[k] for k in chosen])
     return "trained", trained
-
-
-def _labelled(step: Callable[..., None], label: str) -> Callable[..., None]:
-    return lambda what, share=1: step(f"{label}, {what}", share)
 
 
 def _measure(

@@ -14,7 +14,7 @@ from ..catalogue import names
 from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset
 from ..settings import Settings, WrongUse, check_task, parse_seeds, read_config
-from . import DIVERGED, OK, Output, Stop, first, option, parse, typed
+from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed
 
 if TYPE_CHECKING:
     from ...training import Run
@@ -90,7 +90,7 @@ def record(
     device.start(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
     from ..build import Parts, load_task
-    from ..report import Progress, certificates_of, save_figures, summary_of, worst_of
+    from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
     from ..run_folder import RunFolder
 
     task = load_task(settings)
@@ -98,8 +98,10 @@ def record(
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
     with RunFolder(out, settings) as folder:
-        with Progress(settings, task, show=show, label=label) as progress:
-            run = fit(task=task, callbacks=[folder.epoch, progress.epoch, *callbacks], **arguments_of_fit)
+        with progress(label or task.name, settings.epochs, not show, least=1) as step:
+            step(share=0, figures="compiling")
+            shown = lambda _, row: step(figures=line_of(task, row))  # noqa: E731
+            run = fit(task=task, callbacks=[folder.epoch, shown, *callbacks], **arguments_of_fit)
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
@@ -130,9 +132,6 @@ def train(arguments: list[str]) -> int:
     if run.status == "failed":
         why = "no sample settled" if (run.history["left_out"][-1] == 1).all() else "training diverged"
         advice = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
-        print(
-            f"direp: {why} for every seed; {advice}. The last good networks are in {folder}",
-            file=sys.stderr,
-        )
+        print(f"direp: {why} for every seed; {advice}. The last good networks are in {folder}", file=sys.stderr)
         return DIVERGED
     return OK

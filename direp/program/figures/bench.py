@@ -36,10 +36,7 @@ def _ratios(axis: Axes, compared: list[dict[str, Any]]) -> None:
 
 
 def _scaling(axis: Axes, sparse: list[dict[str, Any]]) -> None:
-    for start, label, colour in (
-        ("field", "direp, field evaluation", BLUE),
-        ("SciPy", "SciPy, CSR product", ORANGE),
-    ):
+    for start, label, colour in (("field", "direp, field evaluation", BLUE), ("SciPy", "SciPy, CSR product", ORANGE)):
         rows = [timing for timing in sparse if timing["name"].startswith(start)]
         synapses = [_count(timing["name"]) for timing in rows]
         axis.plot(synapses, [timing["seconds"] for timing in rows], "o-", color=colour, label=label)

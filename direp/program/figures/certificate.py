@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
 from ...model import Network
-from ...settling import settle
+from ...settling import linearise, settle
 from .style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 
 
@@ -19,7 +19,7 @@ def save_figures(
     folder: Path, network: Network, certificate: Certificate, x: np.ndarray | None, history: list[dict] | None
 ) -> None:
     """Draw in 64 bits whatever the network was trained in, at the first of the inputs `x`."""
-    network = network.replace(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), network.parameters))
+    network = network.astype(np.float64)
     x = np.full((1, network.graph.inputs), 0.5) if x is None else np.asarray(x)[:1]
     figures = {"discs": discs(network, certificate, x), "decay": decay(network, certificate, x)}
     if history is not None:
@@ -71,16 +71,11 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure |
 
 def _circles(axis: Any, centre: np.ndarray, radius: np.ndarray, colour: str, label: str) -> None:
     many = len(centre) > 40
-    circles = EllipseCollection(
-        2 * radius, 2 * radius, np.zeros_like(radius), units="xy", offsets=np.stack([centre, 0 * centre], 1),
-        offset_transform=axis.transData, facecolor=colour, edgecolor=colour, alpha=0.05 if many else 0.12,
-    )  # fmt: skip
-    axis.add_collection(circles)
-    outline = EllipseCollection(
-        2 * radius, 2 * radius, np.zeros_like(radius), units="xy", offsets=np.stack([centre, 0 * centre], 1),
-        offset_transform=axis.transData, facecolor="none", edgecolor=colour, lw=0.8, alpha=0.25 if many else 0.8,
-    )  # fmt: skip
-    axis.add_collection(outline)
+    place = {"units": "xy", "offsets": np.stack([centre, 0 * centre], 1), "offset_transform": axis.transData}
+    for look in ({"facecolor": colour, "alpha": 0.05 if many else 0.12},
+                 {"facecolor": "none", "alpha": 0.25 if many else 0.8, "lw": 0.8}):  # fmt: skip
+        size = (2 * radius, 2 * radius, np.zeros_like(radius))
+        axis.add_collection(EllipseCollection(*size, edgecolor=colour, **look, **place))
     axis.plot([], [], "o", mfc="none", mec=colour, ms=9, label=label)
 
 
@@ -88,11 +83,9 @@ def _eigenvalues(network: Network, x: np.ndarray) -> np.ndarray | None:
     settled = settle(network, x)
     if not bool(settled.converged[0]):
         return None
-    field = network.field(jnp.asarray(x, network.dtype))
-    active = ~np.asarray(field.held(settled.state, field.flow(settled.state, settled.drive)))[0]
-    neuron, inner = network.neuron, np.asarray(network.matrix)[network.graph.inputs :]
-    gain, slope = (np.asarray(f)[0] for f in (neuron.transfer_slope(settled.drive), neuron.rate_slope(settled.state)))
-    jacobian = gain[:, None] * inner.T * slope - np.diag(np.asarray(network.total_leak()))
+    linear = linearise(network.field(jnp.asarray(x, network.dtype)), settled.state, settled.drive)
+    active = np.asarray(linear.active)[0]
+    jacobian = np.asarray(linear.jacobian())[0]
     return np.linalg.eigvals(jacobian[np.ix_(active, active)]) if active.any() else None
 
 

@@ -1,5 +1,5 @@
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -10,10 +10,8 @@ from ...model import AbstractField, Network
 class AbstractMethod(eqx.Module):
     """One step towards equilibrium. A new method is mostly this step."""
 
-    @property
-    def evaluations(self) -> float:
-        """Field evaluations a step: the products with all weights between free units are 1."""
-        return 1.0
+    evaluations: ClassVar[float] = 1.0
+    """Field evaluations a step: the products with all weights between free units are 1."""
 
     def check(self, network: Network) -> None:
         """Raise `ValueError`, with the way out, if this method cannot work on a network."""

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 
+from ..linear import square
 from .accelerated import AbstractAccelerated
 
 
@@ -18,10 +19,8 @@ class Newton(AbstractAccelerated):
     def leap(self, own, field, state, flow, plain):
         free = state.shape[-1]
         _, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), state)
-        basis = jnp.eye(free, dtype=state.dtype)
-        square = jax.vmap(lambda e: along(jnp.broadcast_to(e, state.shape)), out_axes=-1)(basis)
         active = ~field.held(state, flow)
         both = active[:, :, None] & active[:, None, :]
-        square = jnp.where(both, square, -jnp.eye(free, dtype=state.dtype))
-        change = jnp.linalg.solve(square, jnp.where(active, -flow, 0)[..., None])[..., 0]
+        jacobian = jnp.where(both, square(along, state), -jnp.eye(free, dtype=state.dtype))
+        change = jnp.linalg.solve(jacobian, jnp.where(active, -flow, 0)[..., None])[..., 0]
         return state + change, own
