@@ -160,3 +160,16 @@ def test_wrong_values_are_refused_in_words():
         direp.SignSymmetric(floor=0.0)
     with pytest.raises(ValueError, match=r"margin=-1\.0"):
         direp.Balanced(margin=-1.0)
+
+
+def test_an_outflow_is_known_by_its_slopes_not_by_its_name():
+    graph = direp.Graph.layered([2, 4, 1])
+    for below, above in ((-1, -1), (0, 1)):
+        neuron = direp.Projected(direp.Outflow("signed", below, above))
+        with pytest.raises(ValueError, match="Pairs guarantees Projected networks with signed outflow"):
+            direp.Pairs().begin(networks(graph, neuron, 1)[0])
+    own, named = (
+        direp.Pairs().begin(networks(graph, direp.Projected(outflow), 1)[0])
+        for outflow in (direp.Outflow("own", 1, 1), "signed")
+    )
+    np.testing.assert_array_equal(own.matrix, named.matrix)

@@ -50,7 +50,7 @@ class AbstractGuarantee(AbstractConstraint):
         most = synapses.scaled(synapses.mask(ones), jnp.maximum(room, self.floor)).recurrent
 
         def pair(sign: Array, most: Array) -> tuple[Array, Array]:
-            if network.neuron.outflow.name == "signed":
+            if _signed(network):
                 most = jnp.where(sign > 0, jnp.inf, most / 2)
             one, other = sign * jnp.minimum(self.floor, most), sign * most
             return jnp.minimum(one, other), jnp.maximum(one, other)
@@ -81,6 +81,11 @@ def _check_floor(guarantee: AbstractGuarantee) -> None:
     for name in ("floor", "margin"):
         if not getattr(guarantee, name) > 0:
             raise ValueError(f"{type(guarantee).__name__}({name}={getattr(guarantee, name)}) must be above 0")
+
+
+def _signed(network: Network) -> bool:
+    """Whether every weight adds itself to the leak of its source, whatever the outflow is called."""
+    return network.neuron.outflow.below == network.neuron.outflow.above == 1
 
 
 def _free_pairs(network: Network) -> np.ndarray:
@@ -178,7 +183,7 @@ class Pairs(AbstractGuarantee):
     def check(self, network):
         pairs, hidden = _free_pairs(network), network.graph.hidden
         layered = network.graph.outputs == 1 and network.graph.bias and hidden > 0 and not pairs[:hidden, :hidden].any()
-        if not (layered and isinstance(network.neuron, Projected) and network.neuron.outflow.name == "signed"):
+        if not (layered and isinstance(network.neuron, Projected) and _signed(network)):
             raise ValueError(
                 "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
                 "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"
