@@ -58,6 +58,8 @@ class Activation(eqx.Module):
         for what, bounds in (("range", self.range), ("slope", self.slope)):
             if bounds is not None and not (len(bounds) == 2 and bounds[0] <= bounds[1]):
                 raise ValueError(f"Activation({what}={bounds}) must be (lower, upper) with lower <= upper")
+        if self.slope is not None and not all(map(math.isfinite, self.slope)):
+            raise ValueError(f"Activation(slope={self.slope}) must be finite: without a bound it is None")
         if self.name in ACTIVATIONS:
             raise ValueError(f"Activation(name={self.name!r}) is that of direp.activation: choose another name")
         if self.name not in _RESERVED:  # those of this file are tried by a test, for the import must be quick
