@@ -14,8 +14,9 @@ from program import call, finished
 
 import direp
 from direp.program.build import load_task
+from direp.program.parts import Unreadable
 from direp.program.run_folder import RunFolder, load_run
-from direp.program.settings import Unreadable, WrongUse, parse_seeds
+from direp.program.settings import WrongUse, parse_seeds
 
 pytestmark = pytest.mark.usefixtures("_optax")
 

@@ -35,7 +35,8 @@ class Activation(eqx.Module):
     **Arguments:**
 
     - `name`: what messages and files call it. The names in `direp.activation` are taken.
-    - `fn`: $\rho$, from an array to an array of the same shape; made of JAX operations.
+    - `fn`: $\rho$, from an array to an array of the same shape and type; made of JAX operations. Nothing that it
+      reads may change afterwards: programs that were compiled with it are kept.
     - `range`: the interval that holds every value of $\rho$ (`-inf` and `inf` allowed).
     - `slope`: $(d_1, d_2)$, or `None` if unknown. Without it nothing can be certified.
     - `enclose`: value and slope over a ball of python-flint, from an `arb` to two of them. Proofs that an equilibrium
