@@ -166,3 +166,16 @@ def test_a_guarantee_reads_the_data_of_a_neuron_and_not_its_class():
     assert pairs(direp.Pairs().begin(inside)).proved
     with pytest.raises(ValueError, match="with signed outflow"):
         direp.Pairs().begin(networks(graph, direp.Projected(direp.model.Outflow("signed", -1, 1)), 1)[0])
+
+
+def test_an_outflow_is_known_by_its_slopes_not_by_its_name():
+    graph = direp.Graph.layered([2, 4, 1])
+    for below, above in ((-1, -1), (0, 1)):
+        neuron = direp.Projected(direp.Outflow("signed", below, above))
+        with pytest.raises(ValueError, match="with signed outflow"):
+            direp.Pairs().begin(networks(graph, neuron, 1)[0])
+    own, named = (
+        direp.Pairs().begin(networks(graph, direp.Projected(outflow), 1)[0])
+        for outflow in (direp.Outflow("own", 1, 1), "signed")
+    )
+    np.testing.assert_array_equal(own.matrix, named.matrix)

@@ -439,3 +439,29 @@ def test_every_layout_refuses_a_matrix_that_does_not_fit(name, kind):
             matrix[i, j] = stray
             with pytest.raises(ValueError, match="no synapse"):
                 layout.from_matrix(kind(matrix))
+
+
+class Curved(example.Convolution):
+    """Products that agree with a matrix for unit vectors and positive strengths, and nowhere else."""
+
+    kind: str = eqx.field(static=True, default="")
+
+    def __init__(self, kind):
+        super().__init__(inputs=4, hidden=2, outputs=2, width=2)
+        self.kind = kind
+
+    def drive(self, weight, rate):
+        if self.kind == "strength":
+            weight = jax.tree.map(lambda w: jnp.where(w < 0, 10 * w, w), weight)
+        if self.kind == "rate":
+            rate = rate**2
+        offset = 0.1 * (rate.sum(1, keepdims=True) - 1) if self.kind == "offset" else 0
+        mixed = jnp.roll(rate, 1, 0) * (rate.sum() - len(rate)) if self.kind == "batch" else 0
+        return super().drive(weight, rate + mixed) + offset
+
+
+@pytest.mark.parametrize("kind", ["strength", "rate", "offset", "batch"])
+def test_products_that_are_not_linear_are_refused(kind):
+    layout = Curved(kind)
+    with pytest.raises(ValueError, match=r"Curved.drive is not linear: .* sum over its synapses is"):
+        direp.Network(layout.graph, direp.Rate("tanh"), layout=layout, key=jax.random.key(0))

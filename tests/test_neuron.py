@@ -472,3 +472,40 @@ def test_the_campaign_notices_bounds_that_are_not_tried(monkeypatch):
     monkeypatch.setattr(activation_module, "refute", lambda activation: None)
     monkeypatch.setattr(user_made, "LIES", ("slope",))
     assert any("certified is" in what for what in user_made.campaign(60, seed=1)[1])
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (np.tanh, "fn returns a ndarray: make it of JAX operations"),
+        (lambda s: 2 * jnp.tanh(s.astype(jnp.float16)), "to one of shape .* and type float16; it must keep both"),
+        (lambda s: s > 0, "to one of shape .* and type bool; it must keep both"),
+        (lambda s: jnp.tanh(s + 0j), "type complex128; it must keep both"),
+        (lambda s: s * jnp.array([0.1, 0.2, 0.3]), "fn fails for an array of shape .*: "),
+        (lambda s: s / (1 + jnp.abs(s).sum(1)), "fn fails for an array of shape .*: "),
+        (lambda s: 5 * s if s.ndim == 2 else s, "fn does not act unit by unit"),
+        (lambda s: s - s.mean(0) if s.ndim == 2 else s, "fn does not act unit by unit"),
+    ],
+)
+def test_what_is_no_function_of_one_number_is_refused(fn, message):
+    with pytest.raises(ValueError, match=message):
+        Activation("strange", fn, (-np.inf, np.inf), (-1.0, 1.0))
+
+
+def test_a_slope_without_bound_is_none_not_infinite():
+    with pytest.raises(ValueError, match=r"slope=\(0.0, inf\)\) must be finite: without a bound it is None"):
+        Activation("steep", jnp.tanh, (-1.0, 1.0), (0.0, np.inf))
+
+
+def test_states_at_faces_that_no_float_is_are_enclosed():
+    neuron = Both(tanh, tanh, rising, -0.1, 0.7)
+    net = direp.Network(
+        direp.Graph.complete(2, 3, 1), neuron, direp.Normal(std=0.5, input_mean=2.0), key=jax.random.key(1),
+        dtype=np.float32,
+    )  # fmt: skip
+    net = direp.LeakController(0.1, floor=0.2).begin(net)
+    task = direp.tasks.xor()
+    settled = direp.settle(net, task.train.x)
+    assert (settled.state == np.float32(0.7)).any()
+    certificate = direp.certify_learning(net, *task.train, direp.Local(direp.Centred(0.05)))
+    assert certificate.samples, certificate.reason

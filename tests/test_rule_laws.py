@@ -4,10 +4,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import direp
-from direp.rules import Learned, parameters_of
+from direp.rules import Learned, parameters_of, phases_of
 from direp.testing import check_cost, check_nudge, check_rule
 
 SMALL = direp.Centred(1e-3)
@@ -109,3 +110,60 @@ def test_broken_parts_are_caught():
     ):
         with pytest.raises(AssertionError, match=words):
             check(part)
+
+
+@pytest.mark.usefixtures("_optax")
+def test_training_changes_what_a_rule_learns_as_plain_optax_would():
+    nets = [direp.testing.rules.example(), direp.testing.rules.example()]
+    x, y = direp.testing.rules.batch(nets[0])
+    task = direp.tasks.Task("batch", *[direp.tasks.Samples(np.asarray(x), np.asarray(y))] * 3, kind="regression")
+    optimiser = optax.adamw(0.05, weight_decay=0.1)
+    for control in (None, direp.LeakController(0.1)):
+        run = direp.fit(nets, task, rule=Mirrored(), optimiser=optimiser, epochs=3, keep="last", control=control)
+        one, other = (rule.own.value for rule in run.rules)
+        assert np.abs(one - other).max() > 0.1  # every seed draws its own
+    run = direp.fit(nets, task, rule=Mirrored(), optimiser=optimiser, epochs=3, keep="last", warm=False)
+    start = jax.random.fold_in(jax.random.key(1), np.iinfo(np.int32).max - 1)
+    rule = direp.rules.initialise(Mirrored(), nets[1], start)
+    parameters = nets[1].parameters._replace(rule=parameters_of(rule))
+    mask = direp.training.trainable(nets[1])
+    whole = optax.chain(mask, optimiser, mask)
+    state = whole.init(parameters)
+    for _ in range(3):
+        now = direp.rules.with_parameters(rule, parameters.rule)
+        found = direp.estimate(nets[1].replace(parameters), x, y, now)
+        updates, state = whole.update(found.gradient, state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+    np.testing.assert_allclose(run.rules[1].own.value, parameters.rule[0], rtol=1e-9)
+    np.testing.assert_allclose(run.networks[1].bias, parameters.bias, rtol=1e-9, atol=1e-12)
+
+
+def test_a_nudge_whose_strength_is_learned_or_computed_is_no_fixed_phase():
+    class Own(direp.rules.AbstractRule):
+        beta: Learned = Learned(lambda network, key: jnp.full((), 0.5, network.dtype))
+
+        def strength(self, problem):
+            return self.beta.value
+
+        def estimate(self, problem, key):
+            response = problem.nudge(direp.OneSided(self.strength(problem)), key)
+            used = response.settled & problem.valid
+            change = response.difference("rate")
+            gradient = problem.gradient(change, change, used)._replace(rule=(jnp.zeros_like(self.beta.value),))
+            return problem.estimate(gradient, used, response.phases)
+
+    class OfBatch(Own):
+        def strength(self, problem):
+            return 0.1 + problem.y.mean()
+
+    net = direp.testing.rules.example()
+    ready = direp.rules.initialise(Own(), net, jax.random.key(0))  # has a value, which training will change
+    for rule in (Own(), OfBatch(), ready):
+        assert phases_of(rule, net) == ((), ("OneSided",))
+    assert phases_of(direp.Local(direp.Centred(jnp.asarray(0.1))), net).others == ()
+
+
+@pytest.mark.parametrize("updates", [0, -5])
+def test_a_nudge_that_fades_over_no_update_is_refused(updates):
+    with pytest.raises(ValueError, match=rf"Fading\(updates={updates}\) must be above 0"):
+        direp.Fading(1.0, 0.1, updates)

@@ -35,7 +35,8 @@ class Activation(eqx.Module):
     **Arguments:**
 
     - `name`: what messages and files call it. The names in `direp.activation` are taken.
-    - `fn`: $\rho$, from an array to an array of the same shape; made of JAX operations.
+    - `fn`: $\rho$, from an array to an array of the same shape and type; made of JAX operations. Nothing that it
+      reads may change afterwards: programs that were compiled with it are kept.
     - `range`: the interval that holds every value of $\rho$ (`-inf` and `inf` allowed).
     - `slope`: $(d_1, d_2)$, or `None` if unknown. Without it nothing can be certified.
     - `enclose`: value and slope over a ball of python-flint, from an `arb` to two of them. Proofs that an equilibrium
@@ -58,6 +59,8 @@ class Activation(eqx.Module):
         for what, bounds in (("range", self.range), ("slope", self.slope)):
             if bounds is not None and not (len(bounds) == 2 and bounds[0] <= bounds[1]):
                 raise ValueError(f"Activation({what}={bounds}) must be (lower, upper) with lower <= upper")
+        if self.slope is not None and not all(map(math.isfinite, self.slope)):
+            raise ValueError(f"Activation(slope={self.slope}) must be finite: without a bound it is None")
         if self.name in ACTIVATIONS:
             raise ValueError(f"Activation(name={self.name!r}) is that of direp.activation: choose another name")
         if self.name not in _RESERVED:  # those of this file are tried by a test, for the import must be quick

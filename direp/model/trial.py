@@ -40,6 +40,13 @@ def _points() -> np.ndarray:
     return np.sort(np.concatenate([given, np.clip(rng.normal(0, sizes), -1000, 1000)]))
 
 
+def _call(fn: Callable, given: jax.Array) -> Any:
+    try:
+        return fn(given)
+    except Exception as error:
+        raise ValueError(f"fn fails for an array of shape {given.shape}: {str(error).splitlines()[0]}") from None
+
+
 class _Look:
     """Values and slopes of a function at many points, in 64 bits. Not compiled: its operations are, once for all."""
 
@@ -54,11 +61,24 @@ class _Look:
             try:
                 values, slopes = jax.jvp(self.fn, (given,), (jnp.ones_like(given),))
             except (TypeError, ValueError, NotImplementedError):  # a function that JAX cannot differentiate
-                values, slopes = self.fn(given), np.full(_COUNT, np.nan)
-        if np.shape(values) != padded.shape:
-            raise ValueError(f"fn maps an array of shape {padded.shape} to one of shape {np.shape(values)}")
+                values, slopes = _call(self.fn, given), np.full(_COUNT, np.nan)
+            if not isinstance(values, jax.Array):
+                raise ValueError(f"fn returns a {type(values).__name__}: make it of JAX operations (jax.numpy)")
+            if (values.shape, values.dtype) != (given.shape, given.dtype):
+                raise ValueError(
+                    f"fn maps an array of shape {given.shape} and type {given.dtype} to one of shape {values.shape} "
+                    f"and type {values.dtype}; it must keep both"
+                )
         self.eps = _EPS * float(jnp.finfo(values.dtype).eps)
         return np.asarray(values, np.float64)[: len(at)], np.asarray(slopes, np.float64)[: len(at)]
+
+    def batch(self, at: np.ndarray) -> np.ndarray:
+        """Values of `_COUNT` numbers that stand in rows."""
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+            values = _call(self.fn, jnp.asarray(at.reshape(128, -1)))
+        if np.size(values) != at.size:
+            raise ValueError(f"fn maps an array of shape (128, {at.size // 128}) to one of shape {np.shape(values)}")
+        return np.asarray(values, np.float64).ravel()
 
 
 def _complaints(activation: Any) -> Iterator[str]:
@@ -66,15 +86,17 @@ def _complaints(activation: Any) -> Iterator[str]:
     try:
         values, slopes = look(at)
         alone = look(at[_COUNT // 3 : -_COUNT // 3])[0]  # beside other numbers
+        batch = look.batch(at)[_COUNT // 3 : -_COUNT // 3]  # in rows, as samples come
     except ValueError as error:
         yield str(error)
         return
     with np.errstate(all="ignore"):
         same = values[_COUNT // 3 : -_COUNT // 3]
-        off = ~((np.abs(alone - same) <= look.eps * (1 + np.abs(same))) | (alone == same) | np.isnan(same))
-        if off.any():
-            s = at[_COUNT // 3 + np.argmax(off)]
-            yield f"fn does not act unit by unit: beside other numbers it has another value at s = {s:g}"
+        for others in (alone, batch):
+            off = ~((np.abs(others - same) <= look.eps * (1 + np.abs(same))) | (others == same) | np.isnan(same))
+            if off.any():
+                s = at[_COUNT // 3 + np.argmax(off)]
+                yield f"fn does not act unit by unit: beside other numbers it has another value at s = {s:g}"
         yield from _bounds(activation, look, at, values, slopes)
         for _ in range(2):  # again where values and slopes are extreme, ever closer
             at = _extreme(at, values, slopes)

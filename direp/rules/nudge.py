@@ -142,6 +142,8 @@ class Fading(AbstractNudge):
         known = all(isinstance(end, float | int) for end in ends)
         if known and not (np.isfinite(ends).all() and self.start * self.end > 0):
             raise ValueError(f"Fading(start={self.start}, end={self.end}) must both be finite, not 0 and of one sign")
+        if isinstance(self.updates, float | int) and not self.updates > 0:
+            raise ValueError(f"Fading(updates={self.updates}) must be above 0")
 
     @property
     def beta(self):

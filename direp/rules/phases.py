@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ..model import AbstractField, Network
 from ..settling import CONVERGED, Settled, Tolerance, choose_method
 from .base import AbstractRule
 from .cost import AbstractCost, SquaredError
-from .learned import initialise
+from .learned import initialise, parameters_of, with_parameters
 from .nudge import AbstractNudge
 from .problem import Problem
 
@@ -19,7 +20,8 @@ class RuleRun(NamedTuple):
     """What a rule runs after the free phase.
 
     - `nudges`: those whose phases are the network with a current into its outputs and nothing else.
-    - `others`: names of the other fields that it settles; no certificate of a network covers these.
+    - `others`: names of the other fields that it settles, and of nudges whose strength is learned or computed from the
+      batch; no certificate of a network covers these.
     - `watched`: whether it looks at the steps of a phase, and not only at its end.
     """
 
@@ -59,7 +61,7 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
     """
     record = _Record()
 
-    def ask() -> None:
+    def ask(own: tuple[Any, ...]) -> None:
         field = network.field(jnp.zeros((1, network.graph.inputs), network.dtype))
         y = jnp.full((1, network.graph.outputs), 1 / network.graph.outputs, network.dtype)
         free, key = _at_rest(field, network.rest(1)), jax.random.key(0)
@@ -67,10 +69,17 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
         problem = Problem(
             field, y, cost or SquaredError(), method, stop, free, valid, jnp.array(0, jnp.int32), record=record
         )
-        initialise(rule, network, key).estimate(problem, key)
+        with_parameters(rule, own).estimate(problem, key)
 
-    jax.eval_shape(ask)
-    return RuleRun(tuple(record.nudges), tuple(dict.fromkeys(record.others)), record.watched)
+    # What a rule learns has no fixed value: it is traced, and so is whatever is computed from it.
+    jax.eval_shape(ask, jax.eval_shape(lambda: parameters_of(initialise(rule, network, jax.random.key(0)))))
+    fixed, others = [], record.others
+    for nudge in record.nudges:
+        if any(isinstance(beta, Tracer) for beta in nudge.strengths):
+            others.append(type(nudge).__name__)
+        else:
+            fixed.append(nudge)
+    return RuleRun(tuple(fixed), tuple(dict.fromkeys(others)), record.watched)
 
 
 def nudges_of(rule: AbstractRule) -> tuple[AbstractNudge, ...]:

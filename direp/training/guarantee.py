@@ -17,7 +17,7 @@ from jaxtyping import Array
 from scipy.sparse.csgraph import connected_components
 
 from ..certificates.learning import one_layer
-from ..model import OUTFLOWS, Network
+from ..model import Network
 from ..model.synapses import Weight
 from ..settling import check_number
 from .constraint import AbstractConstraint
@@ -57,7 +57,7 @@ class AbstractGuarantee(AbstractConstraint):
         most = synapses.scaled(synapses.mask(ones), jnp.maximum(room, self.floor)).recurrent
 
         def pair(sign: Array, most: Array) -> tuple[Array, Array]:
-            if network.neuron.outflow == OUTFLOWS["signed"]:
+            if _signed(network):
                 most = jnp.where(sign > 0, jnp.inf, most / 2)
             one, other = sign * jnp.minimum(self.floor, most), sign * most
             return jnp.minimum(one, other), jnp.maximum(one, other)
@@ -82,6 +82,11 @@ class AbstractGuarantee(AbstractConstraint):
     def project(self, network, state):
         recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, state.low, state.high)
         return network.parameters._replace(weight=Weight(network.weight.input, recurrent)), state
+
+
+def _signed(network: Network) -> bool:
+    """Whether every weight adds itself to the leak of its source, whatever the outflow is called."""
+    return network.neuron.outflow.below == network.neuron.outflow.above == 1
 
 
 def _larger(network: Network) -> Any:
@@ -164,7 +169,7 @@ class Pairs(AbstractGuarantee):
     margin: float = 0.1
 
     def check(self, network):
-        if not (one_layer(network) and network.graph.bias and network.neuron.outflow == OUTFLOWS["signed"]):
+        if not (one_layer(network) and network.graph.bias and _signed(network)):
             raise ValueError(
                 "Pairs guarantees Projected networks with signed outflow, biases, one hidden layer and one output: use "
                 "Graph.layered([inputs, hidden, 1]) and Projected('signed'), or Safeguard"

@@ -12,7 +12,16 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, CrossEntropy, SquaredError, phases_of, with_parameters
+from ..rules import (
+    AbstractCost,
+    AbstractRule,
+    CrossEntropy,
+    SquaredError,
+    initialise,
+    parameters_of,
+    phases_of,
+    with_parameters,
+)
 from ..settling import (
     AbstractMethod,
     AbstractStop,
@@ -258,7 +267,7 @@ def fit(
     trainer = Trainer(
         **common,
         rule=traced(rule, template.dtype),
-        optimiser=RecordedOptimiser.of(optimiser, template.parameters),
+        optimiser=RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template))),
         control=traced(control, template.dtype),
         guarantee=traced(guarantee, template.dtype),
         warm=warm,
@@ -316,6 +325,11 @@ def fit(
         eqx.tree_at(lambda t: t.optimiser, trainer, None),
         [with_parameters(rule, own.rule) for own in chosen],
     )
+
+
+def _learned(rule: AbstractRule, network: Network) -> Any:
+    """The shapes of what a rule learns itself."""
+    return jax.eval_shape(lambda: parameters_of(initialise(rule, network, jax.random.key(0))))
 
 
 def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:

@@ -73,6 +73,9 @@ class BallField:
         self.coupling = inner.T
         self.current = exact(x) @ exact(weight[:split]) + exact(network.bias)
         self.nudge = nudge
+        # As the network has them, in its own precision.
+        ends = (self.neuron.low, self.neuron.high) if self.neuron.bounded else (-np.inf, np.inf)
+        self.low, self.high = np.asarray(ends, network.dtype).astype(np.float64).tolist()
 
     def rates(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""$r=\psi(s)$ and $\psi'(s)$."""
@@ -123,8 +126,9 @@ def solve(field: BallField, state: np.ndarray) -> Equilibrium | None:
     try:
         if neuron.bounded:
             flow = np.array([float(ball.mid()) for ball in field(points)[0]])
-            down, up = (state <= neuron.low) & (flow < 0), (state >= neuron.high) & (flow > 0)
-            points[down], points[up] = flint.arb(neuron.low), flint.arb(neuron.high)
+            near = 1e-7 * max(1.0, abs(field.low), abs(field.high))  # the state may be of another precision
+            down, up = (state <= field.low + near) & (flow < 0), (state >= field.high - near) & (flow > 0)
+            points[down], points[up] = flint.arb(field.low), flint.arb(field.high)
         inside = ~(down | up)
         found = _krawczyk(field, points, inside) if inside.any() else (points, field(points)[1])
     except ZeroDivisionError:  # a singular Jacobian
@@ -135,7 +139,7 @@ def solve(field: BallField, state: np.ndarray) -> Equilibrium | None:
     if neuron.bounded:
         flow, _ = field(balls)
         held = all(f < 0 for f in flow[down]) and all(f > 0 for f in flow[up])
-        if not held or not all(ball > neuron.low and ball < neuron.high for ball in balls[inside]):
+        if not held or not all(ball > field.low and ball < field.high for ball in balls[inside]):
             return None
     inner = matrix(jacobian[np.ix_(inside, inside)]) if inside.any() else flint.arb_mat(0, 0)
     return Equilibrium(balls, inner, inside)

@@ -6,6 +6,7 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 from jaxtyping import Array, Float
 
 from .base import AbstractSynapses, Weight, arranged, flattened
@@ -25,8 +26,8 @@ class LinearMap(AbstractSynapses):
       can differentiate. Every synapse of the graph must have one of the numbers as its strength, and no others be.
 
     Transpose and outer product are the derivatives of these; sums of $f(w)$ are the products of $f(w)$ with ones. Which
-    number belongs to which synapse is found once, by products with unit vectors; a layout that does not fit its graph
-    is refused there.
+    number belongs to which synapse is found once, by products with unit vectors, and what follows from it is compared
+    with the products at random; a layout that does not fit its graph, or is not linear, is refused there.
     """
 
     def __check_init__(self):
@@ -116,6 +117,32 @@ def _strengths(layout: LinearMap, weight: Weight) -> np.ndarray:
     return np.concatenate(found)
 
 
+def _check_linear(layout: LinearMap, like: Weight, place: np.ndarray) -> None:
+    """Refuse products that are not those of the matrix, tried with strengths and rates of all signs and many sizes."""
+    graph, rng, dtype = layout.graph, np.random.default_rng(1), flattened(like).dtype
+    numbers = np.asarray(rng.normal(size=flattened(like).size) * np.exp(rng.normal(size=flattened(like).size)), dtype)
+    for scale in (1e-3, 1.0, 1e3):
+        weight = arranged(jnp.asarray(scale * numbers, dtype) * flattened(like), like)
+        values, target = np.asarray(flattened(weight), np.float64)[place], graph.target - graph.inputs
+        every = scipy.sparse.csr_array((values, (graph.source, target)), (graph.units, graph.free))
+        for product, own in (
+            (layout.input_drive, slice(graph.inputs)),
+            (layout.drive, slice(graph.inputs, graph.units)),
+        ):
+            matrix = every[own]
+            given = np.asarray(rng.normal(size=(6, matrix.shape[0])) * np.logspace(-3, 3, 6)[:, None], dtype)
+            found, wanted = np.asarray(product(weight, jnp.asarray(given)), np.float64), given @ matrix
+            blur = 1e-4 * (abs(given) @ abs(matrix))
+            apart = np.argwhere(~(np.abs(found - wanted) <= blur))
+            if len(apart):
+                n, j = apart[0]
+                raise ValueError(
+                    f"{type(layout).__name__}.{product.__name__} is not linear: for some strengths and rates it gives "
+                    f"{graph.names[graph.inputs + j]} {found[n, j]:.6g}, and the sum over its synapses is "
+                    f"{wanted[n, j]:.6g}; it must be linear in both, sample by sample"
+                )
+
+
 @lru_cache(maxsize=64)
 def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
     """The place of every synapse's strength, and how many numbers there are."""
@@ -137,6 +164,7 @@ def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
                 f"{type(layout).__name__}: some synapse's strength is not one of the numbers of its weight; each must "
                 "be one of them, without a factor"
             )
+        _check_linear(layout, like, place)
         units = layout.graph.units
         ends = [
             np.asarray(flattened(layout.build(lambda *pair, k=k: np.broadcast_arrays(*pair)[k])), np.int64)
