@@ -12,7 +12,7 @@ from direp.certificates.convergence.equilibria import enclose
 from direp.certificates.convergence.refute import Counterexample, search
 from direp.model.activation import relu, softplus, tanh
 from direp.program.network_file import load_counterexample, load_network, network_from_matrix, save_network
-from direp.program.settings import Unreadable
+from direp.program.parts import Unreadable
 
 
 def pair(neuron, there, back, leak=1.0, bias=0.0):
