@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cases import flat
 from program import call, finished
+from safetensors.numpy import load_file, save_file
 
 import direp
 from direp.program.build import load_task
@@ -284,3 +285,86 @@ def test_one_epoch_is_a_point_in_the_figures():
         epochs(axis)
         assert axis.lines[0].get_marker() == marker
         assert all(tick == round(tick) for tick in axis.get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--seeds", "0..999999999"), ("--seeds", "5000000000"), ("--epochs", "99999999999"),
+        ("--hidden", "100000000"), ("--max-steps", "99999999999"), ("--leak", "1e308"),
+    ],
+)  # fmt: skip
+def test_numbers_too_large_are_refused_before_memory_is_taken(option, value, tmp_path):
+    code, _, said = call("train", "xor", option, value, "--out", str(tmp_path / "r"))
+    assert (code, said.count("\n")) == (2, 1)
+    assert option in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"beta_end": [0]}, {"cost": "1,2"}, {"nudge": 3}, {"fixed_steps": "x"}, {"leak": 10**400}, {"hidden": [1.5]},
+        {"start": [0]}, {"epochs": True}, {"task": "zzz"}, {"beta": float("nan")},
+    ],
+)  # fmt: skip
+def test_a_config_of_wrong_kinds_is_one_line(change, tmp_path):
+    content = json.loads((finished()[0] / "config.json").read_text())
+    content["settings"] |= change
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    (tmp_path / "weights.safetensors").write_bytes((finished()[0] / "weights.safetensors").read_bytes())
+    for arguments in (("certify", str(tmp_path)), ("train", "--config", str(tmp_path / "config.json"))):
+        code, _, said = call(*arguments)
+        assert code in (2, 3)
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "message"),
+    [
+        ("import sys; sys.exit(0)", "X", "fails: SystemExit"),
+        ("import sys\ndef X(): sys.exit(0)", "X", "fails when called"),
+        ("from os import abort as X", "X", "is of type builtin"),
+        ("", "X", "own_part.py"),
+    ],
+)
+def test_an_own_part_cannot_end_the_program(code, name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.modules", dict(sys.modules))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_part.py").write_text(code)
+    rc, _, said = call("train", "xor", "--rule", f"own_part:{name}")
+    assert rc == 2
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: {name: array[:0] for name, array in arrays.items()},
+        lambda arrays: {name: np.repeat(array, 5, 0) for name, array in arrays.items()},
+        lambda arrays: arrays | {"leak": arrays["leak"][:1]},
+        lambda arrays: arrays | {"bias": arrays["bias"].astype(np.int32)},
+        lambda arrays: arrays | {"rule.x": np.zeros((3, 2))},
+    ],
+)
+def test_weights_that_do_not_fit_the_settings_are_unreadable(change, tmp_path):
+    (tmp_path / "config.json").write_bytes((finished()[0] / "config.json").read_bytes())
+    save_file(change(load_file(finished()[0] / "weights.safetensors")), tmp_path / "weights.safetensors")
+    code, _, said = call("certify", tmp_path, "--starts", "0")
+    assert code == 3
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["{", "3", "[" * 100_000, '{"epoch": 1}'])
+def test_damaged_metrics_are_unreadable(line, tmp_path):
+    for name in ("config.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((finished()[0] / name).read_bytes())
+    (tmp_path / "metrics.jsonl").write_text(line)
+    code, _, said = call("certify", tmp_path, "--starts", "0", "--no-figures")
+    assert code == 3
+    assert "metrics.jsonl" in said
+
+
+def test_the_current_directory_is_a_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(finished()[0])
+    assert call("certify", ".", "--starts", "0", "--no-figures", "--quiet", "--out", tmp_path / "new")[0] == 0

@@ -30,6 +30,7 @@ from ..settling import Tolerance, settle
 from ..settling.methods import Preconditioned
 from ..training import fit
 from .build import arguments, load_task
+from .commands import Stop
 from .presets import preset
 
 
@@ -74,6 +75,7 @@ def compare(part: str, calls: Mapping[str, tuple], against: str | None, repeats:
     seconds by (steps, networks) and, if there is one, a note."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(repeats + 1):
+        Stop.check()
         for name, (call, share, *_) in calls.items():
             begun = time.perf_counter()
             jax.block_until_ready(call())

@@ -21,12 +21,16 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
+    except OSError as error:  # a full disk, a folder that is gone
+        code = _complain(error, UNREADABLE, debug)
     except KeyboardInterrupt:
         code = 128 + Stop.received
         print("direp: interrupted before there was a result", file=sys.stderr)
     except Exception as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            advice = ValueError("the device is out of memory: lower --batch-size, or train fewer --seeds at once")
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            advice = ValueError(
+                "there is not enough memory: lower --batch-size or --hidden, or train fewer --seeds at once"
+            )
             code = _complain(advice, WRONG_USE, debug)
         else:
             code = _complain(error, INTERNAL, debug)

@@ -140,8 +140,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         hint = ": give the run's folder instead" if found == "direp 1" else ""
         raise Unreadable(f"{path} is no network file (its format is {found!r}, needed is {_FORMATS[-1]!r}){hint}")
     try:
-        return json.loads(metadata["network"]), arrays
-    except (KeyError, json.JSONDecodeError) as error:
+        return dict(json.loads(metadata["network"])), arrays
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Unreadable(f"{path} is a damaged network file ({error})") from None
 
 
@@ -162,6 +162,7 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
             if isinstance(value, str) and ":" in value and value not in {path for path, _ in own.values()}
         }
         parts.permit(own, path, allow_import)
+        _check(described["units"], arrays)
         names = tuple(described["names"] or ())
         layers = None if described["layers"] is None else tuple(described["layers"])
         graph = Graph(
@@ -179,8 +180,19 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
         return Network(graph, neuron, weight, leak=arrays["leak"], bias=bias, layout=layout, dtype=leaves[0].dtype)
     except Unreadable:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Unreadable(f"{path} is a damaged network file ({error})") from None
+
+
+def _check(units: list[int], arrays: dict[str, np.ndarray]) -> None:
+    """Raise `ValueError` for arrays of the wrong kind, and for more units than the arrays have leaks for."""
+    inputs, hidden, outputs = units
+    if not 0 <= inputs <= 2**20 or hidden + outputs != arrays["leak"].size:
+        raise ValueError(f"units are {units}, and there are {arrays['leak'].size} leaks")
+    for name, array in arrays.items():
+        kind = jnp.integer if name in ("source", "target") else jnp.floating
+        if not jnp.issubdtype(array.dtype, kind):
+            raise ValueError(f"{name} holds {array.dtype}")
 
 
 def load_counterexample(path: str | Path) -> Counterexample | None:
@@ -189,7 +201,7 @@ def load_counterexample(path: str | Path) -> Counterexample | None:
     kind = described.get("counterexample")
     if kind is None:
         return None
-    if kind not in Counterexample.KINDS or not {"x", "states"} <= set(arrays):
+    if not isinstance(kind, str) or kind not in Counterexample.KINDS or not {"x", "states"} <= set(arrays):
         raise Unreadable(f"{path} is a damaged network file (its counter-example is incomplete)")
     return Counterexample(kind, arrays["x"], arrays["states"], arrays.get("direction"))
 

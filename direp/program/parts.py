@@ -4,6 +4,7 @@ A file never brings code to run by itself: what it names by import path is found
 directory without importing anything, compared with the fingerprint that the file holds, and imported only if allowed.
 """
 
+import contextlib
 import hashlib
 import importlib
 import inspect
@@ -21,12 +22,14 @@ class Unreadable(ValueError):
 
 
 def fingerprint(path: str) -> tuple[Path | None, str | None]:
-    """The source file of the module of `module:Name` and its SHA-256, without importing anything; `None` where there
-    is none."""
+    """The source file of the module of `module:Name` and its SHA-256 (for a package, of all its modules), without
+    importing anything; `None` where there is none."""
     importlib.invalidate_caches()
     pieces = path.partition(":")[0].split(".")
     file: str | None = None
     where: list[str] | None = None
+    if not all(pieces):
+        return None, None
     for k in range(len(pieces)):  # one by one: `importlib.util.find_spec` would import the packages above
         name = ".".join(pieces[: k + 1])
         found = (finder.find_spec(name, where) for finder in sys.meta_path)
@@ -36,7 +39,9 @@ def fingerprint(path: str) -> tuple[Path | None, str | None]:
         file, where = spec.origin, list(spec.submodule_search_locations or ())
     if file is None or not file.endswith(".py"):
         return None, None
-    return Path(file), hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    source = Path(file)
+    whole = sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]
+    return source, hashlib.sha256(b"\n".join(part.read_bytes() for part in whole)).hexdigest()
 
 
 def permit(own: Mapping[str, tuple[str, str | None]], where: Path, allowed: bool) -> None:
@@ -66,24 +71,28 @@ def permit(own: Mapping[str, tuple[str, str | None]], where: Path, allowed: bool
 def resolve(path: str, what: str) -> Any:
     """What an import path, `module:Name` or `module:Class.method`, stands for."""
     module, _, attribute = path.partition(":")
-    if not module or not attribute:
+    if not all(module.split(".")) or not all(attribute.split(".")):
         raise WrongUse(f"{what} {path!r} is no import path: write module:Name")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
-        found: Any = importlib.import_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
+            found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         name = error.name or module
         if name != module and not module.startswith(f"{name}."):
             raise WrongUse(f"{what} {path}: module {module!r} imports {name!r}, which is not installed") from None
         raise WrongUse(f"{what} {path}: there is no module {name!r} on sys.path or in the current directory") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise WrongUse(f"{what} {path}: importing {module!r} fails: {type(error).__name__}: {error}") from error
+    home = getattr(found, "__file__", None) or "built in"
     for name in attribute.split("."):
         if not hasattr(found, name):
-            own = [other for other, value in vars(found).items() if getattr(value, "__module__", None) == module]
-            raise WrongUse(nearest(f"{what} {path}: in {module!r}, the name", name, own or ["none of its own"]))
+            content = getattr(found, "__dict__", {}).items()
+            own = [other for other, value in content if getattr(value, "__module__", None) == module]
+            shown = [other for other in own if not other.startswith("_")] or ["none of its own"]
+            raise WrongUse(nearest(f"{what} {path}: in {module!r} ({home}), the name", name, shown))
         found = getattr(found, name)
     return found
 
@@ -104,7 +113,7 @@ def build(kind: str, name: str, known: Callable[[str], Any], what: str | None = 
     bases = tuple(resolve(base, what) for base in about.base.split())
     if bases and isinstance(maker, bases):
         return maker
-    if not callable(maker):
+    if not callable(maker) or inspect.isbuiltin(maker):  # such as os:system: no part is made in C
         raise WrongUse(f"{what} {path} is of type {type(maker).__name__}; needed is {_any(bases)}, or what makes one")
     settings = {name: setting or name for name, _, setting in (item.partition("=") for item in about.takes.split())}
     made = call(maker, settings, known, f"{what} {path}")
@@ -130,10 +139,11 @@ def call(maker: Callable, settings: Mapping[str, str], known: Callable[[str], An
                 f"{', '.join(settings) or 'no argument'}"
             )
     try:
-        return maker(**given)
-    except (ValueError, ImportError):
+        with contextlib.redirect_stdout(sys.stderr):
+            return maker(**given)
+    except (ValueError, ImportError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         shown = ", ".join(given) or "no argument"
         raise WrongUse(f"{what} fails when called with {shown}: {type(error).__name__}: {error}") from error
 

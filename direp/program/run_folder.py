@@ -134,23 +134,38 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
     permit(own, path / "config.json", allow_import)
+    try:
+        settings.check()
+    except ValueError as error:
+        raise Unreadable(f"{path} is no readable run folder ({error})") from None
     task = load_task(settings)
     parts = Parts(settings, task)
     template = parts.network
     leaves, shape = jax.tree.flatten(template.weight)
     names = weight_names(template.weight)
     expected = dict(zip([*names, "bias", "leak"], [*leaves, template.bias, template.leak], strict=True))
+    count = len(arrays["bias"]) if "bias" in arrays and arrays["bias"].ndim else 0
+    if not 1 <= count <= len(parts.seeds):
+        raise Unreadable(
+            f"{path}/weights.safetensors holds {count} networks, the settings name {len(parts.seeds)} seeds"
+        )
     for name, leaf in expected.items():
-        if name not in arrays or arrays[name].shape[1:] != leaf.shape:
-            found = arrays[name].shape[1:] if name in arrays else "missing"
-            raise Unreadable(f"{path}/weights.safetensors: {name} is {found}, the settings ask for {leaf.shape}")
+        needed = (count, *leaf.shape)
+        if name not in arrays or arrays[name].shape != needed or not jnp.issubdtype(arrays[name].dtype, jnp.floating):
+            found = f"{arrays[name].dtype} of {arrays[name].shape}" if name in arrays else "missing"
+            raise Unreadable(f"{path}/weights.safetensors: {name} is {found}, the settings ask for floats of {needed}")
     arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
-    learned = sorted((name for name in arrays if name.startswith("rule.")), key=lambda name: int(name[5:]))
+    learned = [f"rule.{k}" for k in range(sum(name.startswith("rule.") for name in arrays))]
     networks, rules = [], []
     for k in range(len(arrays["bias"])):
         weight = jax.tree.unflatten(shape, [arrays[name][k] for name in names])
         networks.append(template.replace(Parameters(weight, arrays["bias"][k], arrays["leak"][k])))
-        rules.append(_with_learned(parts.rule, template, [arrays[name][k] for name in learned]))
+        try:
+            rules.append(_with_learned(parts.rule, template, [arrays[name][k] for name in learned]))
+        except (ValueError, LookupError, TypeError) as error:
+            raise Unreadable(
+                f"{path}/weights.safetensors does not hold what rule {settings.rule} learns ({error})"
+            ) from None
     return LoadedRun(path, settings, task, parts, networks, rules)
 
 

@@ -4,9 +4,11 @@ Pure Python at import, so that the program answers `--help` at once. `build.py` 
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import re
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +20,9 @@ from .parts import fingerprint
 
 _DATA = ", or a file.npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
+_COUNTED = 2**31 - 1  # the largest 32-bit integer, in which JAX counts
+_LARGEST = 1e30  # float32 ends at 3e38
+_MOST_SEEDS = 1_000_000
 
 
 def check_task(name: str) -> None:
@@ -43,6 +48,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise WrongUse(f"--seeds {text!r} must count upwards from 0 or more, such as 0..4")
+        if last >= 2**32:  # a key of JAX has 32 bits of it in float32: seeds would come out alike
+            raise WrongUse(f"--seeds {text!r} is out of range: give numbers below {2**32}")
+        if len(seeds) + last - first >= _MOST_SEEDS:
+            raise WrongUse(f"--seeds {text!r} names more than {_MOST_SEEDS:,} networks: train fewer at once")
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
         raise WrongUse(f"--seeds {text!r} names a seed twice: give each one once")
@@ -156,17 +165,25 @@ class Settings:
 
     def check(self) -> None:
         """Raise `WrongUse` for the first setting that cannot be."""
+        check_task(self.task)
         for name in _NAMED:
             check(name, getattr(self, name), flag(name))
         for least, settings in _LEAST.items():
             for name in settings.split():
                 value = getattr(self, name)
-                if value is not None and not math.isfinite(value):
+                if value is None:
+                    continue
+                largest = _COUNTED if isinstance(value, int) else _LARGEST
+                if isinstance(value, float) and not math.isfinite(value):
                     raise WrongUse(f"{flag(name)} {value} is not a finite number")
+                if abs(value) > largest:
+                    raise WrongUse(f"{flag(name)} {value} is out of range: give a number of at most {largest:g}")
                 words, bound = least.rsplit(maxsplit=1)
-                if value is not None and (value < float(bound) or (words == "above" and value == float(bound))):
+                if value < float(bound) or (words == "above" and value == float(bound)):
                     raise WrongUse(f"{flag(name)} {value} is out of range: give a number {least}")
         hidden = " ".join(map(str, self.hidden))
+        pairs = itertools.pairwise(self.hidden) if self.graph == "layered" else [(sum(self.hidden),) * 2]
+        synapses = max(sum(self.hidden), sum(source * target for source, target in pairs))
         for wrong, message in (
             (self.beta == 0, "--beta 0 is no nudge: give a number other than 0, such as 1"),
             (self.beta_end is not None and self.beta_end * self.beta <= 0,
@@ -187,6 +204,7 @@ class Settings:
              "--hidden 0 makes an empty layer: give every hidden layer 1 unit or more"),
             (self.graph in ("complete", "random") and len(self.hidden) > 1,
              f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"),
+            (synapses > _COUNTED, f"--hidden {hidden} makes more than {_COUNTED:,} synapses: give fewer units"),
             (self.task == "xor" and sum(self.hidden) == 0,
              "--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more"),
             (self.method == "coloured" and self.graph in ("complete", "random"),
@@ -212,25 +230,45 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Settings":
-        known = {f.name for f in dataclasses.fields(cls)}
-        for name in values:
-            if name not in known:
-                raise WrongUse(nearest("setting", name, sorted(known)))
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        settings = cls(**{**values, **lists})
-        for name, default in cls().to_dict().items():
-            value = getattr(settings, name)
-            kinds = (int, float) if isinstance(default, float) else type(default)
-            if default is not None and value is not None and not isinstance(value, kinds):
-                raise WrongUse(f"setting {name} is {value!r}; needed is something like {default!r}")
-        return settings
+        if not isinstance(values, dict):
+            raise WrongUse(f"settings are {type(values).__name__}; needed is an object of names and values")
+        hints, default = typing.get_type_hints(cls), cls()
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        for name, value in given.items():
+            if name not in hints:
+                raise WrongUse(nearest("setting", name, sorted(hints)))
+            if not _fits(value, hints[name]):
+                raise WrongUse(
+                    f"setting {name} is {_short(value)}; needed is something like {getattr(default, name)!r}"
+                )
+        return cls(**dict[str, Any](given))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value out of a file is what a type hint says; a whole number is a float too, and no number a bool."""
+    several = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        kinds = several[:1] * len(value) if several[-1] is ... and isinstance(value, tuple) else several
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if several:
+        return any(_fits(value, kind) for kind in several)
+    if hint is float:
+        return isinstance(value, float) or (_fits(value, int) and abs(value) <= _COUNTED)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]} ..."
 
 
 _NAMED = tuple(field.name for field in dataclasses.fields(Settings) if field.name in CATALOGUE and field.name != "task")
 _LEAST = {  # numbers, by the least that they may be
     "above -inf": "beta beta_end bias",
     "of at least 0": "momentum weight_scale input_scale feedback_scale bias_scale leak decay shrink homeostasis probe "
-    "shift",
+    "shift split",
     "above 0": "learning_rate margin tolerance sharpness euler_step density",
     "of at least 1": "epochs batch_size fixed_steps max_steps",
 }
@@ -246,8 +284,17 @@ def config_of(settings: Settings) -> dict[str, Any]:
 def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]]:
     """The settings of a config.json, and its own parts: setting -> (import path, fingerprint).
 
-    Raises `OSError`, `ValueError`, `KeyError` or `TypeError` for a file that is not that.
+    Raises `OSError` or `ValueError` for a file that is not that.
     """
-    content = json.loads(path.read_text())
+    try:
+        content = json.loads(path.read_text())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict) or "settings" not in content:
+        raise ValueError("it has no settings")
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
-    return settings, {name: (own, kept.get(name, {}).get("sha256")) for name, own in settings.own().items()}
+    own = settings.own()
+    try:
+        return settings, {name: (path, kept.get(name, {}).get("sha256")) for name, path in own.items()}
+    except AttributeError:
+        raise ValueError(f"own is {_short(kept)}; needed is a path and a sha256 for each part") from None

@@ -160,10 +160,12 @@ class Stop:
 
     received: int = signal.SIGINT
     asked = False
+    since = 0.0
 
     @classmethod
     def install(cls, *, at_once: bool = False) -> None:
-        """With `at_once`, the interrupt comes at once: for what is interrupted in its own Python code."""
+        """With `at_once`, the interrupt comes at once, or at the next safe point where that cannot be: for what is
+        interrupted in its own Python code."""
         cls.asked, cls.received = False, signal.SIGINT
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, cls._raise if at_once else cls._note)
@@ -189,5 +191,10 @@ class Stop:
 
     @classmethod
     def _raise(cls, number: int, frame: Any) -> None:
-        cls.received = number
-        raise KeyboardInterrupt
+        if cls.asked:
+            if time.monotonic() - cls.since > 1:  # a second one at once is the same request, sent to a group too
+                os._exit(128 + number)
+            return
+        cls.received, cls.asked, cls.since = number, True, time.monotonic()
+        if frame is None or frame.f_code.co_name != "_xla_gc_callback":  # what is raised there is printed and lost
+            raise KeyboardInterrupt

@@ -131,10 +131,12 @@ def _load(path: Path, asked: Certify) -> _Subject:
         return build("activation", asked.activation, known) if name == "activation" else values[name]
 
     nudge = None if asked.nudge == "none" else build("nudge", asked.nudge, known)
-    beside = path.with_name(f"{path.stem}-certificate")
+    beside = path.parent / f"{path.stem}-certificate"
     if path.suffix == ".npz":
         network = network_from_matrix(path, build("neuron", asked.neuron, known))
         return _Subject([network], [path.name], beside, nudge)
+    if len(path.name) > 255:
+        raise Unreadable(f"{path.name[:40]}... is no path: its name is too long")
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
         path = path.parent
     if path.suffix == ".safetensors":
@@ -147,7 +149,6 @@ def _load(path: Path, asked: Certify) -> _Subject:
     from ..run_folder import open_run
 
     run = open_run(path, allow_import=asked.allow_import)
-    lines = (path / "metrics.jsonl").read_text().splitlines() if (path / "metrics.jsonl").exists() else []
     return _Subject(
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
@@ -158,8 +159,19 @@ def _load(path: Path, asked: Certify) -> _Subject:
         np.asarray(run.task.train.y),
         run.rules,
         run.parts.control is not None and run.settings.control != "weights",
-        [json.loads(line) for line in lines] or None,
+        _history(path / "metrics.jsonl"),
     )
+
+
+def _history(path: Path) -> list[dict] | None:
+    """What training recorded after each epoch."""
+    try:
+        history = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unreadable(f"{path} is not the metrics.jsonl of a run ({error})") from None
+    if not all(isinstance(row, dict) and "epoch" in row and "lowest_margin" in row for row in history):
+        raise Unreadable(f"{path} is not the metrics.jsonl of a run: a line has no epoch or no lowest_margin")
+    return history or None
 
 
 def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:

@@ -83,9 +83,16 @@ class Outcome:
 
 
 def record(
-    settings: Settings, out: Path | None, *, show: bool, label: str | None = None, callbacks: Sequence[Callable] = ()
+    settings: Settings,
+    out: Path | None,
+    *,
+    show: bool,
+    label: str | None = None,
+    callbacks: Sequence[Callable] = (),
+    at_once: bool = False,
 ) -> Outcome:
-    """Train by some settings and write the run folder; `show` the progress."""
+    """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
+    the middle of a step; not before it begins, as an interrupt can crash an import."""
     lanes = len(parse_seeds(settings.seeds))
     device.start(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
@@ -97,6 +104,9 @@ def record(
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
+    Stop.check()
+    if at_once:
+        Stop.install(at_once=True)
     with RunFolder(out, settings) as folder:
         with progress(label or task.name, settings.epochs, not show, least=1) as step:
             step(share=0, figures="compiling")
@@ -117,8 +127,8 @@ def record(
 def train(arguments: list[str]) -> int:
     settings, output = parse_train(arguments)
     settings.check()
-    Stop.install(at_once=True)
-    outcome = record(settings, output.out, show=not output.quiet)
+    Stop.install()
+    outcome = record(settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True)
     run, folder = outcome.run, outcome.folder
     if output.json:
         print((folder / "summary.json").read_text(), end="")
