@@ -87,6 +87,32 @@ def test_a_rule_that_forgets_the_gradient_of_what_it_learns_is_refused():
         direp.estimate(net, x, y, Forgets())
 
 
+def test_a_cost_without_enclosures_trains_and_proofs_refuse_it_by_name():
+    class Quartic(direp.AbstractCost):
+        curvature = 3.0
+
+        def value(self, rate, y):
+            return ((rate - y) ** 4).sum(-1) / 4
+
+        def gradient(self, rate, y):
+            return (rate - y) ** 3
+
+    check_cost(Quartic())
+    net = direp.testing.rules.example()
+    x, y = direp.testing.rules.batch(net)
+    assert direp.estimate(net, x, y, direp.Local(), cost=Quartic()).used.all()
+    assert direp.certify(net, cost=Quartic())  # the free phase knows no cost
+    nudged = direp.certify(net, nudge=SMALL, cost=Quartic(), starts=0)
+    assert nudged.verdict == "undecided"
+    assert "Quartic.feedback" in nudged.reason
+    with pytest.raises(ValueError, match=r"Quartic.enclose cannot be read"):
+        direp.certify_learning(net, x, y, direp.Local(0.1), cost=Quartic())
+    task = direp.tasks.from_arrays(np.arange(40.0).reshape(20, 2), np.arange(20) % 2)
+    with pytest.raises(ValueError, match=r"Quartic does not bound what the phase at beta=-0.001"):
+        direp.fit(net, task, rule=direp.Local(SMALL), optimiser=optax.sgd(0.1), cost=Quartic(),
+                  control=direp.LeakController(0.1))  # fmt: skip
+
+
 def test_broken_parts_are_caught():
     class Half(direp.SquaredError):
         def gradient(self, rate, y):

@@ -10,7 +10,7 @@ import optax
 
 from .. import tasks
 from ..model import AbstractSynapses, Graph, Network
-from ..rules import AbstractRule, Fading, Homeostasis, Local, Safeguard, phases_of
+from ..rules import AbstractRule, Fading, Homeostasis, Local, RuleRun, Safeguard, phases_of
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
 from ..training import prune, shrink
@@ -97,10 +97,10 @@ class Parts:
         rule, strength = self.part("rule"), self.settings.homeostasis
         return Homeostasis(rule, strength) if strength else rule
 
-    @property
-    def nudges(self) -> tuple[Any, ...]:
-        """Those whose phases the rule runs: the network with a current into its outputs and nothing else."""
-        return phases_of(self.rule, self.network, self.cost).nudges
+    @cached_property
+    def phases(self) -> RuleRun:
+        """The phases that the rule runs: nudges, and other fields, which no certificate of a network covers."""
+        return phases_of(self.rule, self.network, self.cost)
 
     @cached_property
     def networks(self) -> list[Network]:

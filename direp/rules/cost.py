@@ -13,7 +13,11 @@ from ..settling import check_number
 
 
 class AbstractCost(eqx.Module):
-    """A cost of the output rates of one sample; `output` is the number of output units."""
+    """A cost of the output rates of one sample; `output` is the number of output units.
+
+    A new one needs `curvature`, `value` and `gradient` to train. `enclose` and `feedback` are for proofs, which refuse
+    a cost without them by name.
+    """
 
     curvature: eqx.AbstractVar[float]
     """The largest second derivative along one output, used for step sizes and the certificate of a phase."""
@@ -26,17 +30,18 @@ class AbstractCost(eqx.Module):
     def gradient(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array:
         r"""$\partial C/\partial r_o$."""
 
-    @abstractmethod
     def enclose(self, rate: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient and Hessian for one sample, over balls of python-flint."""
+        """Gradient and Hessian for one sample, over balls of python-flint, for proofs of learning."""
+        raise NotImplementedError("it has none")
 
-    @abstractmethod
     def feedback(self, beta: float, slope: tuple[float, float], ratio: np.ndarray) -> np.ndarray:
         r"""How far a nudge of strength `beta` can raise $\mu_1$ or $\mu_\infty$ of the Jacobian, at every output.
 
         `slope` bounds the slope between the state of an output and its rate, or between its drive and its velocity.
-        `ratio` is, for every output, the largest norm weight of another output over its own. 0: not at all.
+        `ratio` is, for every output, the largest norm weight of another output over its own. 0: not at all; infinite:
+        unknown, so that no nudged phase is proved to settle.
         """
+        return np.full_like(ratio, np.inf)
 
 
 class SquaredError(AbstractCost):

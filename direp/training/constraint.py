@@ -91,6 +91,11 @@ def check_nudges(
     for nudge in nudges:
         for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
             loss = float(cost.feedback(beta, slope, np.ones(1))[0])
+            if loss == np.inf:
+                raise ValueError(
+                    f"{type(cost).__name__} does not bound what the phase at beta={beta:g} takes from the margin of "
+                    f"{type(constraint).__name__}: give it feedback(beta, slope, ratio), or use OneSided"
+                )
             if loss >= margin:
                 raise ValueError(
                     f"{type(nudge).__name__}: the phase at beta={beta:g} can take {loss:.3g} from the margin "

@@ -91,6 +91,8 @@ class AbstractDiagonal(AbstractCriterion):
 
 def prove(criterion: str, system: System, proposals: list[tuple[np.ndarray, bool]]) -> Attempt:
     """The sharpest contraction that some of the proposed norm weights prove; rounding included."""
+    if not all(np.isfinite(system.feedback(beta, np.ones(system.size))).all() for beta in system.phases.values()):
+        return Attempt(criterion, note=f"needs {type(system.cost).__name__}.feedback, which bounds what a nudge does")
     best, closest, margin = None, {}, np.zeros(0)
     for weights, incoming in proposals:
         if not (weights > 0).all():

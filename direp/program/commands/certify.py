@@ -68,6 +68,7 @@ class _Subject:
     labels: list[str]
     folder: Path
     nudge: Any = None
+    uncovered: tuple[str, ...] = ()
     cost: Any = None
     x: Any = None
     y: Any = None
@@ -105,7 +106,8 @@ def certify(arguments: list[str]) -> int:
         for label, c in zip(subject.labels, certificates, strict=True)
     ]
     document = {
-        "run": str(path), "convergence": chosen.to_dict(), "learning": learning, "worst": subject.labels[k],
+        "run": str(path), "convergence": {**chosen.to_dict(), "uncovered": list(subject.uncovered)},
+        "learning": learning, "worst": subject.labels[k],
         "per_seed": per_seed, "folder": str(folder),
     }  # fmt: skip
     example = _write(folder, document, chosen, network)
@@ -153,7 +155,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
-        run.parts.nudges,
+        run.parts.phases.nudges,
+        run.parts.phases.others,
         run.parts.cost,
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
@@ -239,6 +242,8 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("reason", certificate.reason))
         if certificate.blame:
             rows.append(("blame", ", ".join(certificate.blame[:10]) + (" ..." if len(certificate.blame) > 10 else "")))
+    if subject.uncovered:
+        rows.append(("not covered", f"phases of the rule that settle another field: {', '.join(subject.uncovered)}"))
     for n, attempt in enumerate(certificate.attempts):
         outcome = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
