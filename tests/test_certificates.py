@@ -150,3 +150,13 @@ def test_the_largest_step_holds_in_nudged_phases():
     field = direp.Nudged(net.field(jnp.ones((1, 1))), direp.SquaredError(), jnp.full((1, 1), 0.5), jnp.array(10.0))
     settled = settle(field, state=np.zeros((1, 1)), method=direp.Euler(certificate.largest_step))
     assert settled.converged.all()
+
+
+def test_a_notebook_shows_what_a_verdict_rests_on():
+    net = network("projected", "signed")
+    for certificate in (direp.certify(net), direp.certify_learning(net, *data(net.graph), direp.Local(0.1))):
+        shown = certificate._repr_html_()
+        assert certificate.sentence.split(":")[0] in shown
+        for assumption in certificate.assumptions:
+            assert assumption in shown
+        assert shown.count("<tr>") == shown.count("</tr>") >= 3

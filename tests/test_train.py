@@ -87,6 +87,8 @@ def test_other_keys_rates_decays_nudges_and_margins_are_no_other_program():
     assert np.abs(flat(other.network.parameters) - flat(one.network.parameters)).max() > 0.1
     # A run says what it was in a line, and survives copying.
     assert len(repr(one)) < 120
+    assert "all samples" in one._repr_html_()
+    assert "0 unsettled" in one._repr_html_()
     for copied in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
         assert (copied.solved == one.solved).all()
         assert (flat(copied.network.parameters) == flat(one.network.parameters)).all()

@@ -1,5 +1,6 @@
 """Training: a plain loop around the compiled epochs. Seeds are lanes of one program."""
 
+import html
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
+from ..certificates.convergence import html_table
 from ..model import Network, Parameters
 from ..rules import (
     AbstractCost,
@@ -155,6 +157,18 @@ class Run:
         shown = f"test loss {self.test.loss.mean():.3g}" + ("" if np.isnan(right) else f", accuracy {right:.1%}")
         epochs = len(self.history.get("loss", ()))
         return f"Run({self.task.name}, {many}{solved}{failed}: {self.status} after {epochs} epochs, {shown})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: means over the seeds, a line a part of the task."""
+        parts = {"all samples": self.test} if self.task.whole else {
+            "training": self.train, "validation": self.validation, "test": self.test
+        }  # fmt: skip
+        lines = {}
+        for name, part in parts.items():
+            right = part.accuracy.mean()
+            lines[name] = f"loss {part.loss.mean():.4g}" + ("" if np.isnan(right) else f", accuracy {right:.2%}")
+            lines[name] += f", {part.unconverged.sum()} unsettled"
+        return f"<p><b>{html.escape(repr(self))}</b></p>{html_table(lines)}"
 
     @property
     def solved(self) -> np.ndarray | None:

@@ -1,7 +1,7 @@
 """Does a network settle? Criteria that prove it, and a search for counter-examples that refutes it."""
 
 from .cascade import CASCADE, certify
-from .certificate import Attempt, Certificate, Judged, Proof, Remedy, Verdict, as_data
+from .certificate import Attempt, Certificate, Judged, Proof, Remedy, Verdict, as_data, html_table
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import AbstractDiagonal, LocalLeak, Perron, Rows, contraction_margin, prove, sharpest_margin
@@ -16,6 +16,6 @@ __all__ = [
     "CASCADE", "L1", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm", "Attempt",
     "BallField", "Certificate", "Compartmental", "Counterexample", "Equilibrium", "Euclidean", "Judged", "LInf",
     "LocalLeak", "Nudge", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "as_data",
-    "certify", "contraction_margin", "enclose", "perron_weights", "prove", "refuse_tracing", "search",
+    "certify", "contraction_margin", "enclose", "html_table", "perron_weights", "prove", "refuse_tracing", "search",
     "sharpest_margin",
 ]  # fmt: skip

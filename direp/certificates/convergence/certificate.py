@@ -1,8 +1,9 @@
 """A certificate is data: a claim, a verdict, and all that the verdict rests on."""
 
 import dataclasses
+import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +39,25 @@ class Judged:
         """What is proved, refuted or not decided."""
         before = {"proved": "proved:", "refuted": "refuted: it is not true that", "undecided": "not decided whether"}
         return f"{before[self.verdict]} {self.claim}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the sentence, and a table of what it rests on."""
+        shown = ("criterion", "rate", "phases", "scope", "cosine", "angle", "shares", "assumptions", "reason", "blame")
+        values = {name: value for name in shown if (value := getattr(self, name, None)) not in (None, (), {}, "")}
+        return f"<p><b>{html.escape(self.sentence)}</b></p>{html_table(values)}"
+
+
+def html_table(values: Mapping[str, Any]) -> str:
+    """Names and values in two columns; of several values, one a line."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, Mapping):
+            value = [f"{name}: {entry:.4g}" for name, entry in value.items()]
+        parts = value if isinstance(value, list | tuple) else [value]
+        return "<br>".join(html.escape(f"{part:.4g}" if isinstance(part, float) else str(part)) for part in parts)
+
+    rows = (f"<tr><th>{html.escape(name)}</th><td>{cell(value)}</td></tr>" for name, value in values.items())
+    return f"<table>{''.join(rows)}</table>"
 
 
 @dataclass(frozen=True)
