@@ -189,7 +189,7 @@ def test_perron_needs_no_more_leak_than_the_others():
     most = {}
     for name, criterion in CRITERIA.items():
         control = direp.LeakController(0.1, 0.0, criterion=criterion)
-        norm = (direp.Perron(iterations=400) if name == "perron" else criterion).refresh(net, criterion.start(net))
+        norm = (direp.Perron(iterations=400) if name == "perron" else criterion).refresh(net, criterion.initial(net))
         most[name] = float(control.needed(net, norm).max())
     abscissa = np.linalg.eigvals(np.abs(np.asarray(net.matrix)[net.graph.inputs :])).real.max()
     assert most["perron"] < min(most["local"], most["rows"])

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 
 
-def start(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
+def configure(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
     """Set JAX up; to be called before anything is computed.
 
     - `double`: 64 bits.

@@ -40,7 +40,7 @@ class AbstractControl(AbstractConstraint):
         return network.replace(self.inside(network, self.init(network)))
 
     def init(self, network):
-        return self.criterion.start(network)
+        return self.criterion.initial(network)
 
     def project(self, network, state):
         norm = self.criterion.refresh(network, state)

@@ -233,7 +233,7 @@ class Trainer(eqx.Module):
         """The smallest margin of any unit, and a bound on its rounding."""
         network = self.network.replace(state.parameters)
         criterion = LocalLeak() if self.control is None else self.control.criterion
-        norm = criterion.start(network) if self.control is None else state.optimiser.constraint
+        norm = criterion.initial(network) if self.control is None else state.optimiser.constraint
         return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
 
     def epoch(

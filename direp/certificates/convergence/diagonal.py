@@ -41,7 +41,7 @@ class AbstractDiagonal(AbstractCriterion):
 
     # Inside training, traced: weights travel as state.
 
-    def start(self, network: Network) -> Float[Array, " free"]:
+    def initial(self, network: Network) -> Float[Array, " free"]:
         """Norm weights for a network that comes from elsewhere."""
         return jnp.ones_like(network.leak)
 
@@ -159,7 +159,7 @@ class Perron(AbstractDiagonal):
     incoming: ClassVar[bool] = False
     iterations: int = eqx.field(static=True, default=2)
 
-    def start(self, network):
+    def initial(self, network):
         return self._stretched(network, jnp.ones_like(network.leak), network.outflow(), 20)
 
     def refresh(self, network, weights):

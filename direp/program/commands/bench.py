@@ -34,7 +34,7 @@ def bench(arguments: list[str]) -> int:
         raise WrongUse(f"--repeats {asked.repeats} is out of range: give 1 or more")
     folder = fresh_folder(asked.output.out, stamped("bench"))
     Stop.install()
-    device.start(double=False, lanes=1000 if "gate" in asked.parts else 1)
+    device.configure(double=False, lanes=1000 if "gate" in asked.parts else 1)
 
     from ..bench import machine
     from ..figures.bench import bench_figure

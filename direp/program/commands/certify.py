@@ -87,7 +87,7 @@ def certify(arguments: list[str]) -> int:
     asked = parse("certify PATH", Certify, rest, Certify(Output()))
     asked.check()
 
-    device.start(double=True)
+    device.configure(double=True)
     Stop.install()
     subject = _load(path, asked)
     output = asked.output

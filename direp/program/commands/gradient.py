@@ -64,7 +64,7 @@ def gradient(arguments: list[str]) -> int:
     asked = parse("gradient RUN", Gradient, rest, Gradient(Output()))
     asked.check()
 
-    device.start(double=True)
+    device.configure(double=True)
     import numpy as np
 
     from ..figures.gradient import gradient_figure

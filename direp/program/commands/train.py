@@ -94,7 +94,7 @@ def record(
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
     the middle of a step; not before it begins, as an interrupt can crash an import."""
     lanes = len(parse_seeds(settings.seeds))
-    device.start(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
+    device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
     from ..build import Parts, load_task
     from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
