@@ -98,7 +98,9 @@ def _table(values: Any, dtype: Any) -> Any:
 
 
 def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key) -> Estimate:
-    x, y, valid, update = jnp.asarray(x), jnp.asarray(y), jnp.asarray(valid), jnp.asarray(update)
+    x, y, update = jnp.asarray(x), jnp.asarray(y), jnp.asarray(update)
+    # A sample that is not all numbers has no part in anything.
+    valid = jnp.asarray(valid) & jnp.isfinite(x).all(-1) & jnp.isfinite(y).all(-1)
     field = network.field(x)
     start = network.rest(x.shape[0]) if start is None else jnp.asarray(start)
     free, _ = run(field, start, method, stop, observer=None, observed=None)

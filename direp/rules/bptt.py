@@ -22,18 +22,19 @@ class BPTT(AbstractRule):
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         method, used, count = Preconditioned(), problem.used, problem.count(problem.used)
-        begin = jnp.where(used[:, None], problem.free.state, 0)
+        begin, y = (jnp.where(used[:, None], table, 0) for table in (problem.free.state, problem.y))
+        x = problem.x_of(used)
 
         def mean_cost(parameters: Parameters):
             network = problem.network.replace(parameters)
-            field = network.field(problem.x)
+            field = network.field(x)
             prepared = jax.lax.stop_gradient(method.prepare(field))
 
             def step(state, _):
                 return method.step(prepared, None, field, state, field.flow(state, field.drive(state)))
 
             state, _ = jax.lax.scan(step, begin, None, length=self.steps)
-            cost = problem.cost.value(network.outputs(state), problem.y)
+            cost = problem.cost.value(network.outputs(state), y)
             return jnp.where(used, cost, 0).sum() / count.astype(cost.dtype)
 
         network = problem.network

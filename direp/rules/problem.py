@@ -140,7 +140,11 @@ class Problem(eqx.Module):
         # An unused sample may hold anything, even NaN: it is replaced, not multiplied by zero.
         count = self.count(used)
         post, back = (jnp.where(used[:, None], value, 0) / count for value in (post, back))
-        return self.network.local_gradient(self.x, self.free.state, post, back)
+        return self.network.local_gradient(self.x_of(used), jnp.where(used[:, None], self.free.state, 0), post, back)
+
+    def x_of(self, used: Bool[Array, " batch"]) -> Float[Array, "batch input"]:
+        """The inputs of some samples, zeros for all others, which may hold anything."""
+        return jnp.where(used[:, None], self.x, 0)
 
     def count(self, used: Bool[Array, " batch"]) -> Float[Array, ""]:
         """How many samples count, at least 1."""

@@ -59,7 +59,7 @@ def _descends(problem: Problem) -> Bool[Array, ""]:
 
     def gradient(post: Array, back: Array):
         state, post, back = (jnp.where(problem.used[:, None], v, 0) for v in (free.state, post, back))
-        return network.local_gradient(field.x, state, post, back)
+        return network.local_gradient(problem.x_of(problem.used), state, post, back)
 
     # Where nothing has a gradient, there is nothing that the rule could ascend.
     return inner(network, gradient(*local), gradient(*true)) >= 0

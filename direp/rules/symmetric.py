@@ -24,11 +24,11 @@ class SymmetricEP(AbstractRule):
         self.nudge = as_nudge("SymmetricEP", nudge)
 
     def estimate(self, problem, key):
-        network, x, synapses, free = problem.network, problem.x, problem.network.synapses, problem.free
+        network, synapses, free = problem.network, problem.network.synapses, problem.free
         neuron, leak = network.neuron, problem.field.total_leak
         response = problem.nudge(self.nudge, key)
         settled = response.settled & problem.valid
-        used, count = settled[:, None], problem.count(settled)
+        used, count, x = settled[:, None], problem.count(settled), problem.x_of(settled)
         d_rate = response.difference("rate")
         back = jnp.where(used, neuron.response(free.state, d_rate, response.difference("drive"), leak), 0)
 

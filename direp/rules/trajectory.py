@@ -35,12 +35,14 @@ class Trajectory(AbstractRule):
         self.hebbian, self.differential = hebbian, differential
 
     def estimate(self, problem, key):
-        network, synapses, x = problem.network, problem.network.synapses, problem.x
+        network, synapses = problem.network, problem.network.synapses
+        begun = (problem.free.result != NON_FINITE) & problem.valid
+        x = problem.x_of(begun)
 
         def observe(observed, before, after, moved):
             between, changes, steps = observed
             change = self.hebbian * after + self.differential * (after - before)
-            change = jnp.where(moved[:, None], change, 0)
+            change = jnp.where((moved & begun)[:, None], change, 0)
             # Clamped inputs do not change: their part is added at the end.
             now = synapses.outer(x, after, change).recurrent
             return jax.tree.map(jnp.add, between, now), changes + change, steps + 1
@@ -49,12 +51,11 @@ class Trajectory(AbstractRule):
         first = between, jnp.zeros((len(x), network.graph.free), network.dtype), jnp.array(0, jnp.int32)
         response = problem.nudge(self.nudge, key, observe=observe, observed=first)
         between, changes, steps = response.observed[0]
-        finite = (problem.free.result != NON_FINITE) & (response.phases[0].result != NON_FINITE)
-        used = finite & problem.valid
+        used = begun & (response.phases[0].result != NON_FINITE)
         weight = Weight(synapses.outer(x, jnp.zeros_like(changes), changes).input, between)
         bias = changes.sum(0)
         # The sum holds every sample up to the step at which it diverged, if it did: then none of it is to be trusted.
-        trusted = used.any() & finite.all()
+        trusted = used.any() & ~(begun & ~used & (response.phases[0].steps > 0)).any()
         count = jnp.maximum(steps, 1) * jnp.maximum(used.sum(), 1).astype(jnp.int32)
         scale = jnp.where(trusted, -1 / count.astype(bias.dtype), 0)
         weight = jax.tree.map(lambda total: scale * total, weight)

@@ -40,11 +40,11 @@ def check_rule(rule: AbstractRule, neuron: AbstractNeuron | None = None) -> None
     found = alone[0]
     outside = estimate(network, x, y, rule, stop=_STOP, key=jax.random.key(0))
     close(outside.gradient, found.gradient, "the gradient inside jit is another one")
-    holds(not bool(padded.used[-1]), "a sample that is only padding was used")
+    holds(not bool(padded.used[len(x) :].any()), "a sample that is only padding, or is not finite, was used")
     holds(not bool(none.used.any()), "samples were used although none counts")
     # Without random choices other keys change nothing.
     if all((several == one).all() for several, one in zip(*map(_weights, (other, found)), strict=True)):
-        close(padded.gradient, found.gradient, "padding changes the gradient")
+        close(padded.gradient, found.gradient, "padding, or a sample that is not finite, changes the gradient")
         for both, here, fallback in zip(partners, (found, exact, exact), (exact, found, found), strict=True):
             wanted = (fallback if bool(both.fell_back) else here).gradient._replace(rule=())
             close(both.gradient._replace(rule=()), wanted, "within a Safeguard the rule gives another gradient", 1e-7)
@@ -62,8 +62,10 @@ def _ask(network: Network, rule: AbstractRule, x, y, key):
         return estimate(network, x, y, rule, stop=_STOP, key=key, **settings)
 
     alone = tuple(ask(rule, cost=cost) for cost in COSTS)
-    more = jnp.concatenate([x, x[:1] + 1]), jnp.concatenate([y, y[:1]])
-    padded = ask(rule, *more, valid=jnp.arange(len(x) + 1) < len(x))
+    # Beside the batch: padding, an input and a target that are not numbers, an infinite input.
+    wrong = jnp.array([[0.0, jnp.nan, 0.0, jnp.inf], [0.0, 0.0, jnp.nan, 0.0]], x.dtype)[:, :, None]
+    more = tuple(jnp.concatenate([table, table[:1] + bad]) for table, bad in zip((x, y), wrong, strict=True))
+    padded = ask(rule, *more, valid=jnp.arange(len(more[0])) != len(x))
     none = ask(rule, valid=jnp.zeros(len(x), bool))
     other = jax.lax.map(lambda key: ask(rule, key=key), jax.random.split(key, 8))
     pairs = (Safeguard(rule, Adjoint()), Safeguard(Adjoint(), rule), Safeguard(Adjoint(), Homeostasis(rule, 0.0)))
