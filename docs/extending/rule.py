@@ -28,7 +28,7 @@ class Trace(direp.AbstractRule):
         post = jnp.where(used[:, None], response.difference("rate"), 0) / problem.count(used)
         trace = jnp.where(used[:, None], response.observed[0], 0)
         gradient = jax.tree.map(jnp.zeros_like, problem.network.parameters)
-        gradient = gradient._replace(weight=synapses.outer(problem.x, trace, -post), bias=-post.sum(0))
+        gradient = gradient._replace(weight=synapses.outer(problem.x_of(used), trace, -post), bias=-post.sum(0))
         return problem.estimate(gradient, used, response.phases)
 
 
