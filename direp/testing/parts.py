@@ -36,9 +36,10 @@ def check_neuron(neuron: AbstractNeuron) -> None:
     holds(bool((speed[first.converged] < 1e-10).all()), "its field is not zero where it is said to have settled")
     weight, square = network.weight, network.weight.recurrent
     symmetric = network.replace(network.parameters._replace(weight=weight._replace(recurrent=square + square.T)))
-    at_face = bool(field.held(first.state, field.flow(first.state, field.drive(first.state))).any())
+    other, field = settle(symmetric, x, stop=_STOP), symmetric.field(jnp.asarray(x))
+    at_face = bool(field.held(other.state, field.flow(other.state, field.drive(other.state))).any())
     smooth = all(a.differentiable for a in (neuron.transfer, neuron.rate))
-    if certificate and smooth and not at_face and not neuron.outflow.active:
+    if bool(other.converged.all()) and smooth and not at_face and not neuron.outflow.active:
         local, exact = (
             estimate(symmetric, x, y, rule, stop=_STOP).gradient for rule in (Local(Centred(1e-4)), Adjoint())
         )

@@ -207,7 +207,7 @@ def fit(
     """Train a network, or several of the same kind at once, on a task.
 
     What it runs is compiled once for every structure and shape, and kept, on disk too: other keys, learning rates,
-    decays, schedules, nudges and margins are no other program.
+    weight decays, schedules, nudges and margins are no other program; other decays of moments (Adam's `b1`, `b2`) are.
 
     **Arguments:**
 
