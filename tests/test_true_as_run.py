@@ -43,7 +43,7 @@ def test_a_fast_unit_hides_no_slow_one():
     assert np.allclose(settled.state, 1.0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("bits", "weakest"), [(32, 1e-5), (64, 1e-9)])
+@pytest.mark.parametrize(("bits", "weakest"), [(32, 1e-3), (64, 1e-7)])
 def test_however_weak_a_nudge_it_gives_the_gradient_or_is_reported(bits, weakest):
     with jax.enable_x64(bits == 64):
         dtype = np.float32 if bits == 32 else np.float64
