@@ -17,6 +17,7 @@ import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names, nearest
 from .parts import fingerprint
+from .seal import intact, tell_unsealed
 
 _DATA = ", or a file.npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
@@ -284,7 +285,8 @@ def config_of(settings: Settings) -> dict[str, Any]:
 def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]]:
     """The settings of a config.json, and its own parts: setting -> (import path, fingerprint).
 
-    Raises `OSError` or `ValueError` for a file that is not that.
+    Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
+    version or made by hand, is read, and standard error says so.
     """
     try:
         content = json.loads(path.read_text())
@@ -292,9 +294,16 @@ def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]
         raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
+    unknown = set(content) - {"settings", "own", "versions", "sha256"}
+    if unknown:
+        raise ValueError(f"{_short(sorted(unknown))} is not known")
+    if "sha256" in content and not intact(content):
+        raise ValueError("it was altered: its content is not that of its sha256; if you meant that, delete this line")
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
-    own = settings.own()
     try:
-        return settings, {name: (path, kept.get(name, {}).get("sha256")) for name, path in own.items()}
+        own = {name: (entry, kept.get(name, {}).get("sha256")) for name, entry in settings.own().items()}
     except AttributeError:
         raise ValueError(f"own is {_short(kept)}; needed is a path and a sha256 for each part") from None
+    if "sha256" not in content:
+        tell_unsealed(path)
+    return settings, own
