@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import struct
 import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +71,7 @@ def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[d
 
 
 # A compressed file may unfold to so many bytes, or to so many times its own size: nothing is decompressed before that.
-_UNFOLDED, _RATIO = 2**26, 100
+_UNFOLDED, _RATIO = 2**24, 100
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -83,6 +84,8 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray]
             held = {entry.filename.removesuffix(".npy"): entry for entry in file.infolist()}
             if len(held) < len(file.infolist()):
                 raise Unreadable(f"{path} holds an array twice under one name: write each one once")
+            if len(held) != _entries(path, file):
+                raise Unreadable(f"{path} is damaged: its directory names other than {_entries(path, file)} arrays")
             chosen = [name for name in names if name in held]
             size, most = sum(held[name].file_size for name in chosen), max(_UNFOLDED, _RATIO * path.stat().st_size)
             if size > most:
@@ -96,6 +99,13 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray]
         raise Unreadable(f"{path} does not exist") from None
     except Exception:
         raise Unreadable(f"{path} is not a readable .npz file of plain arrays: write one with numpy.savez") from None
+
+
+def _entries(path: Path, file: zipfile.ZipFile) -> int:
+    """How many files the end of a zip says that it holds: `zipfile` does not compare this with what it finds."""
+    with path.open("rb") as content:
+        content.seek(-22 - len(file.comment), os.SEEK_END)
+        return struct.unpack("<10xH10x", content.read(22))[0]
 
 
 def _array(path: Path, name: str, content: bytes) -> np.ndarray:

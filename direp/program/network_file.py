@@ -153,7 +153,7 @@ def check_floats(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 def check_precision(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Raise `Unreadable` where JAX would round what a file holds."""
     found = {str(array.dtype) for array in arrays.values() if jnp.issubdtype(array.dtype, jnp.floating)}
-    if any(jnp.result_type(name) != name for name in found):
+    if any(jax.dtypes.canonicalize_dtype(name) != name for name in found):
         raise Unreadable(
             f"{path} holds numbers of 64 bits, which JAX would round to 32: call jax.config.update('jax_enable_x64', "
             "True) first"
@@ -351,6 +351,8 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
                 f"{path}: units are numbered up to {units - 1:,}, and leak and synapses have entries for "
                 f"{leak.size + 2 * strength.size:,} at most: number them without gaps"
             )
+    if units > path.stat().st_size:  # a compressed file of zeros
+        raise ValueError(f"{path}: it names {units:,} units, and has fewer bytes: write it with numpy.savez")
     if units == 0 or not 0 <= clamped < units:
         raise ValueError(f"{path}: {units} units and {clamped} inputs leave no free unit; give at least one")
     if leak.shape not in ((), (units - clamped,)):
@@ -377,7 +379,7 @@ def _reals(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         raise ValueError(f"{path}: {name} holds NaN or infinite entries")
     with np.errstate(over="ignore"):
         floats = array.astype(np.float64)
-    exact = floats == array if array.dtype.kind == "f" else np.abs(floats) <= 2.0**53
+    exact = floats == array if array.dtype.kind == "f" else (array >= -(2**53)) & (array <= 2**53)
     if not exact.all():
         raise ValueError(f"{path}: {name} holds {array.dtype} numbers that 64-bit floats do not; round them first")
     return floats

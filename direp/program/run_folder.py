@@ -167,8 +167,8 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
 
 
 def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
-    """Raise `ValueError` unless there is a network for each seed, and leaks for as many units as the settings name:
-    before any network is made."""
+    """Raise `ValueError` unless there is a network for each seed, leaks for as many units as the settings name, and
+    weights for their synapses: before any network is made."""
     missing = {"seeds", "bias", "leak"} - set(arrays)
     if missing:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
@@ -178,8 +178,14 @@ def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
     for name, array in arrays.items():
         if array.shape[:1] != seeds.shape:
             raise ValueError(f"{name} has shape {array.shape}; needed is an entry for each of {len(seeds)} seeds")
-    if not is_own("graph", parts.settings.graph):
-        check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))
+    settings = parts.settings
+    if is_own("graph", settings.graph):
+        return
+    check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))
+    numbers = sum(array.size for name, array in arrays.items() if name.startswith("weight.")) // len(seeds)
+    least = settings.synapses_between_hidden() * (settings.density / 2 if settings.graph == "random" else 1)
+    if numbers < least - parts.units and not is_own("layout", settings.layout):  # a unit has no synapse to itself
+        raise ValueError(f"it has {numbers:,} weights a network, too few for the units that the settings name")
 
 
 def _parameters(template: Network, arrays: dict[str, Any]) -> Parameters:
