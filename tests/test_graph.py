@@ -152,6 +152,9 @@ SMALL, KEY = Graph.complete(1, 2, 1), jax.random.key(0)
             lambda make: make(SMALL, direp.Rate(), layout=direp.Dense(Graph.complete(2, 2, 1))),
             r"layout=Dense\(...\)\) was made for Graph\(2 inputs.*not for Graph\(1 input, 2 hidden",
         ),
+        (lambda make: make(SMALL, direp.Rate(), np.zeros((4, 3)) + 1j), r"Network\(weight=...\) holds complex"),
+        (lambda make: make(SMALL, direp.Rate(), np.zeros((4, 3)), leak=1 + 1j), r"Network\(leak=...\) holds complex"),
+        (lambda make: make(SMALL, direp.Rate(), np.zeros((4, 3)), bias=1j), r"Network\(bias=...\) holds complex"),
         (
             lambda make: jax.jit(lambda key: make(SMALL, direp.Rate(), key=key).leak)(jax.random.key(0)),
             "made inside jit",
