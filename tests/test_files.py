@@ -162,6 +162,7 @@ FREE = np.ones(4)
         ({"weight": np.ones(11)}, r"weight is float64 of shape \(11,\); needed are floats of shape \(12,\)"),
         ({"source": np.zeros(12)}, "give a row of whole numbers"),
         ({"source": np.full(12, 2**32)}, "outside 0..5"),
+        ({"source": LAYERED.source[::-1], "target": LAYERED.target[::-1]}, "not sorted by source and target"),
         ({"leek": FREE}, "leek is not known"),
         ({"x": np.zeros(3)}, r"x is float64 of shape \(3,\)"),
         ({"x": np.full(2, np.inf)}, "x holds NaN or infinite"),
@@ -182,9 +183,11 @@ def test_every_counterexample_has_its_number_of_states():
 
 def test_numbers_of_64_bits_are_not_rounded(saved):
     path, *_ = saved
+    np.savez(path.with_suffix(".npz"), weight=RING, leak=1.0)
     jax.config.update("jax_enable_x64", False)
-    with pytest.raises(Unreadable, match="which JAX would round to 32"):
-        load_network(path)
+    for read in (lambda: load_network(path), lambda: network_from_matrix(path.with_suffix(".npz"), direp.Rate())):
+        with pytest.raises(Unreadable, match="which JAX would round to 32"):
+            read()
     jax.config.update("jax_enable_x64", True)
     assert load_network(path).dtype == jnp.float64
 

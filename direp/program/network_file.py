@@ -199,6 +199,8 @@ def open_network(path: str | Path, *, allow_import: bool = False) -> tuple[Netwo
             *described["units"], arrays["source"], arrays["target"], bias=described["bias"], layers=layers,
             blocks=tuple(tuple(block) for block in described["blocks"]), names=tuple(described["names"] or ()),
         )  # fmt: skip
+        if (graph.source != arrays["source"]).any() or (graph.target != arrays["target"]).any():
+            raise ValueError("its synapses are not sorted by source and target, as their weights would be")
         neuron = _again("neuron", described["neuron"])
         layout = _again("layout", described["layout"], graph) if "layout" in described else lay_out(graph)
         if "weight" in arrays:
@@ -250,17 +252,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _check(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Raise `ValueError` for a description or arrays of the wrong kind, and for more units than the arrays fill."""
-    unknown = set(described) - {
-        "units",
-        "bias",
-        "layers",
-        "blocks",
-        "names",
-        "neuron",
-        "layout",
-        "own",
-        "counterexample",
-    }
+    unknown = set(described) - _DESCRIBED
     foreign = [name for name in arrays if name not in _ARRAYS and not name.startswith("weight.")]
     if unknown or foreign:
         raise ValueError(f"{', '.join([*unknown, *foreign])} is not known")
@@ -351,6 +343,7 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
                 f"{path}: units are numbered up to {units - 1:,}, and leak and synapses have entries for "
                 f"{leak.size + 2 * strength.size:,} at most: number them without gaps"
             )
+    check_precision(path, {"strength": strength})
     if units > path.stat().st_size:  # a compressed file of zeros
         raise ValueError(f"{path}: it names {units:,} units, and has fewer bytes: write it with numpy.savez")
     if units == 0 or not 0 <= clamped < units:
