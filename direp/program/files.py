@@ -93,7 +93,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray]
                     f"{path} unfolds to {size:,} bytes, more than {most:,}: write it with numpy.savez, uncompressed"
                 )
             return {name: _array(path, name, file.read(held[name])) for name in chosen}, tuple(held)
-    except Unreadable:
+    except (Unreadable, MemoryError):
         raise
     except FileNotFoundError:
         raise Unreadable(f"{path} does not exist") from None
