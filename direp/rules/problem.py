@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -96,9 +97,16 @@ class Problem(eqx.Module):
         return self.free.converged & self.valid
 
     def settle(
-        self, field: AbstractField, start: Array | None = None, *, observe: Observer | None = None, observed: Any = None
+        self,
+        field: AbstractField,
+        start: Array | None = None,
+        *,
+        method: AbstractMethod | None = None,
+        stop: AbstractStop | None = None,
+        observe: Observer | None = None,
+        observed: Any = None,
     ) -> tuple[Settled, Any]:
-        """Run a phase: settle any field, by default from the free equilibrium.
+        """Run a phase: settle any field, by default from the free equilibrium, with the method and the stop of all.
 
         `observe(observed, before, after, moved)` sees the states before and after every step and which samples moved
         (padding never does), and returns what it keeps; nothing stores the trajectory. Returns how the phase settled,
@@ -107,25 +115,39 @@ class Problem(eqx.Module):
         start = self.free.state if start is None else start
         if self.record is not None:
             self.record.watched |= observe is not None
-            return self.record(field, start, observed)
-        return self._run(field, start, observe, observed)
+            return self.record.settled(self, field, start), observed
+        return self._run(field, start, observe, observed, method or self.method, stop or self.stop)
 
-    def _run(self, field: AbstractField, start: Array, observe: Observer | None, observed: Any) -> tuple[Settled, Any]:
+    def _run(
+        self, field: AbstractField, start: Array, observe: Observer | None, observed: Any, method: AbstractMethod,
+        stop: AbstractStop,
+    ) -> tuple[Settled, Any]:  # fmt: skip
         field = field if self.on is None else Paused(field, self.on)
         observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
-        return run(field, start, self.method, self.stop, observer=observer, observed=observed)
+        return run(field, start, method, stop, observer=observer, observed=observed)
 
     def nudge(
-        self, nudge: AbstractNudge, key: PRNGKeyArray | None, *, observe: Observer | None = None, observed: Any = None
+        self,
+        nudge: AbstractNudge,
+        key: PRNGKeyArray | None,
+        *,
+        make: Callable[[Array], AbstractField] | None = None,
+        observe: Observer | None = None,
+        observed: Any = None,
     ) -> Response:
-        """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices."""
+        """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices; `make`
+        gives the field of each strength where it is not the network with a current into its outputs."""
         now = nudge.now(self.update, key)
-        fields = now.fields(self.field, self.cost, self.y)
+        if make is None:
+            fields = now.fields(self.field, self.cost, self.y)
+        else:
+            fields = tuple(make(jnp.asarray(beta, self.y.dtype)) for beta in now.strengths)
         if self.record is not None:
-            self.record.nudges.append(nudge)
+            self.record.nudged(self, nudge, fields)
             self.record.watched |= observe is not None
             return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
-        settled = [self._run(field, self.free.state, observe, observed) for field in fields]
+        begin, how = self.free.state, (self.method, self.stop)
+        settled = [self._run(field, begin, observe, observed, *how) for field in fields]
         return Response(now, self.free, tuple(p for p, _ in settled), tuple(o for _, o in settled))
 
     def only_if(self, on: Bool[Array, ""]) -> "Problem":

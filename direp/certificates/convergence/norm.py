@@ -19,6 +19,11 @@ class AbstractNorm:
     def reach(self) -> float:
         """The largest entry of a vector is at most its length times this."""
 
+    @property
+    @abstractmethod
+    def dual(self) -> "AbstractNorm":
+        r"""The norm in which $J^\top$ contracts if $J$ does in this one: $\mu(J)=\mu^*(J^\top)$."""
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -35,6 +40,10 @@ class L1(AbstractNorm):
     @property
     def reach(self):
         return 1 / float(self.weights.min())
+
+    @property
+    def dual(self):
+        return LInf(self.weights)
 
     def __str__(self) -> str:
         return "l1" if (self.weights == 1).all() else "weighted l1"
@@ -55,6 +64,10 @@ class LInf(AbstractNorm):
     @property
     def reach(self):
         return float(self.weights.max())
+
+    @property
+    def dual(self):
+        return L1(self.weights)
 
     def __str__(self) -> str:
         return "l-infinity" if (self.weights == 1).all() else "weighted l-infinity"
@@ -79,6 +92,10 @@ class Euclidean(AbstractNorm):
         """$\\max_i\\sqrt{(P^{-1})_{ii}}$."""
         dual = self.matrix if self.inverse else np.linalg.inv(self.matrix)
         return float(np.sqrt(np.diagonal(dual).max()))
+
+    @property
+    def dual(self):
+        return Euclidean(self.matrix, not self.inverse)
 
     def __str__(self) -> str:
         plain = np.array_equal(self.matrix, np.eye(len(self.matrix)))

@@ -68,7 +68,6 @@ class _Subject:
     labels: list[str]
     folder: Path
     nudge: Any = None
-    uncovered: tuple[str, ...] = ()
     cost: Any = None
     x: Any = None
     y: Any = None
@@ -106,7 +105,7 @@ def certify(arguments: list[str]) -> int:
         for label, c in zip(subject.labels, certificates, strict=True)
     ]
     document = {
-        "run": str(path), "convergence": {**chosen.to_dict(), "uncovered": list(subject.uncovered)},
+        "run": str(path), "convergence": chosen.to_dict(),
         "learning": learning, "worst": subject.labels[k],
         "per_seed": per_seed, "folder": str(folder),
     }  # fmt: skip
@@ -155,8 +154,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
-        run.parts.phases.nudges,
-        run.parts.phases.others,
+        None,
         run.parts.cost,
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
@@ -186,11 +184,11 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
     x = None if subject.x is None else subject.x[:8]
     found = []
     with progress("certify", len(subject.networks), asked.output.quiet) as step:
-        for network in subject.networks:
+        for network, rule in zip(subject.networks, subject.rules or [None] * len(subject.networks), strict=True):
             found.append(
                 direp.certify(
-                    network, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x, starts=asked.starts,
-                    seed=asked.seed,
+                    network, rule=rule, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
+                    starts=asked.starts, seed=asked.seed,
                 )
             )  # fmt: skip
             step()
@@ -242,8 +240,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("reason", certificate.reason))
         if certificate.blame:
             rows.append(("blame", ", ".join(certificate.blame[:10]) + (" ..." if len(certificate.blame) > 10 else "")))
-    if subject.uncovered:
-        rows.append(("not covered", f"phases of the rule that settle another field: {', '.join(subject.uncovered)}"))
+    rows += [("not covered", f"phases of {each}") for each in certificate.uncovered]
     for n, attempt in enumerate(certificate.attempts):
         outcome = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
