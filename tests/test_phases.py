@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import NEURONS, OUTFLOWS, SOME, data, network
+from cases import NEURONS, OUTFLOWS, SOME, data, estimate, network
 from test_criteria import log_norm
 
 import direp
@@ -107,6 +107,20 @@ def test_a_proved_phase_settles_to_one_state_in_its_certified_steps(neuron):
         settled = direp.settle(phase, state=starts, method=method, stop=direp.Tolerance(0.0, 1e-9, max_steps=steps))
         assert settled.converged.all()
         assert np.ptp(np.asarray(settled.state), axis=0).max() <= 2e-9 / certificate.rate * net.graph.free
+
+
+def test_a_strong_nudge_that_is_proved_settles_by_the_default_method():
+    """The nudge of `AsymEP` does not pass the transfer function, whose small slope says nothing of its stiffness."""
+    graph = direp.Graph.complete(2, 3, 1)
+    net = direp.Network(graph, direp.Rate("sigmoid"), key=jax.random.key(0), leak=2.0)
+    rule = direp.AsymEP(20.0)
+    assert direp.certify(net, rule=rule, starts=0)
+    assert estimate(net, jnp.ones((2, 2)), jnp.zeros((2, 1)), rule).used.all()
+    alone = net.replace(jax.tree.map(jnp.zeros_like, net.parameters)._replace(leak=net.leak))
+    both = direp.Safeguard(direp.Local(direp.Centred(0.5)), direp.AsymEP(direp.Centred(0.5)))
+    phases = direp.certify(alone, rule=both, starts=0).phases
+    lowest = {"free": 2.0, "beta=+0.5": 2.0, "beta=-0.5": 1.875, "AsymField beta=+0.5": 2.0, "AsymField beta=-0.5": 1.5}
+    assert phases == pytest.approx(lowest, rel=1e-9)
 
 
 # What a field declares.
@@ -211,7 +225,8 @@ def test_phases_keep_readable_names_and_no_two_share_one():
     given = (-0.1, near, 0.25, 1 / 3, 1e-7, 2.0, 0.1 + 1e-12)
     system = System.of(net, [direp.OneSided(beta) for beta in given])
     assert list(system.phases) == [
-        "free", "beta=-0.1", "beta=-0.099999994", "beta=+0.25", "beta=+0.33333334", "beta=+1e-07", "beta=+2", "beta=+0.1"
+        "free", "beta=-0.1", "beta=-0.099999994", "beta=+0.25", "beta=+0.33333334", "beta=+1e-07", "beta=+2",
+        "beta=+0.1",
     ]  # fmt: skip
     assert list(system.phases.values())[1:] == [float(np.float32(beta)) for beta in given]
     with pytest.raises(ValueError, match=r"beta=1e\+40, which float32 cannot hold"):

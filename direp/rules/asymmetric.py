@@ -89,7 +89,9 @@ class AsymField(AbstractWrapper):
         return Coupling("bounded", high - low, neuron.gain, self.cost, one)
 
     def stiffness(self):
-        curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
+        # The nudge is added to the velocity, past the transfer, and has a factor of psi' that moves with the state.
+        gain = self.network.neuron.rate.gain
+        curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * max(gain, gain**2)
         return self.base.stiffness().at[self.network.graph.hidden :].add(curvature)
 
 
