@@ -1,5 +1,8 @@
 """A certificate speaks of the phases that run: their fields, their strengths as stored, what it does not cover."""
 
+import dataclasses
+import html
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -195,6 +198,31 @@ def test_a_field_is_covered_by_its_own_declaration_or_named(make, why):
     assert len(certificate.uncovered) == 1
 
 
+class Elsewhere(direp.rules.AbstractRule):
+    """Poses the problem of another network, or of another cost, to a rule within it."""
+
+    change: object = eqx.field(static=True)
+    rule: direp.rules.AbstractRule = direp.Local(0.1)
+
+    def estimate(self, problem, key):
+        return self.rule.estimate(self.change(problem), key)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda problem: problem, None),
+        (lambda problem: problem.only_if(problem.used.any()), None),
+        (lambda problem: eqx.tree_at(lambda p: p.field, problem, larger(problem, None)), "of another network"),
+        (lambda problem: dataclasses.replace(problem, cost=direp.CrossEntropy(9.0)), "that of another cost"),
+    ],
+)
+def test_a_rule_that_asks_about_another_network_is_not_covered(change, why):
+    certificate = direp.certify(network("projected", "none"), rule=Elsewhere(change), starts=0)
+    assert certificate.verdict == ("proved" if why is None else "undecided")
+    assert why is None or why in certificate.reason
+
+
 def test_a_declared_field_is_certified_in_the_norm_that_suits_it():
     net = network("rate-tanh", "none")
     certificate = direp.certify(net, rule=Settles(lambda problem, own: Declared(problem.field)), starts=0)
@@ -298,7 +326,7 @@ def test_a_run_says_what_its_guarantee_and_its_control_cover():
     assert third.startswith(
         "SignSymmetric keeps the free phase certified at the rate 0.1, but not the phases AsymField"
     )
-    assert all(sentence in run._repr_html_() for sentence in run.assumptions)
+    assert all(sentence in html.unescape(run._repr_html_()) for sentence in run.assumptions)
 
 
 def test_a_control_says_which_phases_take_more_than_it_keeps():

@@ -65,10 +65,8 @@ def summary_of(
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
-    return [
-        certify(network, rule=rule, cost=parts.cost, criteria=criteria, starts=0)
-        for network, rule in zip(run.networks, run.rules, strict=True)
-    ]
+    settings = {"rule": parts.phases, "cost": parts.cost, "criteria": criteria, "starts": 0}
+    return [certify(network, **settings) for network in run.networks]
 
 
 def worst_of(certificates: list[Certificate]) -> Certificate:

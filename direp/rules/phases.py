@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ..model import AbstractField, Coupling, Network, declared
+from ..model import AbstractField, Coupling, Network, NetworkField, declared
 from ..settling import CONVERGED, Settled, Tolerance, choose_method
 from .base import AbstractRule
 from .cost import AbstractCost, SquaredError
@@ -54,31 +54,37 @@ def _strengths(*nudges: AbstractNudge) -> tuple[float, ...]:
 
 
 class _Record:
-    """Stands in for the settling of phases: notes them, and answers with the free state."""
+    """Stands in for the settling of phases: notes them, and answers with the free state.
+
+    `field` and `cost` are those of the network that is asked about: a rule may pose other problems to rules within it.
+    """
+
+    field: NetworkField
+    cost: AbstractCost
 
     def __init__(self):
         self.run: list[tuple[str, Coupling, AbstractNudge | None]] = []
         self.others: dict[str, str] = {}
         self.watched = False
 
-    def settled(self, problem: Problem, field: AbstractField, start: Any) -> Settled:
-        self._note(problem, field, None)
+    def settled(self, field: AbstractField, start: Any) -> Settled:
+        self._note(field, None)
         return _at_rest(field, start)
 
-    def nudged(self, problem: Problem, nudge: AbstractNudge, fields: Sequence[AbstractField]) -> None:
+    def nudged(self, nudge: AbstractNudge, fields: Sequence[AbstractField]) -> None:
         for field in fields:
-            self._note(problem, field, nudge)
+            self._note(field, nudge)
 
-    def _note(self, problem: Problem, field: AbstractField, nudge: AbstractNudge | None) -> None:
+    def _note(self, field: AbstractField, nudge: AbstractNudge | None) -> None:
         """What is known of a field, if it is one of this network, at any inputs, with the nudge of this cost."""
-        name, own, coupling = type(field).__name__, problem.field, declared(field)
+        name, own, coupling = type(field).__name__, self.field, declared(field)
         networks = jax.tree.leaves(field, is_leaf=lambda node: isinstance(node, Network))
         same = all(_same(own.network, node) for node in networks if isinstance(node, Network))
         if isinstance(coupling, str):
             self.others[name] = coupling
         elif not same or field.total_leak is not own.total_leak:
             self.others[name] = "it is a field of another network, or made anew"
-        elif coupling.cost is not None and not _same(coupling.cost, problem.cost):
+        elif coupling.cost is not None and not _same(coupling.cost, self.cost):
             self.others[name] = "its nudge is that of another cost"
         elif coupling.cost is not None and nudge is None:
             self.others[name] = "the strength of its nudge is not known before it runs: problem.nudge runs it"
@@ -115,9 +121,8 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
         y = jnp.full((1, network.graph.outputs), 1 / network.graph.outputs, network.dtype)
         free, key = _at_rest(field, network.rest(1)), jax.random.key(0)
         method, stop, valid = choose_method(network), Tolerance(), jnp.ones(1, bool)
-        problem = Problem(
-            field, y, cost or SquaredError(), method, stop, free, valid, jnp.array(0, jnp.int32), record=record
-        )
+        record.field, record.cost = field, cost or SquaredError()
+        problem = Problem(field, y, record.cost, method, stop, free, valid, jnp.array(0, jnp.int32), record=record)
         with_parameters(rule, own).estimate(problem, key)
 
     # What a rule learns has no fixed value: it is traced, and so is whatever is computed from it.

@@ -115,7 +115,7 @@ class Problem(eqx.Module):
         start = self.free.state if start is None else start
         if self.record is not None:
             self.record.watched |= observe is not None
-            return self.record.settled(self, field, start), observed
+            return self.record.settled(field, start), observed
         return self._run(field, start, observe, observed, method or self.method, stop or self.stop)
 
     def _run(
@@ -143,7 +143,7 @@ class Problem(eqx.Module):
         else:
             fields = tuple(make(jnp.asarray(beta, self.y.dtype)) for beta in now.strengths)
         if self.record is not None:
-            self.record.nudged(self, nudge, fields)
+            self.record.nudged(nudge, fields)
             self.record.watched |= observe is not None
             return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
         begin, how = self.free.state, (self.method, self.stop)

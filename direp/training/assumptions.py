@@ -51,17 +51,17 @@ def of_constraint(
         if coupling.jacobian == "transposed":
             covered |= named(name, strengths, network.dtype)
         else:
-            open_.append(f"{name}, whose Jacobian is another")
+            open_.append(f"{name}, whose Jacobian is not the network's")
     for phase, beta in covered.items():
         loss = taken(constraint, beta, cost, network)
         if loss >= margin:
             open_.append(f"{phase}, which can take {loss:.3g} from the margin")
-    open_ += [f"{name}, for {why}" for name, why in run.others.items()]
+    open_ += [f"{name} ({why})" for name, why in run.others.items()]
     if not open_:
         return ()
     return (
         f"{type(constraint).__name__} keeps the free phase certified at the rate {margin:g}, but not the phases "
-        f"{'; '.join(open_)} (certify(network, rule=...) judges each network)",
+        f"{'; '.join(open_)}: certify(network, rule=...) judges each network",
     )
 
 

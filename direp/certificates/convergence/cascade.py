@@ -29,7 +29,7 @@ _SUMS = "sums in 64 bits less their worst rounding error; signs that this leaves
 def certify(
     network: Network,
     *,
-    rule: AbstractRule | None = None,
+    rule: AbstractRule | RuleRun | None = None,
     nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
     cost: AbstractCost | None = None,
     criteria: Sequence[AbstractCriterion] = CASCADE,
@@ -42,7 +42,8 @@ def certify(
     **Arguments:**
 
     - `rule`: cover every phase that the rule runs, too: those of its nudges, and those of other fields of which enough
-      is known (`AsymEP`, `Dyadic`, `Adjoint`). Where one is not covered, the answer is undecided and names it.
+      is known (`AsymEP`, `Dyadic`, `Adjoint`). Where one is not covered, the answer is undecided and names it. Or what
+      `direp.rules.phases_of` found of it, for many networks of one kind.
     - `nudge`, `cost`: cover the phases of one nudge, or of several, too, each with its own sign and strength, as the
       network's precision has it. A positive nudge of the squared error changes nothing; a negative one, and
       cross-entropy, take from the margin of the outputs.
@@ -65,7 +66,8 @@ def certify(
     refuse_tracing("certify", network, nudge, rule)
     run, claim = RuleRun((), (), {}, False), _CLAIM
     if rule is not None:
-        run, claim = phases_of(rule, network, cost), f"{_CLAIM}, in every phase of {type(rule).__name__}"
+        run = rule if isinstance(rule, RuleRun) else phases_of(rule, network, cost)
+        claim = f"{_CLAIM}, in every phase of the rule"
     nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else tuple(nudge)
     system = System.of(network, (*nudges, *run.nudges), cost, run.fields)
     activations = _activations(network)

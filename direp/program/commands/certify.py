@@ -17,6 +17,7 @@ from ._learning import certify_rule, learning_rows
 if TYPE_CHECKING:
     from ...certificates.convergence import Certificate, Counterexample
     from ...model import Network
+    from ...rules import RuleRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,7 @@ class _Subject:
     labels: list[str]
     folder: Path
     nudge: Any = None
+    phases: "RuleRun | None" = None
     cost: Any = None
     x: Any = None
     y: Any = None
@@ -155,6 +157,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
         None,
+        run.parts.phases,
         run.parts.cost,
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
@@ -184,10 +187,10 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
     x = None if subject.x is None else subject.x[:8]
     found = []
     with progress("certify", len(subject.networks), asked.output.quiet) as step:
-        for network, rule in zip(subject.networks, subject.rules or [None] * len(subject.networks), strict=True):
+        for network in subject.networks:
             found.append(
                 direp.certify(
-                    network, rule=rule, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
+                    network, rule=subject.phases, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
                     starts=asked.starts, seed=asked.seed,
                 )
             )  # fmt: skip
