@@ -28,15 +28,16 @@ def test_no_verdict_is_wrong(number):
     counts, wrong = chunk((11, number, KINDS[number], 24))
     assert wrong == []
     assert counts["not settled by the oracle"] + counts["no sample settled"] < 4
-    assert counts["as run: proved"] > 12
+    assert counts["as run, plain: proved"] > 12
     assert counts["T1 equivalence"] > 12
-    assert counts["steps taken"] > 10
+    assert counts["small steps"] > 10
+    assert counts["steps up to eta*"] > 40
 
 
 def test_all_verdicts_occur():
     counts, wrong = chunk((3, 0, Kind("complete 4+1", "projected", "identity", "none", 2, centred=False), 120))
     assert wrong == []
-    for name in ("as run: proved", "as run: refuted", "T1 every direction: proved", "T1 every direction: refuted",
+    for name in ("as run, plain: proved", "as run, plain: refuted", "T1 every direction: proved", "T1 every direction: refuted",
                  "T3 output errors: proved", "T3 output errors: refuted", "T4 closed form: proved",
                  "T5 structural balance: proved", "T6 detailed balance: proved"):  # fmt: skip
         assert counts[name] > 0, name
@@ -83,7 +84,7 @@ def _always(original):
 PLAIN = ("complete 4+1", "projected", "identity", "none")
 BROKEN = {
     "a wrong sign": (descent, "_sign", PLAIN, _flipped),
-    "samples mixed up": (descent._Enclosed, "each", PLAIN, _last_first),
+    "samples mixed up": (descent._Judged, "each", PLAIN, _last_first),
     "everything is definite": (directions, "_definite", PLAIN, lambda original: lambda form: True),
     "half the angle": (directions, "_angle", PLAIN, _half),
     "balance without signs": (structure, "balance", PLAIN, lambda original: lambda weight: np.ones(len(weight))),
@@ -115,8 +116,8 @@ def test_the_oracle_agrees_with_finite_differences():
     rng = np.random.default_rng(0)
     for number, kind in enumerate(KINDS):
         graph = learning.GRAPHS[kind.graph]()
-        net, x, y, beta = learning.draw(kind, graph, np.random.default_rng((1, number)))
+        net, x, y, _ = learning.draw(kind, graph, np.random.default_rng((1, number)))
         start = net.settle(x, y)
-        judge = learning.Judge(net, x, y, (beta,), [start, start], rng)
+        judge = learning.Judge(net, x, y, start, rng)
         learning.finite_differences(judge)
         assert judge.wrong == []
