@@ -1,10 +1,10 @@
 """Are the certificates of learning ever wrong? Small random networks against an oracle in plain NumPy.
 
-Every verdict is tried out: on the gradient as stored by the oracle's own gradient, by steps up to the proved size (exact
-ones, and those that the run takes in its own precision and with its controller), and every condition by what it is
-proved for, with other targets, other inputs and other nudges where it says so. T1 and the closed forms are equivalences
-and are compared with the oracle's own eigenvalues both ways. One family in four is drawn where nudges drown in the
-tolerance: 32 bits, all defaults, targets close to what the network answers, nudges from 1e-5 to 1.
+Every verdict is tried out: on the stored gradient by the oracle's own gradient and by steps up to the proved size (exact
+ones, and those that the run takes in its own precision and with its controller), every condition by what it is proved
+for, with other targets, other inputs and other nudges where it says so. T1 and the closed forms are equivalences and are
+compared with the oracle's own eigenvalues both ways. A quarter is controlled, and a quarter drawn where nudges drown in
+the tolerance: 32 bits, all defaults, targets close to what the network answers, nudges from 1e-5 to 1.
 
     python tests/campaigns/learning.py --networks 100000 --seed 0 --workers 2
 """
@@ -160,7 +160,7 @@ def library(net: Net, graph: direp.Graph) -> direp.Network:
 
 
 def prepared(kind: Kind, graph: direp.Graph, rng: np.random.Generator) -> tuple[direp.Network, Net, Any, Any, float]:
-    """A network of the library inside its control, the same one of the oracle, inputs, targets, strength of the nudge."""
+    """A network of the library inside its control, the oracle's, inputs, targets, and the strength of the nudge."""
     if kind.drowned:
         exists = np.asarray(graph.adjacency())
         weight = rng.normal(0, 10 ** rng.uniform(-0.7, 0.2), exists.shape) * exists

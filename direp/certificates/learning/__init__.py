@@ -1,4 +1,4 @@
-"""Does a rule descend? The gradient that it returned is compared with the exact one, and steps along it are followed."""
+"""Does a rule descend? The gradient that it returned is compared with the exact one, and followed."""
 
 from .certificate import LearningCertificate, SampleVerdict, Step
 from .descent import certify_learning

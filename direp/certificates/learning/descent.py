@@ -42,7 +42,7 @@ def certify_learning(
     update: int = 0,
     key: PRNGKeyArray | None = None,
     control: Any = None,
-    optimiser: str = _SGD,
+    optimiser: Any = _SGD,
 ) -> LearningCertificate:
     r"""Prove that the gradient a rule returns descends the mean cost of a batch, or ascends it, or say what is missing.
 

@@ -23,9 +23,9 @@ from ...model import ACTIVATIONS, Activation, Network
 from ...rules import AbstractCost, SquaredError
 from .stored import Stored
 
-_ROUNDS = 6  # of pieces that are bounded together
-_PIECES = 12
-_GROWTH = 1.2  # of their lengths, one after the other
+_ROUNDS = 4  # of pieces that are bounded together
+_PIECES = 32
+_GROWTH = 1.08  # of their lengths, one after the other
 _SIZE = 80_000  # entries of all Jacobians of a round
 _NEAR = 0.98  # of the step found in floating point, where the search ends
 _FLOATS = 2.0 ** np.arange(-26, 8)
@@ -40,7 +40,7 @@ def reach(network: Network, x: list, y: list, cost: AbstractCost, stored: Stored
 
 @dataclass(frozen=True)
 class _Forms:
-    """A network on a piece: weights between free units, what inputs and biases send, total leaks, and how these move."""
+    """A network on a piece: weights between free units, what inputs and biases send, total leaks and how they move."""
 
     inner: Affine
     sent: Affine
@@ -128,7 +128,7 @@ class _Path:
         return leak, _pick(follows, moves, _pick(stays, moves * 0.0, between))
 
     def _at(self, state: Affine, forms: _Forms):
-        """Rates and their slopes, gains and gates of the units, and the field, at states of shape (pieces, batch, free)."""
+        """Rates and their slopes, gains and gates of units, and the field; states are of shape (pieces, batch, free)."""
         rate, rate_slope = _curve(self.neuron.rate, state)
         drive = rate @ forms.inner + forms.sent
         passed, slope = _curve(self.neuron.transfer, drive)
@@ -304,6 +304,8 @@ def _integrated(fallen: float, half: float, most: float, tilt: float) -> tuple[f
     From the start of the piece on, with $t\in[0,2]$ and slopes up to $m+c(t-1)$, it changes by at most
     $ht(m+c(t/2-1))$; $m$ is `most`, $c$ the `tilt`.
     """
+    if not (np.isfinite(most) and np.isfinite(tilt)):  # comparisons below would let a NaN pass
+        return np.inf, False
     after = fallen + 2 * half * most
     after += 1e-14 * (abs(fallen) + abs(2 * half * most))
     if fallen == 0:
