@@ -134,7 +134,7 @@ STEPS = {
         stored.Stored, "leak_slopes",
         Kind("complete 4+1", "rate", "tanh", "none", 2, centred=False, control="leak, blind"), _forgotten,
     ),
-    "drowned": (
+    "another gradient": (
         stored.Stored, "of", learning.DROWNED,
         lambda original: lambda network, gradient, control: original(
             network, gradient._replace(bias=-gradient.bias), control

@@ -321,7 +321,7 @@ def step_of(net, control, gradient, size):
 
 @pytest.mark.parametrize("through", [True, False])
 def test_leaks_that_follow_are_part_of_the_proof(through):
-    """With leaks that stay, seeds 97 (with the term through the leak) and 48, 81, 116 (without) were proved and rose."""
+    """With leaks that stay, seed 97 (with the term through the leak) and 48, 81, 116 (without) were proved and rose."""
     graph, verdicts = direp.Graph.complete(2, 3, 1), set()
     control = direp.LeakController(0.1, floor=0.05, through_leak=through)
     stop = direp.Tolerance(1e-11, 1e-11)

@@ -128,7 +128,7 @@ class _Path:
         return leak, _pick(follows, moves, _pick(stays, moves * 0.0, between))
 
     def _at(self, state: Affine, forms: _Forms):
-        """Rates and their slopes, gains and gates of units, and the field; states are of shape (pieces, batch, free)."""
+        """Rates and their slopes, gains and gates of units, and the field; states: (pieces, batch, free)."""
         rate, rate_slope = _curve(self.neuron.rate, state)
         drive = rate @ forms.inner + forms.sent
         passed, slope = _curve(self.neuron.transfer, drive)
