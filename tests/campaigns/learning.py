@@ -597,9 +597,11 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
     return counts, wrong
 
 
-def campaign(networks: int, seed: int, workers: int, saved: pathlib.Path) -> tuple[collections.Counter, list[dict]]:
+def campaign(
+    networks: int, seed: int, workers: int, size: int, saved: pathlib.Path
+) -> tuple[collections.Counter, list[dict]]:
     """All chunks; what is done is saved after each, and an interrupted campaign goes on from there."""
-    size = min(CHUNK, networks)
+    size = min(size, networks)
     chosen = kinds(np.random.default_rng(seed), -(-networks // size))
     state: dict[str, Any] = json.loads(saved.read_text()) if saved.exists() else {"done": [], "counts": {}, "wrong": []}
     tasks = [(seed, n, kind, size) for n, kind in enumerate(chosen) if n not in state["done"]]
@@ -644,10 +646,11 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--chunk", type=int, default=CHUNK, help="networks of one kind")
     parser.add_argument("--saved", type=pathlib.Path, default=pathlib.Path("learning_campaign.json"))
     asked = parser.parse_args()
     begun = time.time()
-    counts, wrong = campaign(asked.networks, asked.seed, asked.workers, asked.saved)
+    counts, wrong = campaign(asked.networks, asked.seed, asked.workers, asked.chunk, asked.saved)
     print(f"\n\n{table(counts)}\n\nviolations: {len(wrong)}; {time.time() - begun:.0f} s")
     if wrong:
         print(f"see {asked.saved}")

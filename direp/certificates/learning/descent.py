@@ -95,7 +95,8 @@ def certify_learning(
     left_out = tuple(int(n) for n in np.flatnonzero(~used))
     if left_out:
         reason = (reason + f" {len(left_out)} of {len(x)} samples did not settle and are left out.").strip()
-    betas = "".join(f", {nudge}" for nudge in nudges_of(rule))
+    strengths = dict.fromkeys(float(beta) for nudge in nudges_of(rule) for beta in nudge.strengths)
+    betas = f", beta={', '.join(f'{beta:+g}' for beta in strengths)}" if strengths else ""
     for_all = ["T6 detailed balance", "T3 output errors"]
     holds = [each for each in conditions_ if each.proved and each.criterion in for_all]
     blame, synapses = found.blame(network)

@@ -14,6 +14,7 @@ which are integrated: all of a piece is covered if the cost at each of its $\eta
 from dataclasses import dataclass
 from typing import Any
 
+import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -359,12 +360,15 @@ def _balls(at: Interval) -> np.ndarray:
     balls = np.empty(at.low.shape, object)
     for k in np.ndindex(balls.shape):
         ends = (float(at.low[k]), float(at.high[k]))
-        balls[k] = exact(ends[0])[()].union(exact(ends[1])[()]) if np.isfinite(ends).all() else exact(np.nan)[()]
+        balls[k] = flint.arb(ends[0]).union(flint.arb(ends[1])) if np.isfinite(ends).all() else flint.arb("nan")
     return balls
 
 
 def _ends(balls: np.ndarray) -> Interval:
-    middle = np.array([float(ball.mid()) for ball in balls.ravel()]).reshape(balls.shape)
-    radius = np.array([float(ball.rad()) for ball in balls.ravel()]).reshape(balls.shape)
+    flat = [flint.arb(ball) for ball in balls.ravel()]  # a user's enclosure may hold plain numbers
+    middle, radius = (
+        np.reshape([float(part) for part in parts], balls.shape)
+        for parts in ([ball.mid() for ball in flat], [ball.rad() for ball in flat])
+    )
     radius = np.nextafter(radius * (1 + 1e-15), np.inf) + np.abs(middle) * 2.0**-52
     return Interval(np.nextafter(middle - radius, -np.inf), np.nextafter(middle + radius, np.inf))

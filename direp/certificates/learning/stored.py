@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,13 @@ from .following import Following, refusal
 from .linear import shared
 
 _PARTS = ("init", "gradient", "project", "following")
+
+
+@eqx.filter_jit
+def _controlled(network: Network, gradient: Parameters, control: Any) -> tuple[Any, Parameters]:
+    """The state of a control, and what it makes of a gradient."""
+    state = control.init(network)
+    return state, control.gradient(network, state, gradient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +53,7 @@ class Stored:
                     f"certify_learning(control=...) is a {type(control).__name__}; it must be a control or a guarantee "
                     "of training, such as LeakController()"
                 )
-            state = control.init(network)
-            gradient = control.gradient(network, state, gradient)
+            state, gradient = _controlled(network, gradient, control)
             following = control.following(network, state)
         if following is not None:
             reason = refusal(following, network)
