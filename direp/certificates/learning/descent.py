@@ -200,8 +200,11 @@ class _Judged:
         return None if self.stored is None else _cosine(self.total, self.stored)
 
     def each(self) -> tuple[SampleVerdict, ...]:
+        stored = self.stored
+        if stored is None:
+            return ()
         return tuple(
-            SampleVerdict(int(n), _sign(_inner(row, self.stored)), _cosine(row, self.stored))
+            SampleVerdict(int(n), _sign(_inner(row, stored)), _cosine(row, stored))
             for n, row in zip(self.index, self.exact, strict=True)
         )
 

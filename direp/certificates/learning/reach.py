@@ -179,8 +179,8 @@ class _Path:
             )
             square = np.where(np.isfinite(square).all((-1, -2), keepdims=True), square, eye)
             state = state + (inverse(square) @ field[..., None])[..., 0]
-        bad = ~(np.abs(field) < 1e-9 * (1 + np.abs(state))).all(-1)
-        return np.where(bad[..., None], np.nan, state)
+        fine = (np.abs(field) < 1e-9 * (1 + np.abs(state))).all(-1, keepdims=True)
+        return np.where(fine, state, np.nan)
 
     def _costs(self, eta: np.ndarray, start: np.ndarray) -> np.ndarray:
         state = self._settled(eta, start)
