@@ -379,6 +379,14 @@ def test_what_a_control_does_is_covered_or_said():
     assert said(net, roomy).verdict == "proved"
     assert "changes none of these steps" in said(net, roomy).assumptions[-1]
     assert "cuts even the smallest step" in said(net, tight).reason
+    graph = direp.Graph.layered([2, 3, 1])
+    drawn = direp.Network(graph, NEURONS["rate-tanh"]("none"), leak=1.0, key=jax.random.key(0))
+    inside, kept = direp.SignSymmetric().begin(drawn), direp.SignSymmetric()
+    guarded = direp.certify_learning(inside, x, y[:, :1], direp.Local(0.01), control=kept)
+    assert guarded.verdict == "proved"
+    gradient = direp.estimate(inside, x, y[:, :1], direp.Local(0.01)).gradient
+    far = step_of(inside, None, gradient, guarded.step_size)
+    assert np.array_equal(far.matrix, step_of(inside, kept, gradient, guarded.step_size).matrix)
     with pytest.raises(ValueError, match="it must be a control or a guarantee of training, such as LeakController"):
         said(net, direp.LMI())
     assert "steps are plain" in said(net, None).assumptions[1]

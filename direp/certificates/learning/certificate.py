@@ -90,7 +90,9 @@ class LearningCertificate(Judged):
 
     @property
     def reach(self) -> str:
-        """How far the cost is proved to fall, in words."""
+        """How far the cost is proved to fall, in words; empty where it is not."""
+        if not self:
+            return ""
         if not self.step_size:
             return "how far is not proved"
         short = f"{self.step_size:.3g}"
@@ -111,4 +113,4 @@ class LearningCertificate(Judged):
 
     def to_dict(self) -> dict[str, Any]:
         data = {field.name: as_data(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return {**data, "angle": self.angle, "reach": self.reach if self else ""}
+        return {**data, "angle": self.angle, "reach": self.reach}

@@ -85,7 +85,7 @@ def certify_learning(
         conditions_ = _conditions(network, rule, cost, found)
     verdict, reason, size = found.verdict, found.reason, 0.0
     if verdict == "refuted":
-        reason = "It moves against the gradient of this batch: use AsymEP, or Safeguard(rule)."
+        reason = "It moves against the gradient of this batch: use AsymEP, Safeguard(rule) or a smaller tolerance."
     if verdict == "proved":
         size = reach(network, [s.x for s in found.samples], [s.y for s in found.samples], cost, step, found.states)
         size = step.kept(size)
