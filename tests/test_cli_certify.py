@@ -40,7 +40,9 @@ def test_a_run_is_certified_for_the_phases_it_was_trained_with(run):
     assert document["convergence"]["norm"]["name"] == "l1"
     learning = document["learning"]
     assert learning["verdict"] in ("proved", "refuted", "undecided")
-    assert learning["criterion"] == "as run (Local, beta=+6)"
+    assert learning["criterion"] == "as run (Local, beta=+6, float32)"
+    assert any("those of adam are not along this gradient" in said for said in learning["assumptions"])
+    assert any("LeakController sets the leaks after every step" in said for said in learning["assumptions"])
     assert learning["count"] == 4
     assert sum(learning["counts"].values()) == 3
     assert learning["sentence"].startswith(

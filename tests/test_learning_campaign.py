@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -12,7 +13,16 @@ import learning
 from learning import Kind, chunk
 
 import direp
-from direp.certificates.learning import descent, directions, structure
+from direp.certificates.learning import descent, directions, stored, structure
+
+
+@pytest.fixture(autouse=True)
+def _unchecked():
+    """Shapes are checked in the other tests; here that would take longer than all the rest."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
 
 KINDS = [
     Kind("one layer", "projected", "identity", "signed", 2, centred=False),
@@ -20,6 +30,9 @@ KINDS = [
     Kind("random 4+2", "rate", "tanh", "absolute", 4, centred=False),
     Kind("complete 4+1", "hopfield", "sigmoid", "none", 1, centred=False),
     Kind("one layer, skips", "rate", "sigmoid", "none", 4, centred=True),
+    Kind("complete 4+1", "rate", "tanh", "absolute", 2, centred=False, control="leak"),
+    Kind("two outputs", "projected", "identity", "none", 2, centred=False, control="leak, blind"),
+    learning.DROWNED,
 ]
 
 
@@ -28,15 +41,18 @@ def test_no_verdict_is_wrong(number):
     counts, wrong = chunk((11, number, KINDS[number], 24))
     assert wrong == []
     assert counts["not settled by the oracle"] + counts["no sample settled"] < 4
-    assert counts["as run: proved"] > 12
+    assert counts[f"as run, {KINDS[number].family}: proved"] > 7
     assert counts["T1 equivalence"] > 12
-    assert counts["steps taken"] > 10
+    assert counts["small steps"] > 10
+    assert counts["steps up to eta*"] > 30
+    assert counts["steps of the run"] > 10
 
 
 def test_all_verdicts_occur():
     counts, wrong = chunk((3, 0, Kind("complete 4+1", "projected", "identity", "none", 2, centred=False), 120))
     assert wrong == []
-    for name in ("as run: proved", "as run: refuted", "T1 every direction: proved", "T1 every direction: refuted",
+    for name in ("as run, plain: proved", "as run, plain: refuted",
+                 "T1 every direction: proved", "T1 every direction: refuted",
                  "T3 output errors: proved", "T3 output errors: refuted", "T4 closed form: proved",
                  "T5 structural balance: proved", "T6 detailed balance: proved"):  # fmt: skip
         assert counts[name] > 0, name
@@ -83,7 +99,7 @@ def _always(original):
 PLAIN = ("complete 4+1", "projected", "identity", "none")
 BROKEN = {
     "a wrong sign": (descent, "_sign", PLAIN, _flipped),
-    "samples mixed up": (descent._Enclosed, "each", PLAIN, _last_first),
+    "samples mixed up": (descent._Judged, "each", PLAIN, _last_first),
     "everything is definite": (directions, "_definite", PLAIN, lambda original: lambda form: True),
     "half the angle": (directions, "_angle", PLAIN, _half),
     "balance without signs": (structure, "balance", PLAIN, lambda original: lambda weight: np.ones(len(weight))),
@@ -103,6 +119,37 @@ BROKEN = {
 }  # fmt: skip
 
 
+def _further(original):
+    return lambda *arguments: 5 * original(*arguments)
+
+
+def _forgotten(original):
+    return lambda self, *arguments: original(self, *arguments) and None
+
+
+# The same for steps: what is broken -> where, the kind, how.
+STEPS = {
+    "steps five times too long": (descent, "reach", Kind(*PLAIN, 2, centred=False), _further),
+    "leaks that stay": (
+        stored.Stored, "leak_slopes",
+        Kind("complete 4+1", "rate", "tanh", "none", 2, centred=False, control="leak, blind"), _forgotten,
+    ),
+    "another gradient": (
+        stored.Stored, "of", learning.DROWNED,
+        lambda original: lambda network, gradient, control: original(
+            network, gradient._replace(bias=-gradient.bias), control
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_library_with_wrong_steps_is_caught(name, monkeypatch):
+    place, attribute, kind, broken = STEPS[name]
+    monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
+    assert chunk((3, 0, kind, 30))[1]
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_library_is_caught(name, monkeypatch):
     place, attribute, kind, broken = BROKEN[name]
@@ -115,8 +162,8 @@ def test_the_oracle_agrees_with_finite_differences():
     rng = np.random.default_rng(0)
     for number, kind in enumerate(KINDS):
         graph = learning.GRAPHS[kind.graph]()
-        net, x, y, beta = learning.draw(kind, graph, np.random.default_rng((1, number)))
+        net, x, y, _ = learning.draw(kind, graph, np.random.default_rng((1, number)))
         start = net.settle(x, y)
-        judge = learning.Judge(net, x, y, (beta,), [start, start], rng)
+        judge = learning.Judge(net, x, y, start, rng)
         learning.finite_differences(judge)
         assert judge.wrong == []

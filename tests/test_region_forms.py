@@ -25,12 +25,17 @@ def test_forms_hold_what_they_stand_for(monkeypatch, complete):
     right = rng.normal(size=(50, 4))
     solved, _ = affine.solve(square, right)
     product, shaped = square * square.swap(), affine.transform(tanh.interval, square)
+    other = rng.normal(size=(4, 4))
+    sums = square @ square.swap(), square @ other, other @ square
+    both, _ = affine.solve(square, square[..., 0])
     missed = 0
     for _ in range(40):
         at = rng.choice([-1.0, 1.0, rng.uniform(-1, 1)], 3)
         matrix = square.mid + np.tensordot(at, coef, 1)
-        truths = np.linalg.solve(matrix, right[..., None])[..., 0], matrix * np.swapaxes(matrix, 1, 2), np.tanh(matrix)
-        for form, value in zip((solved, product, shaped), truths, strict=True):
+        turned, first = np.swapaxes(matrix, 1, 2), np.broadcast_to(np.eye(4)[0], right.shape)
+        truths = np.linalg.solve(matrix, right[..., None])[..., 0], matrix * turned, np.tanh(matrix)
+        truths = (*truths, matrix @ turned, matrix @ other, other @ matrix, first)
+        for form, value in zip((solved, product, shaped, *sums, both), truths, strict=True):
             error = np.abs(value - form.mid - np.tensordot(at, form.coef, 1)) - form.err
             missed += int((error > 1e-14 * (1 + np.abs(value))).sum())
     assert (missed == 0) == complete

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .interval import Interval, Smooth, down, up
+from .interval import Interval, Shape, down, up
 
 _EPS = 2.0**-52  # twice the largest relative error of one operation
 _TINY = 1e-290  # far above what underflow can lose
@@ -89,6 +89,28 @@ class Affine:
         size = mine * yours + same + mine * two + yours * one
         return self._rounded(mid, coef, err, (len(self.coef) + 4) * (size + one * two))
 
+    def __matmul__(self, other: Any) -> "Affine":
+        """Sums of products by the platform's own routines, whose order of additions is not known: it does not matter.
+        Both need two axes or more."""
+        terms = self.mid.shape[-1] + len(self.coef) + 4
+        mine = np.abs(self.coef).sum(0)
+        if not isinstance(other, Affine):
+            size = np.abs(other)
+            moved = terms * ((np.abs(self.mid) + mine) @ size)
+            err = self.err @ size * (1 + terms * _EPS)
+            return self._rounded(self.mid @ other, self.coef @ other, err, moved)
+        yours = np.abs(other.coef).sum(0)
+        square = self.coef @ other.coef  # its square stands for a number between 0 and 1
+        cross = mine @ yours - (np.abs(self.coef) @ np.abs(other.coef)).sum(0) + 0.5 * np.abs(square).sum(0)
+        err = self.err @ (np.abs(other.mid) + yours + other.err) + (np.abs(self.mid) + mine) @ other.err
+        moved = 2 * terms * ((np.abs(self.mid) + mine) @ (np.abs(other.mid) + yours))
+        mid = self.mid @ other.mid + 0.5 * square.sum(0)
+        err = (err + cross) * (1 + terms * _EPS)
+        return self._rounded(mid, self.mid @ other.coef + self.coef @ other.mid, err, moved)
+
+    def __rmatmul__(self, other: np.ndarray) -> "Affine":
+        return (self.swap() @ np.swapaxes(other, -1, -2)).swap()
+
     __radd__, __rmul__ = __add__, __mul__
 
     def __getitem__(self, index: Any) -> "Affine":
@@ -123,11 +145,11 @@ def constant(values: np.ndarray, coordinates: int) -> Affine:
 
 
 def apply(matrix: Any, vector: Any) -> Any:
-    """Matrix times vector; one of the two is a form."""
-    return (matrix * vector[..., None, :]).sum(-1)
+    """Matrix times vector; one of the two, or both, are forms."""
+    return (matrix @ vector[..., None])[..., 0]
 
 
-def transform(shape: Smooth, at: Affine) -> Affine:
+def transform(shape: Shape, at: Affine) -> Affine:
     r"""$\rho(m)+\bar\rho'(u-m)$ with the middle slope over all values; the rest of the slope is error."""
     value = Affine.of(shape.value(Interval.of(at.mid)), len(at.coef))
     slope = Affine.of(shape.slope(at.hull()), len(at.coef))
@@ -135,17 +157,17 @@ def transform(shape: Smooth, at: Affine) -> Affine:
 
 
 def contract(residual: np.ndarray, excess: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
-    r"""$v$ of $v\le m+Ev$ for non-negative $m,E$ of shapes (boxes, units) and (boxes, units, units).
+    r"""$v$ of $v\le m+Ev$ for non-negative $m,E$ of shapes (..., units) and (..., units, units).
 
     Where $\lVert E\rVert_\infty<1$ there is a bound; elsewhere only what is known `before`, or infinity.
     """
     up_ = 1 + 64 * _EPS * residual.shape[-1]
     norm = excess.sum(-1).max(-1) * up_
     worst = residual.max(-1) / np.where(norm < 1, down(1 - norm), np.nan) * up_
-    bound = np.repeat(np.where(norm < 1, worst, np.inf)[:, None], residual.shape[-1], 1)
+    bound = np.broadcast_to(np.where(norm < 1, worst, np.inf)[..., None], residual.shape)
     bound = bound if before is None else np.minimum(bound, before)
     for _ in range(3):
-        moved = (residual + np.where(excess > 0, excess * bound[:, None, :], 0.0).sum(-1)) * up_ + _TINY
+        moved = (residual + np.where(excess > 0, excess * bound[..., None, :], 0.0).sum(-1)) * up_ + _TINY
         bound = np.minimum(bound, moved)
     return bound
 
@@ -160,16 +182,17 @@ def inverse(square: np.ndarray) -> np.ndarray:
         )
 
 
-def solve(square: Affine, right: np.ndarray) -> tuple[Affine, Affine]:
+def solve(square: Affine, right: Any) -> tuple[Affine, Affine]:
     r"""$x$ with $Ax=b$ for every matrix of the form, and $1-CA$, $C\approx A^{-1}$, which says how it moved.
 
-    $\hat x=Cb+C(b-ACb)$ is right to first order; $x-\hat x=C(b-A\hat x)+(1-CA)(x-\hat x)$ bounds the rest. Infinite
-    error where $\lVert1-CA\rVert_\infty<1$ cannot be shown: $A$ may be singular there.
+    $b$ is an array or a form too. $\hat x=Cb+C(b-ACb)$ is right to first order;
+    $x-\hat x=C(b-A\hat x)+(1-CA)(x-\hat x)$ bounds the rest. Infinite error where $\lVert1-CA\rVert_\infty<1$
+    cannot be shown: $A$ may be singular there.
     """
     near = inverse(square.mid)
-    start = (near * right[..., None, :]).sum(-1)
+    start = apply(near, right.mid if isinstance(right, Affine) else right)
     step = apply(near, right - apply(square, start))
-    guess = Affine(start + step.mid, step.coef, np.zeros_like(start))
-    excess = np.eye(right.shape[-1]) - (near[..., :, :, None] * square[..., None, :, :]).sum(-2)
+    guess = Affine(start + step.mid, step.coef, np.zeros_like(step.mid))
+    excess = np.eye(near.shape[-1]) - near @ square
     rest = apply(near, right - apply(square, guess)).hull().size()
     return Affine(guess.mid, guess.coef, contract(rest, excess.hull().size())), excess

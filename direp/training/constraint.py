@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array
 
 from ..certificates.convergence import named
+from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractNudge
 from .update import Bound
@@ -38,6 +39,11 @@ class AbstractConstraint(eqx.Module):
     def gradient(self, network: Network, state: Any, gradient: Parameters) -> Parameters:
         """The gradient of the cost as a function of the parameters before projection."""
         return gradient
+
+    def following(self, network: Network, state: Any) -> Following | None:
+        """How leaks follow the weights, where they do: for certificates of learning. `None`: projection alone moves
+        parameters, back into a convex set, and none that lie in it."""
+        return None
 
     @abstractmethod
     def project(self, network: Network, state: Any) -> tuple[Parameters, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..certificates.convergence import AbstractDiagonal, LocalLeak
+from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..settling import check_number
@@ -78,10 +79,16 @@ class LeakController(AbstractControl):
         """The least leak of every unit that meets the criterion with the margin."""
         return network.leak - self.criterion.margin(network, norm) + self.margin
 
+    def _least(self, network: Network) -> Array:
+        return jnp.maximum(self.floor if self.follow else jnp.maximum(network.leak, self.floor), 0)
+
     def inside(self, network, norm):
-        least = self.floor if self.follow else jnp.maximum(network.leak, self.floor)
-        held = jnp.maximum(jnp.maximum(self.needed(network, norm), least), 0)
+        held = jnp.maximum(self.needed(network, norm), self._least(network))
         return network.parameters._replace(leak=held)
+
+    def following(self, network, state):
+        least = np.broadcast_to(np.asarray(self._least(network), np.float64), network.leak.shape)
+        return Following(self.criterion, np.asarray(state, np.float64), float(self.margin), least, self.follow)
 
     def gradient(self, network, state, gradient):
         if not self.through_leak:

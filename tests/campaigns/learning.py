@@ -1,8 +1,10 @@
 """Are the certificates of learning ever wrong? Small random networks against an oracle in plain NumPy.
 
-Every verdict is tried out: on the rule as run by settling its phases again and by a small step that must lower (or
-raise) the cost; every condition by what it is proved for, with other targets, other inputs and other nudges where it
-says so. T1 and the closed forms are equivalences and are compared with the oracle's own eigenvalues both ways.
+Every verdict is tried out: on the stored gradient by the oracle's own gradient and by steps up to the proved size
+(exact ones, and those that the run takes in its own precision and with its controller), every condition by what it is
+proved for, with other targets, other inputs and other nudges where it says so. T1 and the closed forms are equivalences
+and are compared with the oracle's own eigenvalues both ways. A quarter is controlled, and a quarter drawn where nudges
+drown in the tolerance: 32 bits, all defaults, targets close to what the network answers, nudges from 1e-5 to 1.
 
     python tests/campaigns/learning.py --networks 100000 --seed 0 --workers 2
 """
@@ -14,11 +16,13 @@ import json
 import multiprocessing
 import pathlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
+import optax
 from learning_oracle import Net, Unsettled
 
 import direp
@@ -45,6 +49,7 @@ GRAPHS = {
     "complete, no bias": lambda: direp.Graph.complete(3, 3, 1, bias=False),
     "random 7+1": lambda: direp.Graph.random(2, 7, 1, density=0.5, seed=1),
     "random 4+2": lambda: direp.Graph.random(3, 4, 2, density=0.6, seed=2),
+    "complete 3+2": lambda: direp.Graph.complete(2, 3, 2),
     "no hidden": lambda: direp.Graph.complete(2, 0, 2),
 }
 SHAPES = ("plain", "plain", "symmetric", "nearly symmetric", "sign-symmetric", "balanced", "excitatory", "opposed",
@@ -61,15 +66,37 @@ class Kind:
     outflow: str
     batch: int
     centred: bool
+    control: str = "none"
+    drowned: bool = False
+
+    @property
+    def family(self) -> str:
+        return "drowned" if self.drowned else "controlled" if self.control != "none" else "plain"
+
+
+CONTROLS: dict[str, Any] = {
+    "none": None,
+    "leak": direp.LeakController(0.1, floor=0.05),
+    "leak, blind": direp.LeakController(0.1, floor=0.05, through_leak=False),
+    "leak, rows": direp.LeakController(0.1, floor=0.05, criterion=direp.certificates.Rows()),
+    "leak, rising": direp.LeakController(0.1, floor=0.05, follow=False),
+    "weights": direp.WeightProjection(0.1),
+}
+DROWNED = Kind("complete 3+2", "rate", "tanh", "none", 4, centred=False, drowned=True)
 
 
 def kinds(rng: np.random.Generator, count: int) -> list[Kind]:
-    graphs = itertools.cycle(rng.permutation(list(GRAPHS)).tolist())
-    return [
-        Kind(next(graphs), *NEURONS[rng.integers(len(NEURONS))], OUTFLOWS[rng.integers(4)],
-             int(rng.choice([1, 2, 4])), bool(rng.random() < 0.4))
-        for _ in range(count)
-    ]  # fmt: skip
+    """Half plain, a quarter controlled, a quarter drowned."""
+    graphs, controls = itertools.cycle(rng.permutation(list(GRAPHS)).tolist()), itertools.cycle(list(CONTROLS)[1:])
+
+    def one(k: int) -> Kind:
+        kind = Kind(next(graphs), *NEURONS[rng.integers(len(NEURONS))], OUTFLOWS[rng.integers(4)],
+                    int(rng.choice([1, 2, 4])), bool(rng.random() < 0.4))  # fmt: skip
+        return replace(DROWNED, centred=kind.centred) if k % 4 == 3 else (
+            replace(kind, control=next(controls)) if k % 4 == 1 else kind
+        )  # fmt: skip
+
+    return [one(k) for k in range(count)]
 
 
 def draw(kind: Kind, graph: direp.Graph, rng: np.random.Generator) -> tuple[Net, np.ndarray, np.ndarray, float]:
@@ -132,12 +159,55 @@ def library(net: Net, graph: direp.Graph) -> direp.Network:
     return direp.Network(graph, neuron, net.weight, leak=net.leak, bias=bias, layout=direp.Dense(graph))
 
 
+def prepared(kind: Kind, graph: direp.Graph, rng: np.random.Generator) -> tuple[direp.Network, Net, Any, Any, float]:
+    """A network of the library inside its control, the oracle's, inputs, targets, and the strength of the nudge."""
+    if kind.drowned:
+        exists = np.asarray(graph.adjacency())
+        weight = rng.normal(0, 10 ** rng.uniform(-0.7, 0.2), exists.shape) * exists
+        net = Net("rate", "tanh", "none", graph.inputs, graph.outputs, weight, exists, rng.normal(0, 0.3, graph.free),
+                  np.full(graph.free, 0.1), True).controlled(0.1, 1.0, rows=False)  # fmt: skip
+        network = library(net, graph).astype(np.float32)
+        x = rng.uniform(0, 1, (kind.batch, graph.inputs)).astype(np.float32).astype(float)
+        net = stored(network, net)
+        answer = net.settle(x, np.zeros((kind.batch, graph.outputs)))[:, net.hidden :]
+        y = answer + 10 ** rng.uniform(-4, 0) * rng.normal(size=answer.shape)
+        return network, net, x, y.astype(np.float32).astype(float), float(10 ** rng.uniform(-5, 0))
+    net, x, y, beta = draw(kind, graph, rng)
+    network, control = library(net, graph), CONTROLS[kind.control]
+    if control is not None:
+        network = begun(network, control)
+        net = stored(network, net)
+    return network, net, x, y, beta
+
+
+def stored(network: direp.Network, net: Net) -> Net:
+    """The oracle's network with the numbers of the library's."""
+    numbers = {name: np.asarray(getattr(network, name), np.float64) for name in ("bias", "leak")}
+    return replace(net, weight=np.asarray(network.matrix, np.float64), **numbers)
+
+
+@eqx.filter_jit
+def stepped(network: direp.Network, gradient: Any, control: Any, sizes: Any) -> Any:
+    """The parameters after a step of each size, as training takes it."""
+
+    def one(size: Any) -> Any:
+        optimiser = optax.chain(direp.trainable(network), optax.scale(-1.0))
+        optimiser = optimiser if control is None else direp.training.constrain(optimiser, control, network)
+        scaled = jax.tree.map(lambda g: g * size.astype(g.dtype), gradient)
+        updates, _ = optimiser.update(scaled, optimiser.init(network.parameters), network.parameters)
+        return optax.apply_updates(network.parameters, updates)
+
+    return jax.vmap(one)(sizes)
+
+
 class Judge:
     """Tries out what one certificate claims. `wrong` lists what did not hold."""
 
-    def __init__(self, net: Net, x: np.ndarray, y: np.ndarray, betas: tuple, begin: list, rng: Any):
-        self.net, self.x, self.y, self.betas, self.rng = net, x, y, betas, rng
-        self.free, self.begin = net.settle(x, y, start=begin[0]), begin[1:]
+    def __init__(self, net: Net, x: np.ndarray, y: np.ndarray, begin: np.ndarray, rng: Any, kind: Kind | None = None):
+        self.net, self.x, self.y, self.rng = net, x, y, rng
+        self.free = net.settle(x, y, start=begin)
+        self.before = net.loss(x, y, self.free)
+        self.kind = kind
         self.wrong: list[str] = []
         self.seen: collections.Counter = collections.Counter()
 
@@ -145,8 +215,8 @@ class Judge:
         if not holds:
             self.wrong.append(what)
 
-    def everything(self, said: direp.LearningCertificate) -> None:
-        self.as_run(said)
+    def everything(self, said: direp.LearningCertificate, way: np.ndarray) -> None:
+        self.as_run(said, way)
         for step in said.steps:
             self.seen[f"{step.criterion}: {step.verdict}"] += 1
             check = {
@@ -158,52 +228,109 @@ class Judge:
             if step.verdict != "undecided":
                 check(step)
 
-    def as_run(self, said: direp.LearningCertificate) -> None:
-        self.seen[f"as run: {said.verdict}"] += 1
+    def leaks(self, net: Net) -> Net:
+        """A network with the leaks that the control gives it."""
+        control = None if self.kind is None else CONTROLS[self.kind.control]
+        if not isinstance(control, direp.LeakController):
+            return net
+        floor = control.floor if control.follow else self.net.leak
+        return net.controlled(control.margin, floor, rows=control.criterion.incoming)
+
+    def loss(self, way: np.ndarray, size: float) -> float:
+        return self.leaks(self.net.moved(way, size)).loss(self.x, self.y, self.free)
+
+    def as_run(self, said: direp.LearningCertificate, way: np.ndarray) -> None:
+        """`way`: the step of size one, minus the stored gradient."""
+        family = "plain" if self.kind is None else self.kind.family
+        self.seen[f"as run, {family}: {said.verdict}"] += 1
         if said.verdict == "undecided":
             return
-        each = self.net.rule(self.x, self.y, self.free, self.betas, self.begin)
-        slopes = self.net.gradient(self.x, self.y, self.free)
-        estimated, exact = each.sum(0), slopes.sum(0)
-        size = np.linalg.norm(estimated) * np.linalg.norm(exact)
-        if not size:  # certificates enclose responses that are below the rounding of the oracle's states
-            self.seen["too small for the oracle"] += 1
+        exact = self.net.gradient(self.x, self.y, self.free)
+        length, sizes = float(np.linalg.norm(way)), np.linalg.norm(exact, axis=1)
+        if not length:
+            self.expect(False, f"{said.verdict}, but the gradient is zero")
             return
-        cosine = estimated @ exact / size
-        # How far the oracle's own states can be off, over the nudge and the size of what they say.
+        # Leaks are piecewise linear in the weights: a small step tells how they move.
+        small = 1e-7 / length
+        moved = (self.leaks(self.net.moved(way, small)).leak - self.leaks(self.net).leak) / small
+        falls = exact @ way + self.net.leak_gradient(self.x, self.y, self.free) @ moved
+        # How far the oracle's own states can be off.
         stiff = float(np.abs(np.linalg.inv(self.net.jacobian(self.free, self.x, self.y, 0.0))).sum(-1).max())
-        off = 1e-13 * (1 + np.abs(self.net.drive(self.free, self.x, self.y, 0.0)).max()) * (1 + stiff)
-        blur = 1e-9 + 10 * off / min(abs(b) for b in self.betas) * (1 + 1 / np.linalg.norm(estimated))
-        self.samples(said, each, slopes, blur * (1 + np.linalg.norm(estimated)))
-        low, high = said.cosine or (-1, 1)
-        self.expect(low - blur < cosine < high + blur, f"cosine {cosine} outside [{low}, {high}]")
+        off = 1e-13 * (1 + np.abs(self.net.drive(self.free, self.x, self.y, 0.0)).max()) * (1 + stiff) ** 2
+        total = exact.sum(0)
+        blur = 1e-9 + 10 * off * (1 + 1 / max(np.linalg.norm(total), 1e-300))
+        cosine = falls.sum() / length / max(np.linalg.norm(total), 1e-300)
+        if family != "controlled":
+            low, high = said.cosine or (-1, 1)
+            self.expect(low - blur < cosine < high + blur, f"cosine {cosine} outside [{low}, {high}]")
+            self.expect(np.cos(np.radians(said.angle)) < cosine + blur, f"the angle is above {said.angle}")
+            for one, fall, size in zip(said.samples, falls, sizes, strict=True):
+                near = 1e-9 + 10 * off * (1 + 1 / max(size, 1e-300))
+                if one.verdict != "undecided" and size > 1e-13 and abs(fall) > 2 * near * length * size:
+                    self.seen["samples by themselves"] += 1
+                    self.expect(one.verdict == ("proved" if fall > 0 else "refuted"), f"a sample: {fall}, {one}")
         if abs(cosine) < 2 * blur:
             return
         self.expect((cosine > 0) == (said.verdict == "proved"), f"{said.verdict}, but the cosine is {cosine}")
-        self.expect(np.cos(np.radians(said.angle)) < cosine + blur, f"the angle is above {said.angle}")
         if abs(cosine) > 1e-3:
-            self.seen["steps taken"] += 1
-            self.expect(self.step(estimated, exact) == (said.verdict == "proved"), f"{said.verdict}, not by a step")
+            self.seen["small steps"] += 1
+            self.expect(self.step(way, falls.mean()) == (said.verdict == "proved"), f"{said.verdict}, not by a step")
+        if said.step_size:
+            self.steps(said.step_size, way)
 
-    def samples(self, said: direp.LearningCertificate, estimated: np.ndarray, exact: np.ndarray, blur: float) -> None:
-        """Every sample by itself, where the oracle is sharp enough to tell."""
-        for one, a, b in zip(said.samples, estimated, exact, strict=True):
-            if one.verdict == "undecided" or min(np.linalg.norm(a), np.linalg.norm(b)) < 1e-13:
-                continue
-            size = float(np.linalg.norm(a) * np.linalg.norm(b))
-            off = blur * (1 + 1 / float(np.linalg.norm(a)))
-            if abs(a @ b) < 2 * off * size:
-                continue
-            self.seen["samples by themselves"] += 1
-            self.expect(one.verdict == ("proved" if a @ b > 0 else "refuted"), f"a sample: {a @ b / size}, {one}")
-            self.expect(one.cosine[0] - off < a @ b / size < one.cosine[1] + off, f"a sample: {a @ b / size}, {one}")
+    def steps(self, most: float, way: np.ndarray) -> None:
+        """All steps up to the size that is proved."""
+        before = self.before
+        for share in (1.0, 0.3, 0.02):
+            change = self.loss(way, share * most) - before
+            self.seen["steps up to eta*"] += 1
+            self.expect(change < 1e-13 * before + 1e-20, f"{share} of eta*={most}: the cost changes by {change}")
 
-    def step(self, estimated: np.ndarray, exact: np.ndarray) -> bool:
+    def reach(self, most: float, way: np.ndarray) -> None:
+        """How eta* compares with the largest step that in fact descends; at most one of 128 times all numbers."""
+        before, size = self.before, max(np.abs(self.net.weight).max(), 1e-9)
+        end = max(128 * size / np.abs(way).max(), most)
+        if not most:
+            self.seen["reach 0.00"] += 1
+            return
+        tried = np.append(most * 1.1 ** np.arange(max(int(np.log(end / most) / np.log(1.1)), 0)), end)
+        for low, high in itertools.pairwise(tried):
+            try:
+                if not self.loss(way, high) < before:
+                    end = low
+                    break
+            except (Unsettled, np.linalg.LinAlgError):
+                end = low
+                break
+        self.seen[f"reach {min(most / end, 1.0):.3f}"] += 1
+
+    def own(self, network: direp.Network, run: Any, way: np.ndarray, most: float) -> None:
+        """Steps as the run takes them: in its precision, with its control. Their true cost must fall, if by more than
+        the rounding of its parameters can change it."""
+        control = CONTROLS[self.kind.control] if self.kind is not None else None
+        sizes = np.array([1.0, 0.1]) * most
+        after = stepped(network, run.gradient, control, sizes)
+        before = self.before
+        slopes = np.abs(self.net.gradient(self.x, self.y, self.free)).mean(0)
+        lost = np.abs(self.net.leak_gradient(self.x, self.y, self.free)).mean(0)
+        ones = self.net.moved(np.ones_like(slopes), 0.0)
+        size = np.concatenate([np.abs(ones.weight[ones.exists]), np.abs(ones.bias) if ones.biased else []])
+        eps = 8 * np.finfo(network.dtype).eps
+        for k in range(len(sizes)):
+            moved = stored(network.replace(jax.tree.map(lambda leaf, k=k: leaf[k], after)), self.net)
+            wanted = self.loss(way, float(sizes[k])) - before
+            rounded = size + np.abs(sizes[k] * way)
+            noise = eps * (rounded @ slopes + (moved.leak + np.abs(moved.inner).sum(1)) @ lost) + 1e-13 * before
+            if wanted < -2 * noise:
+                self.seen["steps of the run"] += 1
+                change = moved.loss(self.x, self.y, self.free) - before
+                self.expect(change < 0, f"the run's step {sizes[k]} changes the cost by {change}, not {wanted}")
+
+    def step(self, way: np.ndarray, slope: float) -> bool:
         """Whether a small step lowers the cost: taken ever smaller until the change is that of the gradient."""
-        before = self.net.loss(self.x, self.y, self.free)
-        slope = estimated @ exact / len(self.x)
-        for size in 10.0 ** -np.arange(3, 9) / np.linalg.norm(estimated):
-            change = self.net.moved(estimated, size).loss(self.x, self.y, self.free) - before
+        before = self.before
+        for size in 10.0 ** -np.arange(3, 9) / np.linalg.norm(way):
+            change = self.loss(way, size) - before
             if abs(change + size * slope) < 0.5 * abs(size * slope):
                 break
         return change < 0
@@ -406,6 +533,25 @@ def finite_differences(judge: Judge) -> None:
     judge.expect(abs(slope + exact @ way) < 1e-4 * (np.linalg.norm(exact) + 1e-3), f"oracle: {slope} {exact @ way}")
 
 
+@eqx.filter_jit
+def begun(network: direp.Network, control: Any) -> direp.Network:
+    return control.begin(network)
+
+
+@eqx.filter_jit
+def through(network: direp.Network, gradient: Any, control: Any) -> Any:
+    return control.gradient(network, control.init(network), gradient)
+
+
+def descent(network: direp.Network, gradient: Any, control: Any) -> np.ndarray:
+    """Minus the gradient that a run descends, laid out as the oracle does."""
+    if control is not None:
+        gradient = through(network, gradient, control)
+    strengths = np.asarray(network.synapses.strengths(gradient.weight), np.float64)
+    bias = np.asarray(gradient.bias, np.float64) if network.graph.bias else np.zeros(0)
+    return -np.concatenate([strengths, bias])
+
+
 def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[dict]]:
     """One kind of networks; returns counts and everything that was wrong."""
     seed, number, kind, count = task
@@ -415,25 +561,34 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
     wrong = []
     for k in range(count):
         rng = np.random.default_rng((seed, number, k))
-        net, x, y, beta = draw(kind, graph, rng)
+        network, net, x, y, beta = prepared(kind, graph, rng)
         counts["networks"] += 1
-        betas = (beta, -beta) if kind.centred else (beta,)
-        nudge = direp.Centred(beta) if kind.centred else direp.OneSided(beta)
-        network = library(net, graph)
-        said = direp.certify_learning(network, x, y, direp.Local(nudge), cost=COST, stop=STOP)
-        # Of several equilibria, the oracle judges the one that direp speaks of.
-        phases = direp.estimate(network, x, y, direp.Local(nudge), cost=COST, stop=STOP)
-        begin = [np.asarray(phase.state) for phase in (phases.free, *phases.nudged)]
+        rule = direp.Local(direp.Centred(beta) if kind.centred else direp.OneSided(beta))
+        how = {"stop": None if kind.drowned else STOP}
+        control = CONTROLS[kind.control]
+        said = direp.certify_learning(network, x, y, rule, control=control, **how)
+        # The same numbers again; of several equilibria, the oracle judges the one that direp speaks of.
+        run = direp.estimate(network, x, y, rule, **how)
         kept = np.setdiff1d(np.arange(len(x)), said.left_out)
         counts["samples left out"] += len(said.left_out)
         if not len(kept):
             counts["no sample settled"] += 1
             continue
+        way = descent(network, run.gradient, control)
+        if not np.isfinite(way).all():
+            counts["no finite gradient"] += 1
+            continue
+        if not way.any():
+            counts["gradients of exactly 0"] += 1
         try:
-            judge = Judge(net, x[kept], y[kept], betas, [states[kept] for states in begin], rng)
-            judge.everything(said)
+            judge = Judge(net, x[kept], y[kept], np.asarray(run.free.state, np.float64)[kept], rng, kind)
+            judge.everything(said, way)
             if k % 20 == 0:
                 finite_differences(judge)
+            if said.verdict == "proved" and k % 10 == 0:
+                judge.reach(said.step_size, way)
+            if said.step_size:
+                judge.own(network, run, way, said.step_size)
         except (Unsettled, np.linalg.LinAlgError):
             counts["not settled by the oracle"] += 1
             continue
@@ -442,9 +597,11 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
     return counts, wrong
 
 
-def campaign(networks: int, seed: int, workers: int, saved: pathlib.Path) -> tuple[collections.Counter, list[dict]]:
+def campaign(
+    networks: int, seed: int, workers: int, size: int, saved: pathlib.Path
+) -> tuple[collections.Counter, list[dict]]:
     """All chunks; what is done is saved after each, and an interrupted campaign goes on from there."""
-    size = min(CHUNK, networks)
+    size = min(size, networks)
     chosen = kinds(np.random.default_rng(seed), -(-networks // size))
     state: dict[str, Any] = json.loads(saved.read_text()) if saved.exists() else {"done": [], "counts": {}, "wrong": []}
     tasks = [(seed, n, kind, size) for n, kind in enumerate(chosen) if n not in state["done"]]
@@ -474,8 +631,14 @@ def table(counts: collections.Counter) -> str:
         f"| {name} | " + " | ".join(f"{counts[f'{name}: {v}']:,}" for v in ("proved", "refuted", "undecided")) + " |"
         for name in names
     ]
-    rest = [f"{name}: {count:,}" for name, count in counts.items() if ": " not in name]
-    return "\n".join([*lines, "", "; ".join(rest)])
+    reach = {float(name[6:]): count for name, count in counts.items() if name.startswith("reach ")}
+    rest = [f"{name}: {count:,}" for name, count in counts.items() if ": " not in name and name[:6] != "reach "]
+    shares = np.repeat(list(reach), list(reach.values())) if reach else np.zeros(1)
+    names = "median, 10 %, 1 %, least"
+    told = ", ".join(f"{q:.3f}" for q in np.quantile(shares, [0.5, 0.1, 0.01, 0]))
+    return "\n".join(
+        [*lines, "", "; ".join(rest), f"eta* over the largest step that descends ({len(shares)}): {names}: {told}"]
+    )
 
 
 def main() -> None:
@@ -483,10 +646,11 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--chunk", type=int, default=CHUNK, help="networks of one kind")
     parser.add_argument("--saved", type=pathlib.Path, default=pathlib.Path("learning_campaign.json"))
     asked = parser.parse_args()
     begun = time.time()
-    counts, wrong = campaign(asked.networks, asked.seed, asked.workers, asked.saved)
+    counts, wrong = campaign(asked.networks, asked.seed, asked.workers, asked.chunk, asked.saved)
     print(f"\n\n{table(counts)}\n\nviolations: {len(wrong)}; {time.time() - begun:.0f} s")
     if wrong:
         print(f"see {asked.saved}")

@@ -5,7 +5,7 @@ from .certificate import Attempt, Certificate, Judged, Proof, Remedy, Verdict, a
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import AbstractDiagonal, LocalLeak, Perron, Rows, contraction_margin, prove, sharpest_margin
-from .equilibria import BallField, Equilibrium, Nudge, enclose
+from .equilibria import BallField, Equilibrium, enclose, solve
 from .euclidean import LMI, AbstractEuclidean, Symmetric
 from .norm import L1, AbstractNorm, Euclidean, LInf
 from .perron import perron_weights
@@ -15,7 +15,7 @@ from .system import System, named, refuse_tracing
 __all__ = [
     "CASCADE", "L1", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm", "Attempt",
     "BallField", "Certificate", "Compartmental", "Counterexample", "Equilibrium", "Euclidean", "Judged", "LInf",
-    "LocalLeak", "Nudge", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "as_data",
-    "certify", "contraction_margin", "enclose", "html_table", "named", "perron_weights", "prove", "refuse_tracing",
-    "search", "sharpest_margin",
+    "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "as_data", "certify",
+    "contraction_margin", "enclose", "html_table", "named", "perron_weights", "prove", "refuse_tracing", "search",
+    "sharpest_margin", "solve",
 ]  # fmt: skip

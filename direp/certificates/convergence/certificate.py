@@ -49,7 +49,19 @@ class Judged:
 
     def _repr_html_(self) -> str:
         """For notebooks: the sentence, and a table of what it rests on."""
-        shown = ("criterion", "rate", "phases", "scope", "cosine", "angle", "shares", "assumptions", "reason", "blame")
+        shown = (
+            "criterion",
+            "rate",
+            "phases",
+            "scope",
+            "cosine",
+            "angle",
+            "reach",
+            "shares",
+            "assumptions",
+            "reason",
+            "blame",
+        )
         values = {name: value for name in shown if (value := getattr(self, name, None)) not in (None, (), {}, "")}
         return f"<p><b>{html.escape(self.sentence)}</b></p>{html_table(values)}"
 

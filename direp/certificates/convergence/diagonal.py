@@ -49,6 +49,11 @@ class AbstractDiagonal(AbstractCriterion):
         """Norm weights that suit the network as it is now."""
         return weights
 
+    @property
+    def moves(self) -> bool:
+        """Whether `refresh` changes norm weights."""
+        return type(self).refresh is not AbstractDiagonal.refresh
+
     def spread(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         r"""$d_2\sum_k|w_{ik}|\eta_k/\eta_i$ over the targets of each unit (or its sources)."""
         size = jax.tree.map(jnp.abs, network.weight)

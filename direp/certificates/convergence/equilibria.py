@@ -15,7 +15,6 @@ import numpy as np
 
 from ...arithmetic import exact, matrix
 from ...model import Activation, Network
-from ...rules import AbstractCost
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,12 @@ class Equilibrium:
         return any(value.real > 0 for value in values)
 
 
-@dataclass(frozen=True)
-class Nudge:
-    """The current of a nudged phase, `-beta` times the cost's gradient for the target `y` of one sample."""
-
-    beta: float
-    cost: AbstractCost
-    y: np.ndarray
-
-
 class BallField:
-    """The field of a network at one input, over balls of states, around the numbers as stored."""
+    """The field of a network at one input, over balls of states, around the numbers as stored. `weight`: its matrix,
+    where it is at hand."""
 
-    def __init__(self, network: Network, x: np.ndarray, nudge: Nudge | None = None):
-        weight = np.asarray(network.matrix, np.float64)
+    def __init__(self, network: Network, x: np.ndarray, weight: np.ndarray | None = None):
+        weight = np.asarray(network.matrix, np.float64) if weight is None else weight
         split = network.graph.inputs
         inner = exact(weight[split:])
         self.neuron: Any = network.neuron
@@ -72,7 +63,6 @@ class BallField:
         self.leak = exact(network.leak) + network.neuron.outflow.value(inner).sum(1)
         self.coupling = inner.T
         self.current = exact(x) @ exact(weight[:split]) + exact(network.bias)
-        self.nudge = nudge
         # As the network has them, in its own precision.
         ends = (self.neuron.low, self.neuron.high) if self.neuron.bounded else (-np.inf, np.inf)
         self.low, self.high = np.asarray(ends, network.dtype).astype(np.float64).tolist()
@@ -85,23 +75,15 @@ class BallField:
         r"""$\varphi(u)$ and $\varphi'(u)$."""
         return _enclosed(self.neuron.transfer, drive)
 
-    def drives(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        r"""$u$ and $\partial u/\partial r$, the nudge included."""
-        drive = np.array([sum(row, flint.arb(0)) for row in self.coupling * rate], object) + self.current
-        if self.nudge is None:
-            return drive, self.coupling
-        gradient, hessian = self.nudge.cost.enclose(rate[self.hidden :], self.nudge.y)
-        beta, coupling = flint.arb(self.nudge.beta), self.coupling.copy()
-        drive[self.hidden :] = drive[self.hidden :] - beta * gradient
-        coupling[self.hidden :, self.hidden :] = coupling[self.hidden :, self.hidden :] - beta * hessian
-        return drive, coupling
+    def drives(self, rate: np.ndarray) -> np.ndarray:
+        """$u$."""
+        return np.array([sum(row, flint.arb(0)) for row in self.coupling * rate], object) + self.current
 
     def __call__(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The field and its Jacobian, over balls of states."""
         rate, slope = self.rates(state)
-        drive, coupling = self.drives(rate)
-        passed, gain = self.transfers(drive)
-        return passed - self.leak * state, gain[:, None] * coupling * slope - np.diag(self.leak)
+        passed, gain = self.transfers(self.drives(rate))
+        return passed - self.leak * state, gain[:, None] * self.coupling * slope - np.diag(self.leak)
 
 
 def _enclosed(activation: Activation, balls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,11 +94,11 @@ def _enclosed(activation: Activation, balls: np.ndarray) -> tuple[np.ndarray, np
     return np.array([value for value, _ in pairs], object), np.array([slope for _, slope in pairs], object)
 
 
-def enclose(network: Network, x: np.ndarray, state: np.ndarray, nudge: Nudge | None = None) -> Equilibrium | None:
+def enclose(network: Network, x: np.ndarray, state: np.ndarray) -> Equilibrium | None:
     """The equilibrium near a state, or `None` if none can be proved there."""
     if network.neuron.rate.enclose is None or network.neuron.transfer.enclose is None:
         return None
-    return solve(BallField(network, np.asarray(x, np.float64), nudge), np.asarray(state, np.float64))
+    return solve(BallField(network, np.asarray(x, np.float64)), np.asarray(state, np.float64))
 
 
 def solve(field: BallField, state: np.ndarray) -> Equilibrium | None:

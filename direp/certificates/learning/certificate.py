@@ -38,7 +38,8 @@ class Step:
 
 @dataclass(frozen=True)
 class SampleVerdict:
-    """One sample by itself: the verdict on the rule as run, and an enclosure of the cosine to its own gradient."""
+    """One sample by itself: whether the step of the batch lowers its own cost, and an enclosure of the cosine between
+    the batch's stored gradient and the exact gradient of this sample."""
 
     index: int
     verdict: Verdict
@@ -47,13 +48,14 @@ class SampleVerdict:
 
 @dataclass(frozen=True, repr=False)
 class LearningCertificate(Judged):
-    r"""Whether a rule descends the mean cost of a batch, and how far that is proved.
+    r"""Whether the gradient that a rule returned descends the mean cost of a batch, and how far that is proved.
 
-    - `claim`: a main clause. `verdict`: on the rule as run, with its own nudge: `"proved"` if the inner product of its
-      estimate with the exact gradient is certainly positive, so that every small enough step lowers the cost;
-      `"refuted"` if it is certainly negative; else `"undecided"`.
-    - `criterion`: what decided. `scope`: what it is proved for.
-    - `cosine`: an enclosure of the cosine between the rule and the gradient; `angle`: an upper bound (degrees).
+    - `claim`: a main clause. `verdict`: on the gradient as stored: `"proved"` if its inner product with the exact
+      gradient is certainly positive, so that every small enough step lowers the cost; `"refuted"` if it is certainly
+      negative; else `"undecided"`.
+    - `criterion`: what was run. `scope`: what it is proved for.
+    - `cosine`: an enclosure of the cosine between the two gradients; `angle`: an upper bound (degrees).
+    - `step_size`: every step $\theta-\eta g$ with $0<\eta\le$ `step_size` lowers the cost; 0 where none is proved.
     - `steps`: how every condition fared, most of them in the limit of a small nudge.
     - `samples`: every sample by itself. `left_out`: the samples that did not settle, which have no part in it.
     - `blame`: units whose incoming synapses, taken together, move against the gradient, worst first; `synapses`: such
@@ -74,16 +76,27 @@ class LearningCertificate(Judged):
     assumptions: tuple[str, ...]
     check: str
     reason: str = ""
+    step_size: float = 0.0
 
     def __str__(self) -> str:
         if self:
             angle = "" if self.angle is None else f", at most {self.angle:.3g} degrees from the gradient"
-            return f"{self.sentence}{angle} ({self.criterion}; {self.scope})"
+            return f"{self.sentence}{angle}; {self.reach} ({self.criterion}; {self.scope})"
         return f"{self.sentence} ({self.criterion}). {self.reason}"
 
     def __repr__(self) -> str:
         angle = f", at most {self.angle:.3g} degrees" if self and self.angle is not None else ""
         return f"LearningCertificate({self.verdict}{angle}; {self.criterion})"
+
+    @property
+    def reach(self) -> str:
+        """How far the cost is proved to fall, in words; empty where it is not."""
+        if not self:
+            return ""
+        if not self.step_size:
+            return "how far is not proved"
+        short = f"{self.step_size:.3g}"
+        return f"every step up to eta={short if float(short) <= self.step_size else repr(self.step_size)} lowers it"
 
     @property
     def angle(self) -> float | None:
@@ -100,4 +113,4 @@ class LearningCertificate(Judged):
 
     def to_dict(self) -> dict[str, Any]:
         data = {field.name: as_data(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return {**data, "angle": self.angle}
+        return {**data, "angle": self.angle, "reach": self.reach}

@@ -1,6 +1,6 @@
-"""Does a rule descend? Its phases are enclosed and its step is compared with the exact gradient, in ball arithmetic."""
+"""Does a rule descend? The gradient that it returned is compared with the exact one, in ball arithmetic."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import flint
@@ -8,37 +8,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Num
+from jaxtyping import Num, PRNGKeyArray
 
-from ...arithmetic import exact, precise
+from ...arithmetic import exact, matrix, precise
 from ...model import Network
-from ...rules import (
-    AbstractCost,
-    AbstractRule,
-    Adjoint,
-    CrossEntropy,
-    Dyadic,
-    Estimate,
-    Fading,
-    Local,
-    RandomSign,
-    Safeguard,
-    SquaredError,
-    estimate,
-    phases_of,
-)  # fmt: skip
-from ...settling import AbstractStop, Tolerance
+from ...rules import AbstractCost, AbstractRule, CrossEntropy, Local, SquaredError, estimate, nudges_of
+from ...settling import AbstractStop
 from ...settling.methods import AbstractMethod
 from ..convergence import Verdict, refuse_tracing
 from .certificate import LearningCertificate, SampleVerdict, Step
 from .directions import conditions
-from .linear import PostBack, Sample, shared
+from .linear import Sample, shared
+from .reach import reach
+from .stored import Stored
 from .structure import detailed_balance, pairs, structural
 
 _CLAIM = "a small step of {rule} lowers the mean cost of this batch"
-_LARGEST = 200  # free units whose phases are enclosed
-_CHECK = "equilibria, adjoints and inner products enclosed in ball arithmetic, 128 bits"
-_EXACT = (Adjoint, Dyadic)
+_LARGEST = 200  # free units whose equilibria are enclosed
+_CHECK = "equilibria, adjoints and inner products enclosed in ball arithmetic, 128 bits; steps in first-order forms"
+_SGD = "sgd"
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
@@ -51,96 +39,118 @@ def certify_learning(
     cost: AbstractCost | None = None,
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
+    update: int = 0,
+    key: PRNGKeyArray | None = None,
+    control: Any = None,
+    optimiser: Any = _SGD,
 ) -> LearningCertificate:
-    r"""Prove that a rule descends the mean cost of a batch, or that it ascends, or say what is missing.
+    r"""Prove that the gradient a rule returns descends the mean cost of a batch, or ascends it, or say what is missing.
 
-    The verdict is on the rule as run, with its own nudge: the equilibria of all its phases are enclosed in balls, with
-    them the rule's estimate and the exact gradient, and the sign of their inner product over all weights and biases
-    that learn is certain or not. Beside it stand the conditions T1 to T6 and the closed forms, most of them in the
-    limit of a small nudge, some of them for more than this batch.
+    The verdict is on the gradient as stored: `estimate` runs once, with its precision and tolerance, and its numbers
+    are taken as exact. The exact gradient of the mean cost over the samples that it used is enclosed in balls, and the
+    sign of the inner product over all weights and biases that learn is certain or not. Any rule is covered. Beside it
+    stand, for `Local`, the conditions T1 to T6 and the closed forms, most of them in the limit of a small nudge, some
+    of them for more than this batch.
+
+    Where it is proved, steps $\theta-\eta g$ are followed for growing $\eta$: `step_size` is the largest found up to
+    which the cost is proved to lie below its value at $\theta$.
 
     **Arguments:**
 
-    - `rule`: `Local` is covered in full; `Adjoint` and `Dyadic` are exact, so only the gradient is. Other rules
-      are undecided; `direp gradient` measures them.
-    - `cost`, `method`, `stop`: as in `estimate`. Samples that do not settle are left out and named.
+    - `cost`, `method`, `stop`, `update`, `key`: as in `estimate`. Samples that do not settle are left out and named.
+    - `control`: a control or a guarantee of the training. Leaks that follow the weights then are part of the cost's
+      dependence on them, and the gradient is the one that the control makes of the rule's.
+    - `optimiser`: the name of the training's. The verdict is on plain gradient steps (`"sgd"`); for another one it says
+      that its steps are not covered.
 
     **Returns:**
 
     A [`LearningCertificate`][direp.LearningCertificate]. Raises `ValueError` for a rule that the network cannot have,
-    for a nudge or a cost that balls cannot read, and when traced.
+    for a cost that balls cannot read, and when traced.
     """
-    refuse_tracing("certify_learning", network, x, y, rule)
+    refuse_tracing("certify_learning", network, x, y, rule, control)
+    if not isinstance(optimiser, str):
+        raise ValueError(f"certify_learning(optimiser={optimiser!r}) must be a name, such as 'sgd' or 'adam'")
     cost = SquaredError() if cost is None else cost
     # As the network sees them, in its own precision.
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
-    phases_of(rule, network, cost)  # raises where the rule refuses the network
-    nudge = getattr(rule, "nudge", None)
-    if isinstance(nudge, Fading | RandomSign) or isinstance(rule, Safeguard):
-        raise ValueError(
-            f"certify_learning({type(rule).__name__}) changes from update to update: name the rule of one update, such "
-            "as Local(Centred(0.1))"
-        )
     if isinstance(cost, CrossEntropy) and not np.allclose(y.sum(1), 1):
         raise ValueError(f"certify_learning(y=...): CrossEntropy needs targets that sum to one; they sum to {y.sum(1)}")
-    stop = stop or Tolerance(max_steps=50_000)
-    phases = estimate(network, x, y, rule, cost=cost, method=method, stop=stop)
-    used = np.asarray(phases.used)
-    left_out = tuple(int(n) for n in np.flatnonzero(~used))
+    run = estimate(network, x, y, rule, cost=cost, method=method, stop=stop, update=update, key=key)
+    step = Stored.of(network, run.gradient, control)
+    name = type(rule).__name__ + ("" if control is None else f" with {type(control).__name__}")
+    used = np.asarray(run.used)
     with precise():
-        return _certify(network, x, y, rule, cost, phases, np.flatnonzero(used), left_out)
-
-
-def _certify(network, x, y, rule, cost, phases: Estimate, used: np.ndarray, left_out) -> LearningCertificate:
-    name = type(rule).__name__
-    beta = _as_run(network, rule).strengths if isinstance(rule, Local) else ()
-    as_run = f"as run ({name}" + (f", beta={', '.join(f'{b:+g}' for b in beta)})" if beta else ")")
-    steps = [_structural(network, cost), detailed_balance(network), pairs(network)] if isinstance(rule, Local) else []
-    enclosed: _Enclosed | None = None
-    reason = ""
-    if not len(used):
-        reason = "No sample settled: raise the leaks or allow more steps."
-    elif network.graph.free > _LARGEST:
-        reason = f"Phases are enclosed for up to {_LARGEST} free units; this network has {network.graph.free}."
-    elif not isinstance(rule, (Local, *_EXACT)):
-        reason = f"{name} has no certificate: direp gradient measures it; Local, Adjoint and Dyadic have one."
-    elif closed := [a.name for a in (network.neuron.rate, network.neuron.transfer) if a.enclose is None]:
-        reason = f"Activation {closed[0]!r} has no enclosure over balls: give it enclose=..."
-    else:
-        try:
-            enclosed = _Enclosed.of(network, x, y, rule, cost, phases, used)
-        except _NotEnclosed as missing:
-            reason = str(missing)
-        except ZeroDivisionError:
-            reason = "The Jacobian at an equilibrium is singular: raise the leaks."
-    if enclosed is not None and isinstance(rule, Local):
-        steps += conditions(enclosed.samples)
-    verdict, cosine, reason = enclosed.judge(reason) if enclosed is not None else ("undecided", None, reason)
-    for_all = ["T6 detailed balance", "T3 output errors"]
-    holds = [step for step in steps if step.proved and step.criterion in for_all]
-    scope = "these inputs and targets" + (f"; beyond them, {holds[0].criterion}: {holds[0].scope}" if holds else "")
+        found = _judge(network, x, y, cost, np.asarray(run.free.state, np.float64), np.flatnonzero(used), step)
+        conditions_ = _conditions(network, rule, cost, found)
+    verdict, reason, size = found.verdict, found.reason, 0.0
+    if verdict == "refuted":
+        reason = "It moves against the gradient of this batch: use AsymEP, Safeguard(rule) or a smaller tolerance."
+    if verdict == "proved":
+        size = reach(network, [s.x for s in found.samples], [s.y for s in found.samples], cost, step, found.states)
+        size = step.kept(size)
+        if size is None:
+            verdict, size = "undecided", 0.0
+            reason = f"{type(control).__name__} cuts even the smallest step, and a step that is cut is not covered."
+    left_out = tuple(int(n) for n in np.flatnonzero(~used))
     if left_out:
         reason = (reason + f" {len(left_out)} of {len(x)} samples did not settle and are left out.").strip()
-    blame, synapses = enclosed.blame() if enclosed is not None else ((), ())
+    strengths = dict.fromkeys(float(beta) for nudge in nudges_of(rule) for beta in nudge.strengths)
+    betas = f", beta={', '.join(f'{beta:+g}' for beta in strengths)}" if strengths else ""
+    for_all = ["T6 detailed balance", "T3 output errors"]
+    # Of more batches nothing is known where leaks follow: the conditions speak of leaks that stay.
+    holds = [each for each in conditions_ if each.proved and each.criterion in for_all and step.following is None]
+    blame, synapses = found.blame(network)
     return LearningCertificate(
         claim=_CLAIM.format(rule=name),
         verdict=verdict,
-        criterion=as_run,
-        scope=scope,
-        cosine=cosine,
-        steps=tuple(steps),
-        samples=() if enclosed is None else enclosed.each(),
+        criterion=f"as run ({type(rule).__name__}{betas}, {network.dtype})",
+        scope="these inputs and targets"
+        + (f"; beyond them, {holds[0].criterion}: {holds[0].scope}" if holds else ""),
+        cosine=found.cosine,
+        steps=tuple(conditions_),
+        samples=found.each(),
         left_out=left_out,
         blame=blame,
         synapses=synapses,
-        assumptions=(
-            "the phases settle at the enclosed equilibria, exactly",
-            "weights and biases learn, leaks stay",
-            *((f"samples {', '.join(map(str, left_out))} have no part in the cost",) if left_out else ()),
-        ),
+        assumptions=tuple(_assumptions(optimiser, control, step, key, left_out)),
         check=_CHECK,
         reason=reason,
-    )
+        step_size=size,
+    )  # fmt: skip
+
+
+def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out: tuple) -> list[str]:
+    said = ["the gradient is the one that estimate returned, its free phase started at rest"]
+    if key is not None:
+        said.append("its random choices and schedules are those of the key and the update given")
+    if optimiser == _SGD:
+        said.append("steps are plain, the gradient times a number, and weights after them are not rounded")
+    else:
+        said.append(
+            f"it speaks of plain gradient steps, with weights that are not rounded: those of {optimiser} are not along "
+            "this gradient, and the verdict does not cover them"
+        )
+    if control is None:
+        said.append("weights and biases learn, leaks stay")
+    elif step.following is None:
+        said.append(f"weights and biases learn, leaks stay; {type(control).__name__} changes none of these steps")
+    else:
+        said.append(
+            f"weights and biases learn, and {type(control).__name__} sets the leaks after every step, exactly at its "
+            "criterion; the conditions T1 to T6 speak of leaks that stay"
+        )
+    if left_out:
+        said.append(f"samples {', '.join(map(str, left_out))} have no part in the cost")
+    return said
+
+
+def _conditions(network: Network, rule: AbstractRule, cost: AbstractCost, found: "_Judged") -> list[Step]:
+    """What is known of `Local` beside the step that was run: with leaks that stay."""
+    if not isinstance(rule, Local):
+        return []
+    steps = [_structural(network, cost), detailed_balance(network), pairs(network)]
+    return steps + conditions(found.samples) if found.samples else steps
 
 
 def _structural(network: Network, cost: AbstractCost) -> Step:
@@ -167,77 +177,48 @@ def _check_cost(cost: AbstractCost, sample: Sample) -> None:
                 raise ValueError(f"{name}.{what} is not the derivative of {name}.value at {rate}: {found}, not {true}")
 
 
-class _NotEnclosed(Exception):
-    """Why the phases of a batch could not be enclosed."""
+@dataclass
+class _Judged:
+    """The sign of the inner product between the stored gradient and the enclosed exact one, sample by sample."""
 
+    verdict: Verdict = "undecided"
+    reason: str = ""
+    samples: tuple[Sample, ...] = ()
+    index: tuple[int, ...] = ()
+    exact: tuple[flint.arb_mat, ...] = ()
+    stored: flint.arb_mat | None = None
 
-class _Enclosed:
-    """The exact gradient and the rule's estimate of it, for every sample and strength, in balls."""
+    @property
+    def states(self) -> list[np.ndarray]:
+        return [sample.free.state for sample in self.samples]
 
-    def __init__(self, samples: Sequence[Sample], index: np.ndarray, gradients: list, estimates: list):
-        self.samples, self.index, self.exact, self.estimated = samples, index, gradients, estimates
+    @property
+    def total(self) -> flint.arb_mat:
+        return sum(self.exact[1:], self.exact[0])
 
-    @classmethod
-    def of(cls, network, x, y, rule, cost, phases: Estimate, used: np.ndarray) -> "_Enclosed":
-        samples, gradients, estimates = [], [], []
-        graph = network.graph
-        weight = np.asarray(network.matrix)[graph.source, graph.target - graph.inputs][graph.source >= graph.inputs]
-        if network.neuron.outflow.corner and (weight == 0).any():
-            raise _NotEnclosed(
-                f"A synapse between free units has a weight of exactly 0, where {network.neuron.outflow.name} outflow "
-                "has a kink and the cost no gradient: move it, or take the synapse out of the graph."
-            )
-        for n in used.tolist():
-            sample = Sample.at(network, x[n], y[n], np.asarray(phases.free.state[n], np.float64))
-            if sample is None:
-                raise _NotEnclosed(
-                    f"The free equilibrium of sample {n} cannot be enclosed: it lies at a corner of the activation, or "
-                    "is nearly singular."
-                )
-            if not samples and not isinstance(cost, SquaredError | CrossEntropy):  # a test tries those
-                _check_cost(cost, sample)
-            adjoint = sample.adjoint(sample.gradient(cost))
-            gradients.append(sample.synapses(adjoint))
-            response = adjoint if isinstance(rule, _EXACT) else _response(sample, rule, cost, phases, n)
-            estimates.append(sample.synapses(response))
-            samples.append(sample)
-        return cls(samples, used, gradients, estimates)
-
-    def _total(self, rows: list) -> flint.arb_mat:
-        return sum(rows[1:], rows[0])
-
-    def judge(self, reason: str) -> tuple[Verdict, tuple[float, float], str]:
-        exact, estimated = self._total(self.exact), self._total(self.estimated)
-        verdict = _sign(_inner(exact, estimated))
-        if verdict == "refuted":
-            reason = "It moves against the gradient of this batch: use AsymEP, or Safeguard(rule)."
-        elif verdict == "undecided":
-            flat = all(entry == 0 for entry in exact.entries())
-            reason = (
-                "The gradient of this batch is zero: its outputs have no error, or rest at a face of the box."
-                if flat
-                else "The inner product is too close to zero for its sign to be certain."
-            )
-        return verdict, _cosine(exact, estimated), reason
+    @property
+    def cosine(self) -> tuple[float, float] | None:
+        return None if self.stored is None else _cosine(self.total, self.stored)
 
     def each(self) -> tuple[SampleVerdict, ...]:
+        stored = self.stored
+        if stored is None:
+            return ()
         return tuple(
-            SampleVerdict(int(n), _sign(_inner(exact, estimated)), _cosine(exact, estimated))
-            for n, exact, estimated in zip(self.index, self.exact, self.estimated, strict=True)
+            SampleVerdict(int(n), _sign(_inner(row, stored)), _cosine(row, stored))
+            for n, row in zip(self.index, self.exact, strict=True)
         )
 
-    def blame(self) -> tuple[tuple[str, ...], tuple[tuple[str, str, float], ...]]:
+    def blame(self, network: Network) -> tuple[tuple[str, ...], tuple[tuple[str, str, float], ...]]:
         """Units and synapses that move against the gradient, by the middles of the balls.
 
         Of synapses that share a strength the first stands for all; their part belongs to no single unit.
         """
-        network = self.samples[0].network
+        if self.stored is None:
+            return (), ()
         graph = network.graph
-        exact, estimated = (
-            np.array([float(entry.mid()) for entry in self._total(rows).entries()])
-            for rows in (self.exact, self.estimated)
-        )
-        part = exact * estimated
+        exact, stored = (np.array([float(e.mid()) for e in row.entries()]) for row in (self.total, self.stored))
+        part = exact * stored
         total = np.abs(part).sum() or 1.0
         group, names = shared(network), graph.names
         source, target = graph.source, graph.target - graph.inputs
@@ -253,31 +234,64 @@ class _Enclosed:
         return tuple(names[graph.inputs + k] for k in worst), synapses
 
 
-def _response(sample: Sample, rule: Local, cost: AbstractCost, run: Estimate, n: int) -> PostBack:
-    """`post` and `back` of `Local` at the enclosed equilibria of its phases."""
-    free = (sample.rates, sample.field.drives(sample.rates)[0])
-    phases, nudge = [], _as_run(sample.network, rule)
-    for beta, phase in zip(nudge.strengths, run.nudged, strict=True):
-        found = sample.nudged(np.asarray(phase.state[n], np.float64), beta, cost)
-        if found is None:
-            raise _NotEnclosed(
-                f"The phase at beta={beta:+g} of sample {n} cannot be enclosed: it ends at a corner of the "
-                "activation or at a face that does not hold it; another beta may do."
-            )
-        phases.append(found)
-    try:
-        d_rate, d_drive = (
-            np.asarray(nudge.difference(free[k], [phase[k] for phase in phases]))[:, None] for k in (0, 1)
+def _judge(network: Network, x, y, cost: AbstractCost, states: np.ndarray, used: np.ndarray, step: Stored) -> _Judged:
+    if not len(used):
+        return _Judged(reason="No sample settled: raise the leaks or allow more steps.")
+    if network.graph.free > _LARGEST:
+        free = network.graph.free
+        return _Judged(reason=f"Equilibria are enclosed for up to {_LARGEST} free units; this network has {free}.")
+    if closed := [a.name for a in (network.neuron.rate, network.neuron.transfer) if a.enclose is None]:
+        return _Judged(reason=f"Activation {closed[0]!r} has no enclosure over balls: give it enclose=...")
+    if not np.isfinite(step.numbers).all():
+        return _Judged(reason="The gradient that was returned is not finite.")
+    if step.refusal:
+        return _Judged(reason=step.refusal)
+    graph = network.graph
+    weight = np.asarray(network.matrix, np.float64)
+    inner = weight[graph.source, graph.target - graph.inputs][graph.source >= graph.inputs]
+    if network.neuron.outflow.corner and (inner == 0).any():
+        return _Judged(
+            reason=f"A synapse between free units has a weight of exactly 0, where {network.neuron.outflow.name} "
+            "outflow has a kink and the cost no gradient: move it, or take the synapse out of the graph."
         )
-    except TypeError as error:
-        name = type(nudge).__name__
-        raise ValueError(f"{name}.difference cannot be read in balls, so nothing is proved of it: {error}") from None
-    return d_rate, sample.back(d_rate, d_drive)
-
-
-def _as_run(network: Network, rule: Local) -> Any:
-    """The nudge with its numbers as the network sees them, in its own precision."""
-    return jax.tree.map(lambda leaf: float(np.asarray(leaf, network.dtype)), rule.nudge)
+    leaks, samples, rows = step.leak_slopes(), [], []
+    for n in used.tolist():
+        sample = Sample.at(network, x[n], y[n], states[n], weight)
+        if sample is None:
+            return _Judged(
+                reason=f"The free equilibrium of sample {n} cannot be enclosed: it lies at a corner of the activation, "
+                "or is nearly singular."
+            )
+        if not samples and not isinstance(cost, SquaredError | CrossEntropy):  # a test tries those
+            _check_cost(cost, sample)
+        try:
+            rows.append(sample.synapses(sample.adjoint(sample.gradient(cost)), leaks))
+        except ZeroDivisionError:
+            return _Judged(reason="The Jacobian at an equilibrium is singular: raise the leaks.")
+        samples.append(sample)
+    stored = matrix(exact(-step.numbers)).transpose()  # samples give what descends
+    found = _Judged("undecided", "", tuple(samples), tuple(used.tolist()), tuple(rows), stored)
+    some = any(not entry.contains(0) for entry in found.total.entries())
+    verdict, reason = _sign(_inner(found.total, stored)), ""
+    if not some:
+        # A sum of products may be certain where no factor is; then there is nothing to be certain of.
+        verdict, reason = (
+            "undecided",
+            (
+                "Nothing is left to learn: the exact gradient of this batch is zero, or below what balls resolve. Its "
+                "outputs have no error, or rest at a face of the box."
+            ),
+        )
+    elif not step.numbers.any():
+        reason = (
+            "The gradient that was returned is exactly 0, and the exact one is not: the nudge is too weak for the "
+            f"tolerance of settling and {network.dtype}. Raise beta, give stop=Tolerance(...) a smaller tolerance, or "
+            "compute in 64 bits."
+        )
+    elif verdict == "undecided":
+        reason = "The inner product is too close to zero for its sign to be certain."
+    found.verdict, found.reason = verdict, reason
+    return found
 
 
 def _inner(one: flint.arb_mat, other: flint.arb_mat) -> flint.arb:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...arithmetic import exact, matrix
 from ...model import Network
-from ..convergence import BallField, Equilibrium, Nudge, enclose
+from ..convergence import BallField, Equilibrium, solve
 
 PostBack = tuple[np.ndarray, np.ndarray]
 
@@ -44,18 +44,24 @@ class Sample:
     y: np.ndarray
     field: BallField
     free: Equilibrium
+    weight: np.ndarray
 
     @classmethod
-    def at(cls, network: Network, x: np.ndarray, y: np.ndarray, state: np.ndarray) -> "Sample | None":
-        free, field = enclose(network, x, state), BallField(network, x)
+    def at(
+        cls, network: Network, x: np.ndarray, y: np.ndarray, state: np.ndarray, weight: np.ndarray | None = None
+    ) -> "Sample | None":
+        """At the equilibrium near a state; `weight` is the network's matrix, where it is at hand."""
+        weight = np.asarray(network.matrix, np.float64) if weight is None else weight
+        field = BallField(network, x, weight)
+        free = solve(field, state)
         if free is None:
             return None
         if not network.neuron.transfer.linear:
             # What a unit's activation holds at zero is zero exactly, not only within its ball.
             exactly = free.state.copy()
-            exactly[(field.transfers(field.drives(field.rates(free.state)[0])[0])[0] == 0) & free.inside] = flint.arb(0)
+            exactly[(field.transfers(field.drives(field.rates(free.state)[0]))[0] == 0) & free.inside] = flint.arb(0)
             free = replace(free, state=exactly)
-        return cls(network, x, y, field, free)
+        return cls(network, x, y, field, free, weight)
 
     @cached_property
     def rates(self) -> np.ndarray:
@@ -67,8 +73,7 @@ class Sample:
 
     @cached_property
     def transfer_slope(self) -> np.ndarray:
-        drive, _ = self.field.drives(self.rates)
-        return self.field.transfers(drive)[1]
+        return self.field.transfers(self.field.drives(self.rates))[1]
 
     @property
     def inside(self) -> np.ndarray:
@@ -123,18 +128,12 @@ class Sample:
         slope = np.where(self.inside, self.rate_slope, exact(0.0))
         return slope[:, None] * d_drive / self.field.leak[:, None]
 
-    def nudged(self, state: np.ndarray, beta: float, cost) -> "tuple[np.ndarray, np.ndarray] | None":
-        """Rates and drives at the enclosed equilibrium of a nudged phase."""
-        nudge = Nudge(beta, cost, self.y)
-        found = enclose(self.network, self.x, state, nudge)
-        if found is None:
-            return None
-        field = BallField(self.network, self.x, nudge)
-        rate, _ = field.rates(found.state)
-        return rate, field.drives(rate)[0]
+    def synapses(self, signals: PostBack, leaks: PostBack | None = None) -> flint.arb_mat:
+        """What every strength, then every bias, makes of `post` and `back`: a row for every column.
 
-    def synapses(self, signals: PostBack) -> flint.arb_mat:
-        """What every strength, then every bias, makes of `post` and `back`: a row for every column."""
+        `leaks`, for leaks that follow the weights: the derivatives of those of source and target by the synapse
+        between them (free x free).
+        """
         post, back = signals
         graph = self.network.graph
         source, target = graph.source, graph.target - graph.inputs
@@ -143,11 +142,16 @@ class Sample:
         outflow = self.network.neuron.outflow
         if outflow.active:
             recurrent = source >= graph.inputs
-            weight = np.asarray(self.network.matrix, np.float64)[source, target][recurrent]
+            weight = self.weight[source, target][recurrent]
             lost = self.free.state[:, None] * back
             rows[recurrent] = (
                 rows[recurrent] - exact(outflow.slope(weight))[:, None] * lost[source[recurrent] - graph.inputs]
             )
+        if leaks is not None:
+            recurrent, lost = source >= graph.inputs, self.free.state[:, None] * back
+            i, j = source[recurrent] - graph.inputs, target[recurrent]
+            of_source, of_target = (part[i, j][:, None] for part in leaks)
+            rows[recurrent] = rows[recurrent] - of_source * lost[i] - of_target * lost[j]
         group = shared(self.network)
         if group is not None:
             summed = exact(np.zeros((group.max() + 1, post.shape[1])))

@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...model import Network
+    from ..run_folder import LoadedRun
 
 from . import VERDICTS, plural, progress, worst
 
 
 def certify_rule(
-    networks: list["Network"], labels: list[str], x: Any, y: Any, rules: Any, cost: Any, quiet: bool
+    networks: list["Network"], labels: list[str], x: Any, y: Any, rules: Any, how: dict[str, Any], quiet: bool
 ) -> dict:
-    """The JSON of all networks together: the worst verdict, and how many have which."""
+    """The JSON of all networks together: the worst verdict, and how many have which. `how`: more arguments of
+    `certify_learning`."""
     import direp
 
     if x is None or rules is None:
@@ -23,7 +25,7 @@ def certify_rule(
     try:
         with progress("certify learning", len(networks), quiet) as step:
             for network, rule in zip(networks, rules, strict=True):
-                found.append(direp.certify_learning(network, x, y, rule, cost=cost))
+                found.append(direp.certify_learning(network, x, y, rule, **how))
                 step()
     except ValueError as error:
         return {"verdict": "undecided", "criterion": None, "reason": str(error)}
@@ -31,6 +33,26 @@ def certify_rule(
     counts = {verdict: sum(c.verdict == verdict for c in found) for verdict in VERDICTS}
     document = {**found[k].to_dict(), "sentence": found[k].sentence}
     return {**document, "network": labels[k], "count": len(x), "counts": counts}
+
+
+def how_trained(run: "LoadedRun") -> dict[str, Any]:
+    """How a run makes and takes its steps, as arguments of `certify_learning`: that of its last update."""
+    import jax
+
+    given, settings = run.parts.fit(), run.settings
+    extras = {
+        "sign_only": "of the sign of the gradient", "decay": "with weight decay", "shrink": "with shrinkage",
+        "prune": "with pruning", "learn_leak": "with learned leaks", "outputs_only": "of the outputs alone",
+    }  # fmt: skip
+    momentum = [f"with momentum {settings.momentum:g}"] if settings.optimiser == "sgd" and settings.momentum else []
+    more = momentum + [text for name, text in extras.items() if getattr(settings, name)]
+    constraint = given["control"] if given["guarantee"] is None else given["guarantee"]
+    batches = -(-len(run.task.train.x) // (settings.batch_size or len(run.task.train.x)))
+    return {
+        "cost": given["cost"], "method": given["method"], "stop": given["stop"], "control": constraint,
+        "optimiser": " ".join([settings.optimiser, *more]), "key": jax.random.key(0),
+        "update": max(settings.epochs * batches - 1, 0),
+    }  # fmt: skip
 
 
 def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
@@ -47,6 +69,8 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
     )
     if learning["angle"] is not None:
         rows.append(("angle", f"{learning['angle']:.4g} degrees from the exact gradient, at most"))
+    if learning["verdict"] == "proved":
+        rows.append(("step size", learning["reach"]))
     if learning["reason"]:
         rows.append(("", learning["reason"]))
     rows.append(("assuming", "; ".join(learning["assumptions"])))

@@ -12,7 +12,7 @@ from ..files import fresh_folder, new_folder, plain, write_json
 from ..parts import Unreadable, build
 from ..settings import WrongUse, help_of
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
-from ._learning import certify_rule, learning_rows
+from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
     from ...certificates.convergence import Certificate, Counterexample
@@ -74,7 +74,7 @@ class _Subject:
     x: Any = None
     y: Any = None
     rules: Any = None
-    moves_leaks: bool = False
+    how: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
 
@@ -98,9 +98,7 @@ def certify(arguments: list[str]) -> int:
     k = worst(certificates, lambda c: c.verdict, lambda c: c.rate)
     chosen, network = certificates[k], subject.networks[k]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
-    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rules, subject.cost, output.quiet)
-    if subject.moves_leaks and "assumptions" in learning:
-        learning["assumptions"].append("the run's control, which moves leaks after each update, has no part in it")
+    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rules, subject.how, output.quiet)
     folder = new_folder(fresh_folder(output.out, subject.folder))
     per_seed = [
         {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
@@ -162,7 +160,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
         run.rules,
-        run.parts.control is not None and run.settings.control != "weights",
+        how_trained(run),
         _history(path / "metrics.jsonl"),
     )
 

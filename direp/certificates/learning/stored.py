@@ -1,0 +1,101 @@
+"""The gradient that a run would descend, as the numbers it stores, and what a step along it does to a network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...model import Network, Parameters
+from .following import Following, refusal
+from .linear import shared
+
+_PARTS = ("init", "gradient", "project", "following")
+
+
+@eqx.filter_jit
+def _controlled(network: Network, gradient: Parameters, control: Any) -> tuple[Any, Parameters]:
+    """The state of a control, and what it makes of a gradient."""
+    state = control.init(network)
+    return state, control.gradient(network, state, gradient)
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A gradient, and the control that stands between it and the network (or none).
+
+    - `gradient`: what the control makes of the rule's; of leaks nothing. `state`: the control's.
+    - `numbers`: every strength that learns once, then every bias. `weight`, `bias`: the same as a matrix (units x free)
+      and a vector.
+    - `following`: how leaks follow the weights; `share`: how far each certainly does. `refusal`: what is not covered.
+    """
+
+    network: Network
+    gradient: Parameters
+    control: Any
+    state: Any
+    numbers: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    following: Following | None
+    share: np.ndarray | None
+    refusal: str
+
+    @classmethod
+    def of(cls, network: Network, gradient: Parameters, control: Any) -> "Stored":
+        state = following = share = None
+        reason = ""
+        if control is not None:
+            if not all(hasattr(control, name) for name in _PARTS):
+                raise ValueError(
+                    f"certify_learning(control=...) is a {type(control).__name__}; it must be a control or a guarantee "
+                    "of training, such as LeakController()"
+                )
+            state, gradient = _controlled(network, gradient, control)
+            following = control.following(network, state)
+        if following is not None:
+            reason = refusal(following, network)
+            share = None if reason else following.share(network)
+        graph, synapses = network.graph, network.synapses
+        leak = jnp.zeros_like(gradient.leak)
+        gradient = gradient._replace(weight=synapses.mask(gradient.weight), leak=leak, rule=())
+        strengths = np.asarray(synapses.strengths(gradient.weight), np.float64)
+        bias = np.asarray(gradient.bias, np.float64) * graph.bias
+        weight = np.zeros((graph.units, graph.free))
+        weight[graph.source, graph.target - graph.inputs] = strengths
+        group = shared(network)
+        each = strengths if group is None else strengths[np.unique(group, return_index=True)[1]]
+        numbers = np.concatenate([each, bias]) if graph.bias else each
+        return cls(network, gradient, control, state, numbers, weight, bias, following, share, reason)
+
+    def leak_slopes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """As `Following.slopes`, along this step; `None` where leaks stay."""
+        if self.following is None or self.share is None:
+            return None
+        return self.following.slopes(self.network, self.share, -self.weight[self.network.graph.inputs :])
+
+    def kept(self, size: float) -> float | None:
+        """A step, shortened until the control changes nothing of it; `None` where it changes even small ones.
+
+        The set of the control is convex: where it holds a network and a step's end, it holds all between.
+        """
+        if self.control is None or self.following is not None:
+            return size
+        parameters = self.network.parameters
+        largest = max(float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(parameters))
+        tried = size or 1e-3 * largest / float(np.abs(self.numbers).max())
+        if not self._unchanged(0.0):
+            return None
+        for _ in range(12):
+            if self._unchanged(tried):
+                return tried if size else 0.0
+            tried /= 4
+        return None
+
+    def _unchanged(self, size: float) -> bool:
+        moved = jax.tree.map(lambda p, g: p - size * g, self.network.parameters, self.gradient)
+        after, _ = self.control.project(self.network.replace(moved), self.state)
+        pairs = zip(jax.tree.leaves(after._replace(rule=())), jax.tree.leaves(moved), strict=True)
+        return all(np.array_equal(a, b) for a, b in pairs)
