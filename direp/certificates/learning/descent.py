@@ -13,7 +13,7 @@ from jaxtyping import Num, PRNGKeyArray
 from ...arithmetic import exact, matrix, precise
 from ...model import Network
 from ...rules import AbstractCost, AbstractRule, CrossEntropy, Local, SquaredError, estimate, nudges_of
-from ...settling import AbstractStop
+from ...settling import UNMOVED, AbstractStop
 from ...settling.methods import AbstractMethod
 from ..convergence import Verdict, refuse_tracing
 from .certificate import LearningCertificate, SampleVerdict, Step
@@ -93,8 +93,10 @@ def certify_learning(
             verdict, size = "undecided", 0.0
             reason = f"{type(control).__name__} cuts even the smallest step, and a step that is cut is not covered."
     left_out = tuple(int(n) for n in np.flatnonzero(~used))
-    if left_out:
-        reason = (reason + f" {len(left_out)} of {len(x)} samples did not settle and are left out.").strip()
+    unmoved = ~used & np.any([np.asarray(phase.result) == UNMOVED for phase in run.nudged or [run.free]], axis=0)
+    for what, which in (("did not settle", ~used & ~unmoved), (_WEAK.format(network.dtype), unmoved)):
+        if which.any():
+            reason = f"{reason} {which.sum()} of {len(x)} samples {what} and are left out.".strip()
     strengths = dict.fromkeys(float(beta) for nudge in nudges_of(rule) for beta in nudge.strengths)
     betas = f", beta={', '.join(f'{beta:+g}' for beta in strengths)}" if strengths else ""
     for_all = ["T6 detailed balance", "T3 output errors"]
@@ -118,6 +120,9 @@ def certify_learning(
         reason=reason,
         step_size=size,
     )  # fmt: skip
+
+
+_WEAK = "were not moved (the nudge is too weak for the tolerance of settling and {}: raise beta, or compute in 64 bits)"
 
 
 def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out: tuple) -> list[str]:
@@ -236,7 +241,7 @@ class _Judged:
 
 def _judge(network: Network, x, y, cost: AbstractCost, states: np.ndarray, used: np.ndarray, step: Stored) -> _Judged:
     if not len(used):
-        return _Judged(reason="No sample settled: raise the leaks or allow more steps.")
+        return _Judged(reason="No sample counts.")
     if network.graph.free > _LARGEST:
         free = network.graph.free
         return _Judged(reason=f"Equilibria are enclosed for up to {_LARGEST} free units; this network has {free}.")
