@@ -1,6 +1,8 @@
 """Some chunks of the campaign of `campaigns/attack.py`, and lies that its judge must catch."""
 
 import dataclasses
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -8,12 +10,14 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from campaigns import attack
-from campaigns.attack_judge import WIDE, Nudge, equilibria, in_reach, unsettled
 from threadpoolctl import threadpool_limits
 
 import direp
 from direp.settling import CONVERGED, MAX_STEPS
+
+sys.path.insert(0, str(Path(__file__).parent / "campaigns"))
+import attack
+from attack_judge import WIDE, Nudge, equilibria, in_reach, unsettled
 
 TIGHT = 1e-9
 

@@ -20,7 +20,6 @@ equilibrium that the judge itself could not find.
 
 import argparse
 import collections
-import dataclasses
 import inspect
 import json
 import math
@@ -35,25 +34,30 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+# Programs compile twice as fast with these.
 if __name__ == "__main__" or multiprocessing.parent_process() is not None:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
 
 import jax
 import numpy as np
+from attack_judge import (
+    ACTIVATIONS,
+    OUTFLOWS,
+    WIDE,
+    Correction,
+    Net,
+    Nudge,
+    Truth,
+    equilibria,
+    in_reach,
+    least_margin,
+    step_too_long,
+    too_slow,
+    unsettled,
+)
 from threadpoolctl import threadpool_limits
 
 import direp
-
-if __package__:
-    from .attack_judge import (
-        ACTIVATIONS, OUTFLOWS, WIDE, Correction, Net, Nudge, Truth, equilibria, in_reach, least_margin, step_too_long,
-        too_slow, unsettled,
-    )  # fmt: skip
-else:
-    from attack_judge import (
-        ACTIVATIONS, OUTFLOWS, WIDE, Correction, Net, Nudge, Truth, equilibria, in_reach, least_margin, step_too_long,
-        too_slow, unsettled,
-    )  # fmt: skip
 
 ROWS = 32  # inputs and starts of one network, side by side
 NETWORKS = 8  # of one chunk, all of one neuron and graph
@@ -308,8 +312,8 @@ class Report:
             "",
             f"{count['networks']:,} networks, {share:.1%} proved; {count['converged']:,} seams converged; "
             f"median of bar / true error {bars} ({count['bars']:,} bars, {count['no bar']:,} infinite or missing)",
-            f"{count['unmoved']:,} nudged phases said that their tolerance does not let them move; of {count['responses']:,} "
-            "that did, the response was compared",
+            f"{count['unmoved']:,} nudged phases said that their tolerance does not let them move; "
+            f"{count['responses']:,} responses were compared with the true ones",
             f"not judged: {count['below rounding']:,} seams whose tolerance is below rounding, "
             f"{count['not found']:,} whose equilibrium the judge did not find",
         ]

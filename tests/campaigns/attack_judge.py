@@ -333,7 +333,7 @@ def unsettled(net: Net, s: np.ndarray, rtol: float, atol: float, eps: float, tin
 
 
 def in_reach(net: Net, s: np.ndarray, rtol: float, atol: float, eps: float, tiny: float) -> np.ndarray:
-    """The samples whose tolerance is above what the arithmetic of a run can resolve, and whose terms do not overflow."""
+    """The samples whose tolerance the arithmetic of a run can resolve, and whose terms do not overflow."""
     s = np.asarray(s, WIDE)
     with np.errstate(all="ignore"):
         fine = net.rounding(s, eps, tiny) <= tolerated(net, s, rtol, atol) / 2
