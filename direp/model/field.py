@@ -1,11 +1,24 @@
 r"""The field $F$ that moves states: a network with clamped inputs, and what wraps one."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+
+class Signal(NamedTuple):
+    r"""The nudge of a field: its strength $|\beta|$, and the largest $|\partial C/\partial r_o|$ of every sample."""
+
+    strength: Float[Array, ""]
+    error: Float[Array, " batch"]
+
+    @property
+    def size(self) -> Float[Array, " batch"]:
+        """The largest current into an output; where it is no number, infinite."""
+        size = self.strength * self.error
+        return jnp.where(jnp.isfinite(size), size, jnp.inf)
 
 
 class AbstractField(eqx.Module):
@@ -44,6 +57,10 @@ class AbstractField(eqx.Module):
     def take(self, rows: Int[Array, " some"]) -> "AbstractField":
         """The same field for some of its samples. Rows beyond the last may be anything."""
 
+    def signal(self, state: Float[Array, "batch free"]) -> Signal | None:
+        """What a nudge adds to the field; `None` without a nudge."""
+        return None
+
     def velocity(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Array:
         r"""$\dot s$: the flow, except that a bound holds what would leave the box. Zero at equilibrium."""
         flow = self.flow(state, drive)
@@ -71,6 +88,9 @@ class AbstractWrapper(AbstractField):
 
     def rate(self, state):
         return self.base.rate(state)
+
+    def signal(self, state):
+        return self.base.signal(state)
 
 
 class NetworkField(AbstractField):

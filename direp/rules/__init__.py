@@ -9,8 +9,8 @@ from .cost import AbstractCost, CrossEntropy, SquaredError
 from .homeostasis import Homeostasis, antisymmetry, without_penalty
 from .learned import Learned, initialise, parameters_of, with_parameters
 from .local import Local
-from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign
-from .phases import RuleRun, nudges_of, phases_of, with_nudge
+from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign, nudges_of
+from .phases import RuleRun, phases_of, with_nudge
 from .problem import Estimate, Problem, Response
 from .safeguard import Safeguard
 from .symmetric import SymmetricEP

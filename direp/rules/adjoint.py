@@ -1,9 +1,11 @@
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import AbstractField, Network, NetworkField
-from ..settling import Linearisation, Preconditioned, Settled, Tolerance, linearise, run
+from ..settling import AbstractStop, Linearisation, Preconditioned, Settled, linearise, run
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 
@@ -39,11 +41,22 @@ class Adjoint(AbstractRule):
             solved = solved & (jnp.abs(a).max(-1) <= bound) & jnp.isfinite(a).all(-1)
         else:
             rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(error.dtype).eps)
-            stop = Tolerance(rtol, 0.0, max_steps=self.max_steps)
-            settled, _ = run(linear, jnp.zeros_like(error), Preconditioned(), stop, observer=None, observed=None)
+            stop = _Relative(rtol, self.max_steps)
+            settled, _ = run(linear, jnp.zeros_like(error), Preconditioned(), stop)
             a, solved = settled.state, settled.converged
         used = problem.used & solved
         return problem.estimate(problem.gradient(network.neuron.transfer_slope(free.drive) * a, a, used), used)
+
+
+class _Relative(AbstractStop):
+    """A residual relative to the largest term of the sample: the adjoints of all units are of one kind."""
+
+    early: ClassVar[bool] = True
+    rtol: Array
+    max_steps: int = eqx.field(static=True)
+
+    def allowed(self, terms, leak):
+        return self.rtol * terms.max(-1, keepdims=True)
 
 
 class AdjointField(AbstractField):

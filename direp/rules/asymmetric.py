@@ -3,7 +3,7 @@ r"""Rules that are exact on directed weights, without a Jacobian: products with 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..model import AbstractWrapper, NetworkField
+from ..model import AbstractWrapper, NetworkField, Signal
 from ..settling import Linearisation, linearise
 from .adjoint import AdjointField, state_gradient
 from .base import AbstractRule, needs_derivative
@@ -67,6 +67,10 @@ class AsymField(AbstractWrapper):
         moved = state - self.free
         nudge = self.beta * state_gradient(self.network, self.cost, self.y, state)
         return self.base.flow(state, drive) + (self.linear.send_back(moved) - self.linear.send(moved)) - nudge
+
+    def signal(self, state):
+        error = jnp.abs(state_gradient(self.network, self.cost, self.y, state)).max(-1)
+        return Signal(jnp.abs(self.beta), error)
 
     def take(self, rows):
         linear = self.linear.take(rows)

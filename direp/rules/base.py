@@ -14,6 +14,7 @@ from ..model import Network
 from ..settling import AbstractMethod, AbstractStop, check_kind, compiled, how_to_settle, run, within_trace
 from .cost import AbstractCost, SquaredError
 from .learned import initialise, parameters_of
+from .nudge import Nudged, nudges_of
 from .problem import Estimate, Problem
 
 
@@ -103,7 +104,9 @@ def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key
     valid = jnp.asarray(valid) & jnp.isfinite(x).all(-1) & jnp.isfinite(y).all(-1)
     field = network.field(x)
     start = network.rest(x.shape[0]) if start is None else jnp.asarray(start)
-    free, _ = run(field, start, method, stop, observer=None, observed=None)
+    strengths = [jnp.abs(jnp.asarray(beta, y.dtype)) for nudge in nudges_of(rule) for beta in nudge.strengths]
+    weakest = Nudged(field, cost, y, jnp.stack(strengths).min()) if strengths else None
+    free, _ = run(field, start, method, stop, signals=weakest)
     found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update), key)
     wanted = jax.tree.structure(parameters_of(rule))
     if jax.tree.structure(found.gradient.rule) != wanted:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..model import AbstractField, AbstractWrapper
+from ..model import AbstractField, AbstractWrapper, Signal
 from .cost import AbstractCost
 
 
@@ -23,10 +23,16 @@ class Nudged(AbstractWrapper):
     beta: Float[Array, ""]
 
     def drive(self, state, into=None):
-        outputs = self.network.outputs(state)
-        current = -self.beta * self.cost.gradient(outputs, self.y)
+        return self.added(self.base.drive(state, into), state)
+
+    def added(self, drive: Float[Array, "batch free"], state: Float[Array, "batch free"]) -> Array:
+        """The drive that is that of `base` plus the nudge."""
+        current = -self.beta * self.cost.gradient(self.network.outputs(state), self.y)
         # Padded and not put in place: a scatter could not be merged with what comes before and after.
-        return self.base.drive(state, into) + jnp.pad(current, ((0, 0), (self.network.graph.hidden, 0)))
+        return drive + jnp.pad(current, ((0, 0), (self.network.graph.hidden, 0)))
+
+    def signal(self, state):
+        return Signal(jnp.abs(self.beta), jnp.abs(self.cost.gradient(self.network.outputs(state), self.y)).max(-1))
 
     def flow(self, state, drive):
         return self.base.flow(state, drive)
@@ -72,6 +78,12 @@ def as_nudge(rule: str, nudge: AbstractNudge | float | Array) -> AbstractNudge:
     if isinstance(nudge, bool) or not isinstance(nudge, float | int | np.number | Array):
         raise ValueError(f"{rule}(nudge={nudge!r}) must be a number (beta) or a nudge, such as OneSided(1.0)")
     return OneSided(nudge)
+
+
+def nudges_of(tree: Any) -> tuple[AbstractNudge, ...]:
+    """Every nudge that a rule, or a rule within it, holds."""
+    leaves = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, AbstractNudge))
+    return tuple(leaf for leaf in leaves if isinstance(leaf, AbstractNudge))
 
 
 class OneSided(AbstractNudge):

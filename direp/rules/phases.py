@@ -82,12 +82,6 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
     return RuleRun(tuple(fixed), tuple(dict.fromkeys(others)), record.watched)
 
 
-def nudges_of(rule: AbstractRule) -> tuple[AbstractNudge, ...]:
-    """Every nudge that a rule, or a rule within it, holds."""
-    leaves = jax.tree.leaves(rule, is_leaf=lambda node: isinstance(node, AbstractNudge))
-    return tuple(leaf for leaf in leaves if isinstance(leaf, AbstractNudge))
-
-
 def with_nudge(rule: AbstractRule, nudge: AbstractNudge) -> AbstractRule:
     """The same rule with this nudge in place of every one that it holds."""
     is_nudge = lambda node: isinstance(node, AbstractNudge)  # noqa: E731

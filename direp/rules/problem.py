@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..model import AbstractField, AbstractWrapper, Network, NetworkField, Parameters
-from ..settling import AbstractMethod, AbstractStop, Observer, Settled, run
+from ..settling import UNMOVED, AbstractMethod, AbstractStop, Observer, Settled, run
 from .cost import AbstractCost
 from .nudge import AbstractNudge
 
@@ -110,10 +110,22 @@ class Problem(eqx.Module):
             return self.record(field, start, observed)
         return self._run(field, start, observe, observed)
 
-    def _run(self, field: AbstractField, start: Array, observe: Observer | None, observed: Any) -> tuple[Settled, Any]:
-        field = field if self.on is None else Paused(field, self.on)
+    def _run(
+        self, field: AbstractField, start: Array, observe: Observer | None, observed: Any, drive: Array | None = None
+    ) -> tuple[Settled, Any]:
+        drive = field.drive(start) if drive is None else drive
+        runs = field if self.on is None else Paused(field, self.on)
         observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
-        return run(field, start, self.method, self.stop, observer=observer, observed=observed)
+        settled, last = run(runs, start, self.method, self.stop, observer=observer, observed=observed, drive=drive)
+        signal = field.signal(start)
+        if signal is None or not self.stop.early or start is not self.free.state:
+            return settled, last
+        # No step, although there is an error that the nudge answers to: the tolerance hides the response.
+        change = field.velocity(start, drive) - self.field.velocity(start, self.free.drive)
+        left = (jnp.abs(change).max(-1) > 0) & (signal.error > jnp.sqrt(jnp.finfo(signal.error.dtype).eps))
+        left = left if self.on is None else left & self.on
+        unmoved = settled.converged & (settled.steps == 0) & left
+        return eqx.tree_at(lambda s: s.result, settled, jnp.where(unmoved, UNMOVED, settled.result)), last
 
     def nudge(
         self, nudge: AbstractNudge, key: PRNGKeyArray | None, *, observe: Observer | None = None, observed: Any = None
@@ -125,7 +137,8 @@ class Problem(eqx.Module):
             self.record.nudges.append(nudge)
             self.record.watched |= observe is not None
             return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
-        settled = [self._run(field, self.free.state, observe, observed) for field in fields]
+        free = self.free
+        settled = [self._run(f, free.state, observe, observed, f.added(free.drive, free.state)) for f in fields]
         return Response(now, self.free, tuple(p for p, _ in settled), tuple(o for _, o in settled))
 
     def only_if(self, on: Bool[Array, ""]) -> "Problem":

@@ -7,12 +7,12 @@ from .loop import Observer, run
 from .methods import AbstractMethod, Anderson, Coloured, Euler, Newton, Preconditioned, choose_method
 from .ode import ODE, trajectory
 from .programs import compiled, keep_programs, traced, within_trace
-from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, RESULTS, Settled
+from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, RESULTS, UNMOVED, Settled
 from .stop import AbstractStop, Steps, Tolerance
 
 __all__ = [
-    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "AbstractMethod", "AbstractStop",
-    "Anderson", "Coloured", "Euler", "Linearisation", "Newton", "Observer", "Preconditioned", "Settled", "Steps",
-    "Tolerance", "check_count", "check_kind", "check_number", "choose_method", "compiled", "how_to_settle",
-    "keep_programs", "linearise", "run", "settle", "traced", "trajectory", "within_trace",
+    "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "UNMOVED", "AbstractMethod",
+    "AbstractStop", "Anderson", "Coloured", "Euler", "Linearisation", "Newton", "Observer", "Preconditioned",
+    "Settled", "Steps", "Tolerance", "check_count", "check_kind", "check_number", "choose_method", "compiled",
+    "how_to_settle", "keep_programs", "linearise", "run", "settle", "traced", "trajectory", "within_trace",
 ]  # fmt: skip

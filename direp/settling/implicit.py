@@ -29,7 +29,7 @@ def equilibrium(
 
 @eqx.filter_custom_jvp
 def _found(field, start, method, stop) -> tuple[Array, ...]:
-    settled, _ = run(field, start, method, stop, observer=None, observed=None)
+    settled, _ = run(field, start, method, stop)
     return settled.state, settled.rate, settled.drive, settled.residual, settled.steps, settled.result
 
 

@@ -1,7 +1,7 @@
 """Settling: one loop that brings a batch of states to equilibrium and reports, sample by sample, how it went."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ..model import AbstractField
 from .methods import AbstractMethod
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, Settled
-from .stop import AbstractStop
+from .stop import PATIENCE, AbstractStop
 
 
 class _Carry(eqx.Module):
@@ -25,6 +25,7 @@ class _Carry(eqx.Module):
     running: Array
     memory: Any  # of the method
     mark: Array  # an earlier state, renewed at powers of two, to recognise cycles (Brent)
+    near: Array | None  # for how many steps the sample has met what is allowed, and not yet what is wanted
     observed: Any
 
     def take(self, rows: Array) -> "_Carry":
@@ -51,16 +52,24 @@ def run(
     method: AbstractMethod,
     stop: AbstractStop,
     *,
-    observer: Observer | None,
-    observed: Any,
+    observer: Observer | None = None,
+    observed: Any = None,
+    signals: AbstractField | None = None,
+    drive: Float[Array, "batch free"] | None = None,
 ) -> tuple[Settled, Any]:
-    """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory."""
+    """The loop behind `settle`. `observer(observed, before, after, moved)` sees every step and keeps no trajectory.
+
+    `signals`: the nudged field whose `signal` the tolerance follows; by default the field itself. `drive`: that at the
+    start, if it is known.
+    """
+    signals = field if signals is None else signals
     # The barrier keeps the compiler from evaluating products with a constant start itself, which can take seconds.
     start = jax.lax.optimization_barrier(field.clip(start))
     prepared = method.prepare(field)
-    drive = field.drive(start)
+    drive = field.drive(start) if drive is None else drive
     flow = field.flow(start, drive)
-    residual, finite, met, _ = _measure(field, stop, start, flow)
+    measured = _measure(field, signals, stop, start, flow)
+    residual, finite, met = measured.residual, measured.finite, measured.met
     first = _Carry(
         jnp.array(0, jnp.int32),
         start,
@@ -72,10 +81,11 @@ def run(
         finite & ~met if stop.early else finite,
         method.begin(prepared, field, start),
         start,
+        None if measured.near is None else measured.near.astype(jnp.int32),
         observed,
     )
 
-    def iterate(field: AbstractField, carry: _Carry, least: int) -> _Carry:
+    def iterate(field: AbstractField, signals: AbstractField, carry: _Carry, least: int) -> _Carry:
         """Until at most `least` samples are on their way."""
 
         def unfinished(carry: _Carry) -> Array:
@@ -83,36 +93,57 @@ def run(
             # A fixed number of steps does not depend on the samples: seeds side by side then share one plain loop.
             return more & (carry.running.sum() > least) if stop.early else more
 
-        return jax.lax.while_loop(unfinished, lambda c: _advance(field, method, prepared, stop, observer, c), carry)
+        step = lambda c: _advance(field, signals, method, prepared, stop, observer, c)  # noqa: E731
+        return jax.lax.while_loop(unfinished, step, carry)
 
-    def finish(field: AbstractField, carry: _Carry) -> _Carry:
+    def finish(field: AbstractField, signals: AbstractField, carry: _Carry) -> _Carry:
         batch = carry.state.shape[0]
         few = batch // _SHARE
         if observer is not None or not stop.early or carry.state.size < _WORTH or few < 1:
-            return iterate(field, carry, 0)
-        carry = iterate(field, carry, few)
+            return iterate(field, signals, carry, 0)
+        carry = iterate(field, signals, carry, few)
         rows = jnp.nonzero(carry.running, size=few, fill_value=batch)[0]
-        rest = finish(field.take(rows), carry.take(rows))
+        some = field.take(rows)
+        rest = finish(some, some if signals is field else signals.take(rows), carry.take(rows))
         return carry.put(rows, rest)
 
-    last = finish(field, first)
+    last = finish(field, signals, first)
     if not stop.early:
-        residual, finite, met, _ = _measure(field, stop, last.state, last.flow)
-        result = jnp.where(last.result == NON_FINITE, NON_FINITE, jnp.where(met, CONVERGED, MAX_STEPS))
-        last = eqx.tree_at(lambda c: (c.residual, c.result), last, (residual, result.astype(jnp.int32)))
+        measured = _measure(field, signals, stop, last.state, last.flow)
+        result = jnp.where(last.result == NON_FINITE, NON_FINITE, jnp.where(measured.met, CONVERGED, MAX_STEPS))
+        last = eqx.tree_at(lambda c: (c.residual, c.result), last, (measured.residual, result.astype(jnp.int32)))
     settled = Settled(last.state, field.rate(last.state), last.drive, last.residual, last.steps, last.result)
     return settled, last.observed
 
 
+class _Measured(NamedTuple):
+    residual: Array  # of every sample, the largest of its units
+    finite: Array
+    met: Array  # whether all that is wanted is met
+    near: Array | None  # whether all that is allowed is met; `None` where nothing more is wanted
+    others: Any
+
+
 def _measure(
-    field: AbstractField, stop: AbstractStop, state: Array, flow: Array, *others: Array
-) -> tuple[Array, Array, Array, Any]:
-    """The residual of every sample, whether it is finite, whether it counts as settled, and the largest of `others`."""
-    lost = field.total_leak * state
+    field: AbstractField, signals: AbstractField, stop: AbstractStop, state: Array, flow: Array, *others: Array
+) -> _Measured:
+    """How far every sample is from rest, and the largest entries of `others`."""
+    leak = field.total_leak
+    lost = leak * state
     terms = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost))
-    residual, scale, *rest = _largest(jnp.abs(jnp.where(field.held(state, flow), 0, flow)), terms, *others)
-    finite = jnp.isfinite(residual) & jnp.isfinite(scale)
-    return jnp.where(finite, residual, jnp.inf), finite, stop.met(residual, scale) & finite, rest
+    moved = jnp.abs(jnp.where(field.held(state, flow), 0, flow))
+    allowed = stop.allowed(terms, leak)
+    signal = signals.signal(state)
+    if signal is None or not stop.early:
+        residual, above, *rest = _largest(moved, moved - allowed, *others)
+        near = None
+    else:
+        wanted = stop.wanted(allowed, terms, leak, signal.size)
+        residual, most, above, *rest = _largest(moved, moved - allowed, moved - wanted, *others)
+        near = most <= 0
+    finite = jnp.isfinite(residual)
+    met = (above <= 0) & finite
+    return _Measured(jnp.where(finite, residual, jnp.inf), finite, met, near if near is None else near & finite, rest)
 
 
 def _largest(*rows: Array) -> tuple[Array, ...]:
@@ -123,6 +154,7 @@ def _largest(*rows: Array) -> tuple[Array, ...]:
 
 def _advance(
     field: AbstractField,
+    signals: AbstractField,
     method: AbstractMethod,
     prepared: Any,
     stop: AbstractStop,
@@ -135,18 +167,25 @@ def _advance(
     proposed = jnp.where(carry.running[:, None], proposed, carry.state)
     drive = field.drive(proposed)
     flow = field.flow(proposed, drive)
-    residual, mark, count = carry.residual, carry.mark, carry.count + 1
+    residual, mark, count, near = carry.residual, carry.mark, carry.count + 1, carry.near
     met = cycling = jnp.zeros_like(carry.running)
     if not stop.early:
         finite = jnp.isfinite(flow).all(-1)
-    elif memory is not None:  # with a memory, a state that comes back may go on elsewhere: no proof of a cycle
-        residual, finite, met, _ = _measure(field, stop, proposed, flow)
     else:
-        # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
-        # within max_steps: the loss of amplitude in a period is too small.
         away = jnp.abs(proposed - carry.state), jnp.abs(proposed - mark)
-        residual, finite, met, (length, back) = _measure(field, stop, proposed, flow, *away)
-        cycling = ~met & (back <= 0.1 / stop.max_steps * length) & (length > 0) & (carry.count > 2)
+        # With a memory, a state that comes back may go on elsewhere: no proof of a cycle.
+        measured = _measure(field, signals, stop, proposed, flow, *(away if memory is None else ()))
+        residual, finite, met = measured.residual, measured.finite, measured.met
+        if near is not None and measured.near is not None:
+            near = jnp.where(measured.near, near + 1, 0)
+            met = met | (near > PATIENCE)
+        if memory is None:
+            # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
+            # within max_steps: the loss of amplitude in a period is too small.
+            length, back = measured.others
+            cycling = ~met & (back <= 0.1 / stop.max_steps * length) & (length > 0) & (carry.count > 2)
+            if measured.near is not None:
+                met, cycling = met | (cycling & measured.near), cycling & ~measured.near
 
     # A state that overflows in the very next products has diverged already.
     broken, moved = carry.running & ~finite, carry.running & finite
@@ -169,5 +208,6 @@ def _advance(
         moved & ~(met | cycling),
         memory,
         mark,
+        near,
         observed,
     )

@@ -7,7 +7,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-CONVERGED, MAX_STEPS, NON_FINITE, CYCLING = range(4)
+CONVERGED, MAX_STEPS, NON_FINITE, CYCLING, UNMOVED = range(5)
 
 
 RESULTS = {
@@ -15,6 +15,7 @@ RESULTS = {
     MAX_STEPS: "steps exhausted: allow more steps, loosen the tolerance, or raise the leaks until it is certified",
     NON_FINITE: "non-finite: the phase diverges; raise the leaks, shrink the weights or weaken a negative nudge",
     CYCLING: "cycling: the iteration returned to an earlier state; raise the leaks or take a smaller step",
+    UNMOVED: "not moved: an error is left, but the nudge is too weak for the tolerance; use a stronger one, or 64 bits",
 }
 
 
@@ -25,7 +26,7 @@ class Settled(eqx.Module):
       finite state, and its drive may be anything.
     - `residual`: the largest |ds/dt| of the sample's own projected field at `state` (rate/time).
     - `steps`: how many steps this sample took.
-    - `result`: one of `CONVERGED`, `MAX_STEPS`, `NON_FINITE`, `CYCLING`; `RESULTS` explains each.
+    - `result`: one of `CONVERGED`, `MAX_STEPS`, `NON_FINITE`, `CYCLING`, `UNMOVED`; `RESULTS` explains each.
     """
 
     state: Float[Array, "batch free"]
