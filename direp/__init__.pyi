@@ -29,6 +29,8 @@ from .tasks import Shift as Shift
 from .settling import AbstractMethod as AbstractMethod
 from .settling import choose_method as choose_method
 from .settling import Euler as Euler
+from .settling import Fallback as Fallback
+from .settling import Implicit as Implicit
 from .settling import Preconditioned as Preconditioned
 from .settling import Coloured as Coloured
 from .settling import Anderson as Anderson

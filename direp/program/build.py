@@ -147,7 +147,8 @@ class Parts:
         own = "learn_leak outputs_only start warm keep probe epochs batch_size"
         return {
             "network": self.networks, "rule": self.rule, "optimiser": self.optimiser(), "cost": self.cost,
-            "control": self.control, "guarantee": self.guarantee, "method": self.part("method"), "stop": stop,
+            "control": self.control, "guarantee": self.guarantee, "stop": stop,
+            "method": None if s.method == "auto" else self.part("method"),
             "augment": Shift(s.shift, fill=float(self.task.train.x.min())) if s.shift else None, "seeds": self.seeds,
             **{name: getattr(s, name) for name in own.split()},
         }  # fmt: skip

@@ -41,7 +41,7 @@ class Adjoint(AbstractRule):
             solved = solved & (jnp.abs(a).max(-1) <= bound) & jnp.isfinite(a).all(-1)
         else:
             rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(error.dtype).eps)
-            stop = _Relative(rtol, self.max_steps)
+            stop = _Relative(rtol=rtol, max_steps=self.max_steps)
             settled, _ = run(linear, jnp.zeros_like(error), Preconditioned(), stop)
             a, solved = settled.state, settled.converged
         used = problem.used & solved

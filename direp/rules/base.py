@@ -11,11 +11,23 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 
 from ..model import Network
-from ..settling import AbstractMethod, AbstractStop, check_kind, compiled, how_to_settle, run, within_trace
+from ..settling import (
+    CONVERGED,
+    AbstractMethod,
+    AbstractStop,
+    ContractionProof,
+    Settled,
+    check_kind,
+    compiled,
+    how_to_settle,
+    persist,
+    run,
+    within_trace,
+)
 from .cost import AbstractCost, SquaredError
 from .learned import initialise, parameters_of
 from .nudge import Nudged, nudges_of
-from .problem import Estimate, Problem
+from .problem import Estimate, Problem, keep_field
 
 
 class AbstractRule(eqx.Module):
@@ -57,6 +69,7 @@ def estimate(
     valid: Bool[Array, " batch"] | None = None,
     update: Int[Array, ""] | int = 0,
     key: PRNGKeyArray | None = None,
+    certificate: ContractionProof | None = None,
 ) -> Estimate:
     """Settle the free phase of a batch, and ask a rule for the gradient of its mean cost.
 
@@ -68,6 +81,7 @@ def estimate(
     - `state`: where the free phase starts; by default at rest.
     - `valid`: samples to leave out are `False` (padding of a last batch).
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
+    - `certificate`: as in `settle`; every phase that it covers gets its `error`.
 
     Compiled on the first call for each shape of the arguments, and kept.
     """
@@ -78,7 +92,7 @@ def estimate(
     ):
         check_kind(f"estimate({name}=...)", value, kind, instead)
     cost = SquaredError() if cost is None else cost
-    method, stop = how_to_settle("estimate", network, method, stop)
+    chosen, stop = how_to_settle("estimate", network, method, stop, certificate)
     inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
     if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
         raise ValueError(
@@ -90,15 +104,40 @@ def estimate(
     number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
     if parameters_of(rule):
         rule = initialise(rule, network, jax.random.key(0) if key is None else key)
-    parts = (network, inputs, targets, rule, cost, method, stop, start, counted, number, key)
-    return (_estimate if within_trace(parts) else _compiled)(*parts)
+    parts = [network, inputs, targets, rule, cost, chosen, stop, start, counted, number, key]
+    if within_trace(parts):
+        return _estimate(*parts, False)
+    found = _compiled(*parts, certificate is not None)
+    if method is None:
+        parts[5] = persist(network, chosen, stop, _results(found, inputs, targets, counted))
+        found = found if parts[5] is None else _compiled(*parts, certificate is not None)
+    return found if certificate is None else _with_bars(found, certificate)
+
+
+def _results(found: Estimate, x: Any, y: Any, counted: Any) -> np.ndarray:
+    """How the phases of the samples that count ended."""
+    ended = np.array([phase.result for phase in (found.free, *found.nudged)])
+    if (ended == CONVERGED).all():
+        return ended
+    return ended[:, np.asarray(counted) & np.isfinite(x).all(-1) & np.isfinite(y).all(-1)]
+
+
+def _with_bars(found: Estimate, certificate: ContractionProof) -> Estimate:
+    """Bounds in place of the fields that phases have kept."""
+
+    def bar(phase: Settled) -> Settled:
+        error = certificate.error(phase.error, np.asarray(phase.state))
+        return eqx.tree_at(lambda s: s.error, phase, error)
+
+    phases = bar(found.free), tuple(bar(phase) for phase in found.nudged)
+    return eqx.tree_at(lambda e: (e.free, e.nudged), found, phases)
 
 
 def _table(values: Any, dtype: Any) -> Any:
     return jnp.asarray(values, dtype) if isinstance(values, jax.Array) else np.asarray(values, dtype)
 
 
-def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key) -> Estimate:
+def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key, keep) -> Estimate:
     x, y, update = jnp.asarray(x), jnp.asarray(y), jnp.asarray(update)
     # A sample that is not all numbers has no part in anything.
     valid = jnp.asarray(valid) & jnp.isfinite(x).all(-1) & jnp.isfinite(y).all(-1)
@@ -107,7 +146,8 @@ def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key
     strengths = [jnp.abs(jnp.asarray(beta, y.dtype)) for nudge in nudges_of(rule) for beta in nudge.strengths]
     weakest = Nudged(field, cost, y, jnp.stack(strengths).min()) if strengths else None
     free, _ = run(field, start, method, stop, signals=weakest)
-    found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update), key)
+    free = keep_field(free, field) if keep else free
+    found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update, keep=keep), key)
     wanted = jax.tree.structure(parameters_of(rule))
     if jax.tree.structure(found.gradient.rule) != wanted:
         raise ValueError(

@@ -69,6 +69,7 @@ class Problem(eqx.Module):
     - `field`: the network with clamped inputs. `y`: the targets. `free`: the free phase.
     - `valid`: `False` for samples that are padding and have no part in anything.
     - `update`: the number of the update, for schedules.
+    - `keep`: phases keep their fields in `Settled.error`, for the bounds that a certificate makes of them.
     """
 
     field: NetworkField
@@ -81,6 +82,7 @@ class Problem(eqx.Module):
     update: Int[Array, ""] | int
     on: Bool[Array, ""] | None = None
     record: Any = eqx.field(static=True, default=None)
+    keep: bool = eqx.field(static=True, default=False)
 
     @property
     def network(self) -> Network:
@@ -117,6 +119,7 @@ class Problem(eqx.Module):
         runs = field if self.on is None else Paused(field, self.on)
         observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
         settled, last = run(runs, start, self.method, self.stop, observer=observer, observed=observed, drive=drive)
+        settled = keep_field(settled, field) if self.keep else settled
         signal = field.signal(start)
         if signal is None or not self.stop.early or start is not self.free.state:
             return settled, last
@@ -174,6 +177,10 @@ class Problem(eqx.Module):
         loss = self.cost.value(self.network.outputs(self.free.state), self.y)
         gradient = jax.lax.stop_gradient(gradient)
         return Estimate(gradient, loss, self.free, tuple(phases), used, jnp.asarray(fell_back))
+
+
+def keep_field(settled: Settled, field: AbstractField) -> Settled:
+    return eqx.tree_at(lambda s: s.error, settled, field, is_leaf=lambda leaf: leaf is None)
 
 
 def all_settled(*phases: Settled) -> Bool[Array, " batch"]:

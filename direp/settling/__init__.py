@@ -1,10 +1,21 @@
 """How a network comes to rest: one loop, a result for every sample, methods (a small file each), trajectories."""
 
 from .checks import check_count, check_kind, check_number
-from .door import how_to_settle, settle
+from .door import ContractionProof, how_to_settle, persist, settle
 from .linear import Linearisation, linearise
 from .loop import Observer, run
-from .methods import AbstractMethod, Anderson, Coloured, Euler, Newton, Preconditioned, choose_method
+from .methods import (
+    AbstractMethod,
+    Anderson,
+    Coloured,
+    Euler,
+    Fallback,
+    Implicit,
+    Newton,
+    Preconditioned,
+    choose_method,
+)
+from .methods.implicit import attracts
 from .ode import ODE, trajectory
 from .programs import compiled, keep_programs, traced, within_trace
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, RESULTS, UNMOVED, Settled
@@ -12,7 +23,8 @@ from .stop import AbstractStop, Steps, Tolerance
 
 __all__ = [
     "CONVERGED", "CYCLING", "MAX_STEPS", "NON_FINITE", "ODE", "RESULTS", "UNMOVED", "AbstractMethod",
-    "AbstractStop", "Anderson", "Coloured", "Euler", "Linearisation", "Newton", "Observer", "Preconditioned",
-    "Settled", "Steps", "Tolerance", "check_count", "check_kind", "check_number", "choose_method", "compiled",
-    "how_to_settle", "keep_programs", "linearise", "run", "settle", "traced", "trajectory", "within_trace",
+    "AbstractStop", "Anderson", "Coloured", "ContractionProof", "Euler", "Fallback", "Implicit", "Linearisation",
+    "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance", "attracts", "check_count",
+    "check_kind", "check_number", "choose_method", "compiled", "how_to_settle", "keep_programs", "linearise",
+    "persist", "run", "settle", "traced", "trajectory", "within_trace",
 ]  # fmt: skip

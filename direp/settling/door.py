@@ -1,20 +1,36 @@
 """`settle`, the door to the loop."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Num
 
 from ..model import AbstractField, Network
 from .checks import check_kind
 from .implicit import equilibrium
-from .methods import AbstractMethod, choose_method
-from .programs import compiled
-from .result import Settled
+from .methods import AbstractMethod, Fallback, choose_method
+from .programs import compiled, within_trace
+from .result import CYCLING, MAX_STEPS, NON_FINITE, Settled
 from .stop import AbstractStop, Tolerance
+
+
+@runtime_checkable
+class ContractionProof(Protocol):
+    """A proof that a network contracts, such as a `Certificate`: what settling asks of it."""
+
+    def method(self, chosen: AbstractMethod) -> AbstractMethod:
+        """How to settle, given what its graph and size suggest. Raises `ValueError` if nothing is proved."""
+        ...
+
+    def error(self, field: AbstractField, state: np.ndarray) -> np.ndarray | None:
+        """A bound of every unit's distance from its equilibrium, where the phase is covered. Raises `ValueError` for
+        another network."""
+        ...
 
 
 def settle(
@@ -24,6 +40,7 @@ def settle(
     method: AbstractMethod | None = None,
     stop: AbstractStop | None = None,
     state: Num[ArrayLike, "batch free"] | None = None,
+    certificate: ContractionProof | None = None,
 ) -> Settled:
     """Bring a network with clamped inputs `x` (or a field, such as `Nudged`) to equilibrium.
 
@@ -37,9 +54,12 @@ def settle(
 
     **Arguments:**
 
-    - `method`: by default `choose_method(network)`.
+    - `method`: by default `choose_method(network)`, and `Implicit` for the samples that it leaves unsettled
+      (up to 256 units, if `stop` allows 500 steps or more, and not where JAX traces the call).
     - `stop`: by default `Tolerance()`; `Steps(n)` takes a fixed number of steps.
     - `state`: where to start; by default at rest. Start a nudged phase from the free one.
+    - `certificate`: that of this network, `certify(network, ...)`, with the phase of a field covered. Its norm chooses
+      the steps, and `Settled.error` bounds how far every unit is from its equilibrium.
 
     **Returns:**
 
@@ -47,8 +67,38 @@ def settle(
     `result`.
     """
     x, state = phase("settle", network, x, state)
-    method, stop = how_to_settle("settle", network, method, stop)
-    return _settle(network, x, state, method, stop)
+    chosen, stop = how_to_settle("settle", network, method, stop, certificate)
+    settled = _settle(network, x, state, chosen, stop)
+    if method is None and (persistent := persist(network, chosen, stop, settled.result)) is not None:
+        settled = _settle(network, x, state, persistent, stop)
+    if certificate is None:
+        return settled
+    return eqx.tree_at(lambda s: s.error, settled, error_bar(certificate, network, x, settled), is_leaf=_is_none)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
+
+
+def error_bar(certificate: ContractionProof, network: Network | AbstractField, x: Any, settled: Settled) -> Any:
+    """The bound of a phase (an array, or `None`), where its numbers are known."""
+    if within_trace(network, x, settled):
+        return None
+    field = network if isinstance(network, AbstractField) else network.field(jnp.asarray(x, network.dtype))
+    return certificate.error(field, np.asarray(settled.state))
+
+
+_DENSE = 256  # free units up to which dense systems of stragglers are solved unasked,
+_LEAST = 500  # and what a limit of steps must allow for that
+
+
+def persist(network: Network | AbstractField, method: AbstractMethod, stop: AbstractStop, result: Any) -> Any:
+    """The method for a second try where a first one has left samples unsettled; `None` if there is no need."""
+    if isinstance(result, Tracer) or not stop.early or stop.max_steps < _LEAST or isinstance(method, Fallback):
+        return None
+    unsettled = np.isin(np.asarray(result), (MAX_STEPS, NON_FINITE, CYCLING))
+    graph = (network.network if isinstance(network, AbstractField) else network).graph
+    return Fallback(method, patience=stop.max_steps) if unsettled.any() and graph.free <= _DENSE else None
 
 
 @compiled
@@ -80,10 +130,14 @@ def begin(network: Network | AbstractField, x: Any, state: Any) -> tuple[Abstrac
     return field, network.rest(len(x)) if state is None else jnp.asarray(state, network.dtype)
 
 
-def how_to_settle(call: str, network: Any, method: Any, stop: Any) -> tuple[AbstractMethod, AbstractStop]:
+def how_to_settle(
+    call: str, network: Any, method: Any, stop: Any, certificate: Any = None
+) -> tuple[AbstractMethod, AbstractStop]:
     """The method and the stop, checked, and chosen where none is given."""
     network = network.network if isinstance(network, AbstractField) else network
-    method = choose_method(network) if method is None else method
+    if method is None:
+        method = choose_method(network)
+        method = method if certificate is None else certificate.method(method)
     stop = Tolerance() if stop is None else stop
     check_kind(f"{call}(method=...)", method, AbstractMethod, "a method object such as direp.Newton()")
     check_kind(f"{call}(stop=...)", stop, AbstractStop, "a stop object such as direp.Tolerance(1e-6)")

@@ -1,5 +1,6 @@
 """Settling: one loop that brings a batch of states to equilibrium and reports, sample by sample, how it went."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import AbstractField
-from .methods import AbstractMethod
+from .methods import AbstractMethod, Fallback
+from .methods.implicit import attracts, rounding
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, Settled
 from .stop import PATIENCE, AbstractStop
 
@@ -63,6 +65,59 @@ def run(
     start, if it is known.
     """
     signals = field if signals is None else signals
+    if not isinstance(method, Fallback) or not stop.early or observer is not None:
+        return _run(field, signals, start, drive, method, stop, observer, observed)
+    first = dataclasses.replace(stop, max_steps=min(method.patience, stop.max_steps))
+    settled, _ = _run(field, signals, start, drive, method.first, first, None, None)
+    return _finish(field, signals, start, settled, method, stop), observed
+
+
+def _finish(
+    field: AbstractField, signals: AbstractField, start: Array, settled: Settled, method: Fallback, stop: AbstractStop
+) -> Settled:
+    """The samples that are not settled, a few at a time, by the second method of a `Fallback`."""
+    batch = start.shape[0]
+    last = dataclasses.replace(stop, max_steps=_SECOND)
+
+    def few(carry: tuple[Settled, Array]) -> tuple[Settled, Array]:
+        settled, open_ = carry
+        rows = jnp.nonzero(open_, size=min(batch, _FEW), fill_value=batch)[0]
+        some = field.take(rows)
+        before = jax.tree.map(lambda leaf: leaf[rows], settled)
+        begin = jnp.where((before.result == NON_FINITE)[:, None], start[rows], before.state)
+        to = signals.take(rows) if signals is not field else some
+        found, _ = _run(some, to, begin, None, method.second, last, None, None)
+        # Where the terms of a drive cancel, no state may have a smaller residual than their rounding.
+        flow = some.flow(found.state, found.drive)
+        lost = some.total_leak * found.state
+        allowed = last.allowed(jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)), some.total_leak)
+        allowed = jnp.maximum(allowed, rounding(some, found.state))
+        moved = jnp.where(some.held(found.state, flow), 0, flow)
+        fine = found.converged | (jnp.abs(moved) <= allowed).all(-1)
+        fine = fine if method.proved else fine & attracts(some, found.state)
+        found = dataclasses.replace(
+            found, result=jnp.full_like(found.result, CONVERGED), steps=before.steps + found.steps
+        )
+        found = jax.tree.map(lambda a, b: jnp.where(fine.reshape(-1, *[1] * (a.ndim - 1)), a, b), found, before)
+        put = jax.tree.map(lambda a, b: a.at[rows].set(b, mode="drop"), settled, found)
+        return put, open_.at[rows].set(False, mode="drop")
+
+    return jax.lax.while_loop(lambda carry: carry[1].any(), few, (settled, ~settled.converged))[0]
+
+
+_FEW, _SECOND = 16, 100  # samples at a time, and steps of the second method
+
+
+def _run(
+    field: AbstractField,
+    signals: AbstractField,
+    start: Float[Array, "batch free"],
+    drive: Float[Array, "batch free"] | None,
+    method: AbstractMethod,
+    stop: AbstractStop,
+    observer: Observer | None,
+    observed: Any,
+) -> tuple[Settled, Any]:
     # The barrier keeps the compiler from evaluating products with a constant start itself, which can take seconds.
     start = jax.lax.optimization_barrier(field.clip(start))
     prepared = method.prepare(field)

@@ -265,13 +265,15 @@ def fit(
     if guarantee is not None:
         networks = [guarantee.begin(network) for network in networks]
     template = networks[0]
-    method, stop = how_to_settle("fit", template, method, stop)
+    chosen, stop = how_to_settle("fit", template, method, stop)
+    if control is not None or guarantee is not None:
+        chosen = chosen.contracting()  # in the norm that keeps it certified
     samples = len(task.train.x)
     size = min(batch_size or samples, samples)
     common = {
         "network": template,
         "cost": cost or SquaredError(),
-        "method": traced(method, template.dtype),
+        "method": traced(chosen, template.dtype),
         "stop": stop,
         "start": start,
         "one_unit": task.one_unit,

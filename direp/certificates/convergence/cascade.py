@@ -9,7 +9,7 @@ from jaxtyping import Num
 from ...arithmetic import precise
 from ...model import ACTIVATIONS, OUTFLOWS, Activation, Network
 from ...rules import AbstractCost, AbstractNudge
-from .certificate import Attempt, Certificate
+from .certificate import About, Attempt, Certificate
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import LocalLeak, Perron, Rows
@@ -85,6 +85,10 @@ def certify(
             return Certificate(
                 _CLAIM, "proved", attempt.criterion, proof.norm, proof.rate, proof.rates, proof.step, proof.shrink,
                 assumptions, check, tuple(attempts),
+                about=About(
+                    network, system.cost,
+                    {float(np.asarray(beta, network.dtype)): name for name, beta in system.phases.items()},
+                ),
             )  # fmt: skip
     closest = max(attempts, key=lambda attempt: attempt.rate)
     blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)

@@ -5,11 +5,16 @@ import html
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
 
-from .norm import AbstractNorm
+from ...model import AbstractField, Network, NetworkField
+from ...rules import AbstractCost, Nudged
+from ...settling import AbstractMethod, Fallback
+from .error_bar import error_bar
+from .norm import AbstractNorm, Euclidean
 
 Verdict = Literal["proved", "refuted", "undecided"]
 
@@ -140,6 +145,14 @@ def _digits(value: float, rounded: Callable[[float], int]) -> str:
     return f"{rounded(value / step) * step:.3g}"
 
 
+class About(NamedTuple):
+    """What a certificate is of. `strengths`: the name of the phase at every strength of a nudge, 0 for none."""
+
+    network: Network
+    cost: AbstractCost
+    strengths: dict[float, str]
+
+
 @dataclass(frozen=True, repr=False)
 class Certificate(Judged):
     """What is claimed of a network and how far that is proved.
@@ -155,6 +168,7 @@ class Certificate(Judged):
     - `attempts`: how every criterion that was tried fared.
     - `reason`: why it is not `"proved"`, or empty. `blame`: names of the units that stand in the way.
     - `remedy`: what would make it certified. `counterexample`: what refutes the claim.
+    - `about`: the network itself and the phases that are covered.
     """
 
     claim: str
@@ -172,6 +186,7 @@ class Certificate(Judged):
     blame: tuple[str, ...] = ()
     remedy: Remedy | None = None
     counterexample: Any = None
+    about: About | None = None
 
     def __str__(self) -> str:
         if self:
@@ -187,6 +202,35 @@ class Certificate(Judged):
     def factor(self) -> float:
         """1 - `shrink`, rounded up."""
         return _factor(self.shrink)
+
+    def method(self, chosen: AbstractMethod) -> AbstractMethod:
+        """How to settle, given the method that suits the graph: full steps where the norm has one weight a unit, and
+        implicit steps for samples that take long. Raises `ValueError` if nothing is proved."""
+        if not self:
+            raise ValueError(
+                f"a certificate that is {self.verdict} bounds no distance and chooses no steps: leave certificate out, "
+                "or mend the network first (its reason says how)"
+            )
+        return Fallback(chosen if isinstance(self.norm, Euclidean) else chosen.contracting(), proved=True)
+
+    def error(self, field: AbstractField, state: np.ndarray) -> np.ndarray | None:
+        r"""A bound of $|s-s^*|$ of every unit (batch x free) at states of a phase; `None` if the phase is not covered.
+
+        The length of the projected field in `norm` over the rate of the phase, plus what rounding may hide. Raises
+        `ValueError` if the field is not that of the network which the certificate is of."""
+        if self.norm is None or self.about is None:
+            return None
+        mine, other = self.about.network, field.network
+        same = jax.tree.structure(mine) == jax.tree.structure(other)
+        if not same or not all(map(np.array_equal, jax.tree.leaves(mine), jax.tree.leaves(other))):
+            raise ValueError("this certificate is of another network: call certify on the one that settles")
+        beta, base, alike = 0.0, field, True
+        if isinstance(field, Nudged):
+            beta, base, alike = float(field.beta), field.base, bool(field.cost == self.about.cost)
+        name = self.about.strengths.get(beta)
+        if not isinstance(base, NetworkField) or name is None or not alike:
+            return None
+        return error_bar(self.norm, self.phases[name], field, state)
 
     def steps(self, ratio: float) -> int | None:
         """Euler steps of `largest_step` after which distances and residuals, in `norm`, have shrunk by `ratio` (below
@@ -212,6 +256,7 @@ class Certificate(Judged):
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the counter-example's arrays, for JSON."""
-        data = {field.name: as_data(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        names = [field.name for field in dataclasses.fields(self) if field.name != "about"]
+        data = {name: as_data(getattr(self, name)) for name in names}
         example = None if self.counterexample is None else self.counterexample.kind
         return {**data, "factor": self.factor, "steps_per_digit": self.steps(0.1), "counterexample": example}

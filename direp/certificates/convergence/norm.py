@@ -2,9 +2,12 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 class AbstractNorm:
@@ -14,10 +17,19 @@ class AbstractNorm:
     def length(self, v: np.ndarray) -> np.ndarray:
         """The norm of every vector along the last axis."""
 
+    @abstractmethod
+    def upper(self, v: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+        """A bound of the length of every vector whose entries differ from `v` by `doubt` at most, rounded up."""
+
     @property
     @abstractmethod
+    def entries(self) -> np.ndarray:
+        """Every entry of a vector is at most its length times this one, rounded up."""
+
+    @property
     def reach(self) -> float:
         """The largest entry of a vector is at most its length times this."""
+        return float(self.entries.max())
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]: ...
@@ -32,9 +44,12 @@ class L1(AbstractNorm):
     def length(self, v):
         return np.abs(v) @ self.weights
 
+    def upper(self, v, doubt):
+        return self.length(np.abs(v) + doubt) * (1 + 4 * (len(self.weights) + 2) * _EPS)
+
     @property
-    def reach(self):
-        return 1 / float(self.weights.min())
+    def entries(self):
+        return np.nextafter(1 / self.weights, np.inf)
 
     def __str__(self) -> str:
         return "l1" if (self.weights == 1).all() else "weighted l1"
@@ -52,9 +67,12 @@ class LInf(AbstractNorm):
     def length(self, v):
         return np.max(np.abs(v) / self.weights, axis=-1)
 
+    def upper(self, v, doubt):
+        return self.length(np.abs(v) + doubt) * (1 + 4 * _EPS)
+
     @property
-    def reach(self):
-        return float(self.weights.max())
+    def entries(self):
+        return self.weights
 
     def __str__(self) -> str:
         return "l-infinity" if (self.weights == 1).all() else "weighted l-infinity"
@@ -74,11 +92,28 @@ class Euclidean(AbstractNorm):
         other = np.linalg.solve(self.matrix, np.asarray(v)[..., None])[..., 0] if self.inverse else v @ self.matrix
         return np.sqrt(np.maximum((v * other).sum(-1), 0))
 
+    def upper(self, v, doubt):
+        metric, lost = self._inverse if self.inverse else (self.matrix, 0.0)
+        size, tables = np.abs(v), np.abs(metric)
+        square = np.maximum((v * (v @ metric)).sum(-1), 0) + lost * size.sum(-1) ** 2
+        square = square + 4 * (len(metric) + 2) * _EPS * (size * (size @ tables)).sum(-1)
+        beside = (doubt * (doubt @ (tables + lost))).sum(-1)
+        return (np.sqrt(square) + np.sqrt(beside)) * (1 + 4 * (len(metric) + 2) * _EPS)
+
     @property
-    def reach(self):
-        """$\\max_i\\sqrt{(P^{-1})_{ii}}$."""
-        dual = self.matrix if self.inverse else np.linalg.inv(self.matrix)
-        return float(np.sqrt(np.diagonal(dual).max()))
+    def entries(self):
+        r"""$\sqrt{(P^{-1})_{ii}}$."""
+        dual, lost = (self.matrix, 0.0) if self.inverse else self._inverse
+        return np.sqrt(np.diagonal(dual) + lost) * (1 + 4 * _EPS)
+
+    @cached_property
+    def _inverse(self) -> tuple[np.ndarray, float]:
+        """$P^{-1}$, and a bound on the error of every entry: with $R=1-PX$, $P^{-1}-X=X\\sum_{k\\ge1}R^k$."""
+        inverse, size = np.linalg.inv(self.matrix), len(self.matrix)
+        wrong = np.abs(np.eye(size) - self.matrix @ inverse)
+        wrong = wrong + 4 * (size + 2) * _EPS * (np.abs(self.matrix) @ np.abs(inverse) + np.eye(size))
+        share = float(wrong.sum(1).max())
+        return inverse, float(np.abs(inverse).sum(1).max()) * share / (1 - share) if share < 1 else np.inf
 
     def __str__(self) -> str:
         plain = np.array_equal(self.matrix, np.eye(len(self.matrix)))

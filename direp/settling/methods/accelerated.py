@@ -1,3 +1,4 @@
+import dataclasses
 from abc import abstractmethod
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ...model import AbstractField
 from ..checks import check_count
 from .base import AbstractMethod
-from .preconditioned import Preconditioned
+from .preconditioned import Preconditioned, check_products
 
 
 class Leap(eqx.Module):
@@ -33,12 +34,15 @@ class AbstractAccelerated(AbstractMethod):
     them pays nothing for leaps.
     """
 
-    products: int = eqx.field(static=True, default=8, kw_only=True)
+    products: int | None = eqx.field(static=True, default=8, kw_only=True)
     patience: int = eqx.field(static=True, default=0, kw_only=True)
 
     def __check_init__(self):
-        for name in ("products", "patience"):
-            check_count(f"{type(self).__name__}({name}", getattr(self, name), 0)
+        check_products(type(self).__name__, self.products)
+        check_count(f"{type(self).__name__}(patience", self.patience, 0)
+
+    def contracting(self):
+        return dataclasses.replace(self, products=None)
 
     @abstractmethod
     def blank(self, state: Float[Array, "batch free"]) -> Any:

@@ -16,6 +16,10 @@ class AbstractMethod(eqx.Module):
     def check(self, network: Network) -> None:
         """Raise `ValueError`, with the way out, if this method cannot work on a network."""
 
+    def contracting(self) -> "AbstractMethod":
+        """The same, for networks that are certified in a norm with one weight a unit."""
+        return self
+
     def prepare(self, field: AbstractField) -> Any:
         """What can be computed once for a settling; passed to every step."""
         return None

@@ -4,9 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import check_count
 from .base import AbstractMethod
-from .preconditioned import Preconditioned
+from .preconditioned import Preconditioned, check_products
 
 
 class Coloured(AbstractMethod):
@@ -19,10 +18,13 @@ class Coloured(AbstractMethod):
     """
 
     evaluations: ClassVar[float] = 1.5
-    products: int = eqx.field(static=True, default=8)
+    products: int | None = eqx.field(static=True, default=8)
 
     def __check_init__(self):
-        check_count("Coloured(products", self.products, 0)
+        check_products("Coloured", self.products)
+
+    def contracting(self):
+        return Coloured(None)
 
     @staticmethod
     def suits(network) -> bool:

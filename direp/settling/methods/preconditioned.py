@@ -7,6 +7,12 @@ from ..checks import check_count
 from .base import AbstractMethod
 
 
+def check_products(name: str, products: int | None) -> None:
+    """Raise `ValueError` unless it is `None` or a count."""
+    if products is not None:
+        check_count(f"{name}(products", products, 0)
+
+
 class Preconditioned(AbstractMethod):
     r"""$s_j\leftarrow\mathrm{clip}(s_j+h\,F_j(s)/D_j)$ with $D$ the stiffness ($\Lambda$, plus a nudge's own).
 
@@ -17,15 +23,21 @@ class Preconditioned(AbstractMethod):
 
     **Arguments:**
 
-    - `products`: how many such products sharpen $m$; each costs as much as a step of one sample.
+    - `products`: how many such products sharpen $m$; each costs as much as a step of one sample. `None`: a diagonal
+      criterion is known to hold, and $h=1$.
     """
 
-    products: int = eqx.field(static=True, default=0)
+    products: int | None = eqx.field(static=True, default=0)
 
     def __check_init__(self):
-        check_count("Preconditioned(products", self.products, 0)
+        check_products("Preconditioned", self.products)
+
+    def contracting(self):
+        return Preconditioned(None)
 
     def prepare(self, field):
+        if self.products is None:
+            return 1 / field.stiffness()
         network = field.network
         synapses, weight = network.synapses, network.weight
         stiffness = field.stiffness()

@@ -1,0 +1,47 @@
+import dataclasses
+
+import equinox as eqx
+
+from ..checks import check_count
+from .base import AbstractMethod
+from .implicit import Implicit
+from .preconditioned import Preconditioned
+
+
+class Fallback(AbstractMethod):
+    r"""A method, and another one for the samples that it has not settled within `patience` steps.
+
+    What the second one finds counts only where it is an equilibrium that attracts (see `attracts`); else a sample keeps
+    the result of the first. With a fixed number of steps, and where steps are observed, the second has no part.
+
+    `settle` and `estimate` turn to it by themselves where their default method leaves samples unsettled.
+
+    **Arguments:**
+
+    - `first`: any method. `second`: by default `Implicit()`.
+    - `proved`: the network is certified, so that every equilibrium attracts and none is tried.
+    """
+
+    first: AbstractMethod = Preconditioned()
+    second: AbstractMethod = Implicit()
+    patience: int = eqx.field(static=True, default=500)
+    proved: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        check_count("Fallback(patience", self.patience)
+
+    def contracting(self):
+        return dataclasses.replace(self, first=self.first.contracting())
+
+    def check(self, network):
+        self.first.check(network)
+        self.second.check(network)
+
+    def prepare(self, field):
+        return self.first.prepare(field)
+
+    def begin(self, prepared, field, state):
+        return self.first.begin(prepared, field, state)
+
+    def step(self, prepared, memory, field, state, flow):
+        return self.first.step(prepared, memory, field, state, flow)
