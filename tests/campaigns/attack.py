@@ -66,7 +66,7 @@ LONGEST = 5000  # the library's own limit of steps
 
 NEURONS = [
     *(("projected", "identity", outflow, (0.0, 1.0)) for outflow in OUTFLOWS),
-    ("projected", "identity", "none", (-1.0, 2.0)),
+    ("projected", "identity", "none", (-0.3, 0.7)),  # faces that no float holds
     *((neuron, name, outflow, None) for neuron in ("hopfield", "rate") for name in ACTIVATIONS for outflow in OUTFLOWS),
 ]
 GRAPHS: dict[str, Callable[[], direp.Graph]] = {
@@ -122,7 +122,8 @@ class Draw:
     def net(self, network: direp.Network, x: np.ndarray) -> Net:
         """The judge's own, from the numbers that the library stores."""
         numbers = (np.asarray(a) for a in (network.matrix, network.leak, network.bias))
-        return Net(*self.neuron, _graph(self.graph).hidden, *numbers, x)
+        box = self.neuron[3] and tuple(float(np.asarray(face, network.dtype)) for face in self.neuron[3])
+        return Net(*self.neuron[:3], box, _graph(self.graph).hidden, *numbers, x)
 
 
 class Pencil:
