@@ -148,15 +148,21 @@ def test_mates_and_margins_are_compared():
     assert found(judge) == {"mates": 1, "left its set": 1}
 
 
+TURNING = ("rotation", "uneven")
+CHUNKS = ((TURNING, 44, np.float64), (("settle",), 44, np.float32), (("phases",), 0, np.float32))
+
+
 def test_seams_hold_in_a_short_campaign(monkeypatch):
-    monkeypatch.setattr(attack, "NETWORKS", 4)
     report = attack.Report()
     with threadpool_limits(1):
-        for kind, chunk in (("settle", 0), ("settle", 7), ("phases", 0), ("control", 1)):
-            report.add(attack.attack(0, chunk, (kind,)))
+        for kind, chunk, precision in CHUNKS:
+            monkeypatch.setattr(attack, "NETWORKS", 1 if kind == ("phases",) else 3)
+            monkeypatch.setattr(attack, "PRECISIONS", (precision,))
+            report.add(attack.attack(0, chunk, kind))
     assert not report.violated, [{k: v[k] for k in ("what", "kind", "chunk", "network")} for v in report.saved]
-    assert report.total > 1_000
+    assert report.total > 800
     assert report.counts["proved"] > report.counts["networks"] / 2
+    assert report.counts["bars"] > 200
     assert report.counts["not found"] < report.total / 20
 
 

@@ -61,6 +61,7 @@ import direp
 
 ROWS = 32  # inputs and starts of one network, side by side
 NETWORKS = 8  # of one chunk, all of one neuron and graph
+PRECISIONS = np.float64, np.float32
 KEPT = 20  # violations of one kind that are saved with all their numbers
 LONGEST = 5000  # the library's own limit of steps
 
@@ -514,7 +515,7 @@ def settling(seed: int, chunk: int, rng: np.random.Generator, families: list[str
     pencil = Pencil(rng, neuron, graph)
     for index in range(NETWORKS if graph != "forty" else 2):
         drawn = pencil.draw(str(rng.choice(families)))
-        for dtype in (np.float64, np.float32):
+        for dtype in PRECISIONS:
             place_ = {"kind": "settle", "seed": seed, "chunk": chunk, "network": index}
             judge = _judge(place_, report, drawn, dtype)
             if judge is not None:
@@ -612,7 +613,7 @@ def phases(seed: int, chunk: int, rng: np.random.Generator, families: list[str])
         nudge = direp.OneSided(beta) if rule == "local" else direp.Centred(beta)
         asked: Any = {"local": direp.Local, "centred": direp.Local, "asym": direp.AsymEP}.get(rule)
         asked = direp.Dyadic() if asked is None else asked(nudge)
-        for dtype in (np.float64, np.float32):
+        for dtype in PRECISIONS:
             place = {"kind": "phases", "seed": seed, "chunk": chunk, "network": index, "rule": rule, "beta": beta}
             judge = _judge(place, report, drawn, dtype, nudge if rule in ("local", "centred") else None)
             if judge is not None:
@@ -750,7 +751,7 @@ def control(seed: int, chunk: int, rng: np.random.Generator, families: list[str]
         # Sometimes just below the lowest leak: a constraint with a floor must keep its margin all the same.
         near = float(drawn.leak.min() * (1 - pencil.power(-4, -0.3)[()]))
         margin = near if rng.random() < 0.5 else float(pencil.power(-3, 0)[()])
-        for dtype in (np.float64, np.float32):
+        for dtype in PRECISIONS:
             for name, constraint in _constraints(margin, drawn, rng):
                 report.seams["control"] += 1
                 judge = _judge(place | {"constraint": name, "margin": margin}, report, drawn, dtype, certified=False)
@@ -811,6 +812,7 @@ KINDS: dict[str, tuple[Callable[..., Report], float]] = {
 
 def prepare() -> None:
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # what one process compiles, the others read
     threadpool_limits(1)  # for matrices this small, threads only wait for each other
 
 
@@ -818,8 +820,11 @@ def _one(job: tuple[int, int, tuple[str, ...]]) -> Report:
     return attack(*job)
 
 
-def campaign(seams: int, seed: int, only: tuple[str, ...] = (), jobs: int = 0, show: bool = False) -> Report:
-    """Judge at least this many seams, in this process unless there are `jobs`."""
+def campaign(
+    seams: int, seed: int, only: tuple[str, ...] = (), jobs: int = 0, save: pathlib.Path | None = None
+) -> Report:
+    """Judge at least this many seams, in this process unless there are `jobs`; tell how far it is if there is a file to
+    save violations in, as they come."""
     report, began = Report(), time.perf_counter()
 
     def work() -> Iterator[tuple[int, int, tuple[str, ...]]]:
@@ -845,7 +850,9 @@ def campaign(seams: int, seed: int, only: tuple[str, ...] = (), jobs: int = 0, s
     for part in parts():
         report.add(part)
         passed = time.perf_counter() - began
-        if show and passed - shown > 5:
+        if save is not None and part.saved:
+            save.write_text(json.dumps(report.saved, indent=1))
+        if save is not None and passed - shown > 5:
             shown, left = passed, passed * (seams / max(report.total, 1) - 1)
             print(
                 f"{report.total:,} of {seams:,} seams, {sum(report.violated.values()):,} violations, "
@@ -871,7 +878,7 @@ def main() -> int:
     if options.chunk is not None:
         report = attack(options.seed, options.chunk, only)
     else:
-        report = campaign(options.seams, options.seed, only, options.jobs, show=True)
+        report = campaign(options.seams, options.seed, only, options.jobs, options.save)
     print(report.table())
     seconds = time.perf_counter() - began
     print(f"{report.total:,} seams in {seconds:.0f} s, seed {options.seed}")
