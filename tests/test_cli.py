@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from cases import flat
 from program import call, finished
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 import direp
 from direp.program.build import load_task
 from direp.program.catalogue import WrongUse
+from direp.program.files import write_arrays
 from direp.program.parts import Unreadable
 from direp.program.run_folder import RunFolder, load_run
+from direp.program.seal import seal
 from direp.program.settings import parse_seeds
 
 pytestmark = pytest.mark.usefixtures("_optax")
@@ -140,7 +142,7 @@ def test_a_damaged_folder_is_unreadable(tmp_path):
         for each in ("config.json", "weights.safetensors"):
             content = (folder / each).read_bytes()
             (broken / each).write_bytes(content[: len(content) // 2] if each == name else content)
-        with pytest.raises(Unreadable, match="no readable run folder"):
+        with pytest.raises(Unreadable, match=r"no readable run folder|not a readable safetensors"):
             load_run(broken)
     with pytest.raises(Unreadable, match=r"config\.json is missing"):
         load_run(tmp_path / "nowhere")
@@ -310,6 +312,7 @@ def test_numbers_too_large_are_refused_before_memory_is_taken(option, value, tmp
 def test_a_config_of_wrong_kinds_is_one_line(change, tmp_path):
     content = json.loads((finished()[0] / "config.json").read_text())
     content["settings"] |= change
+    content["sha256"] = seal(content)
     (tmp_path / "config.json").write_text(json.dumps(content))
     (tmp_path / "weights.safetensors").write_bytes((finished()[0] / "weights.safetensors").read_bytes())
     for arguments in (("certify", str(tmp_path)), ("train", "--config", str(tmp_path / "config.json"))):
@@ -338,20 +341,32 @@ def test_an_own_part_cannot_end_the_program(code, name, message, tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "message"),
     [
-        lambda arrays: {name: array[:0] for name, array in arrays.items()},
-        lambda arrays: {name: np.repeat(array, 5, 0) for name, array in arrays.items()},
-        lambda arrays: arrays | {"leak": arrays["leak"][:1]},
-        lambda arrays: arrays | {"bias": arrays["bias"].astype(np.int32)},
-        lambda arrays: arrays | {"rule.x": np.zeros((3, 2))},
+        (lambda arrays: {name: array[:0] for name, array in arrays.items()}, "networks of 0 seeds"),
+        (lambda arrays: {name: np.repeat(array, 5, 0) for name, array in arrays.items()}, "networks of 15 seeds"),
+        (lambda arrays: {name: array[:2] for name, array in arrays.items()}, "networks of 2 seeds, not"),
+        (lambda arrays: arrays | {"seeds": arrays["seeds"] + 1}, "networks of 3 seeds, not of the 3"),
+        (lambda arrays: arrays | {"leak": arrays["leak"][:1]}, "leak has shape"),
+        (lambda arrays: arrays | {"leak": arrays["leak"][:, :-1]}, "leak is float32 of shape"),
+        (lambda arrays: arrays | {"leak": -arrays["leak"]}, "leaks are 0 or above"),
+        (lambda arrays: arrays | {"leak": np.full_like(arrays["leak"], np.nan)}, "leak holds NaN"),
+        (lambda arrays: arrays | {"bias": arrays["bias"].astype(np.int32)}, "bias is int32"),
+        (lambda arrays: arrays | {"bias": arrays["bias"] + np.inf}, "bias holds NaN or infinite"),
+        (lambda arrays: arrays | {"weight.input.0": arrays["weight.input.0"] * np.nan}, "weight.input.0 holds NaN"),
+        (lambda arrays: arrays | {"weight.recurrent.0": arrays["weight.recurrent.0"] + 1}, "where there is no synapse"),
+        (lambda arrays: {name: array for name, array in arrays.items() if name != "bias"}, "bias is missing"),
+        (lambda arrays: arrays | {"rule.x": np.zeros((3, 2))}, "rule.x"),
+        (lambda arrays: arrays | {"rule.0": np.zeros((3, 2))}, "the rule learns 0 arrays, and there are 1"),
     ],
 )
-def test_weights_that_do_not_fit_the_settings_are_unreadable(change, tmp_path):
+def test_weights_that_do_not_fit_the_settings_are_unreadable(change, message, tmp_path):
     (tmp_path / "config.json").write_bytes((finished()[0] / "config.json").read_bytes())
-    save_file(change(load_file(finished()[0] / "weights.safetensors")), tmp_path / "weights.safetensors")
+    changed = change(load_file(finished()[0] / "weights.safetensors"))
+    write_arrays(tmp_path / "weights.safetensors", changed, {"format": "direp 2"})
     code, _, said = call("certify", tmp_path, "--starts", "0")
     assert code == 3
+    assert message in said
     assert said.count("\n") == 1
 
 

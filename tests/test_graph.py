@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import pickle
 
 import jax
@@ -35,6 +36,66 @@ def test_layered_against_a_plain_loop(sizes, feedback, skip, lateral):
                 or (p > q and feedback and (skip or p == q + 1))
             )
             assert graph.adjacency()[i, j - graph.inputs] == wanted
+
+
+LAYERED = Graph.layered([2, 3, 2, 1], skip=True, lateral=True)
+
+
+def changed(graph, **fields):
+    return lambda: dataclasses.replace(graph, **fields)
+
+
+def test_layers_and_blocks_make_exactly_the_synapses():
+    """A synapse or a block more or less is refused, and the message names the first one that differs."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        for k, (i, j) in enumerate(zip(LAYERED.source, LAYERED.target, strict=True)):
+            keep = np.arange(LAYERED.synapses) != k
+            less = changed(LAYERED, source=LAYERED.source[keep], target=LAYERED.target[keep])
+            with pytest.raises(ValueError, match=f"{LAYERED.names[i]} -> {LAYERED.names[j]} is missing"):
+                less()
+        for block in LAYERED.blocks:
+            less = changed(LAYERED, blocks=tuple(other for other in LAYERED.blocks if other != block))
+            layer = np.repeat(np.arange(4), LAYERED.layers)
+            i, j = next(
+                (i, j) for i, j in zip(LAYERED.source, LAYERED.target, strict=True) if (layer[i], layer[j]) == block
+            )
+            with pytest.raises(ValueError, match=f"{LAYERED.names[i]} -> {LAYERED.names[j]} is there"):
+                less()
+        assert changed(LAYERED, blocks=[list(block) for block in LAYERED.blocks])() == LAYERED
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+CHAIN = Graph.layered([2, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (changed(CHAIN, blocks=((0, 1), (1, 2))), "o0 -> h0 is there, and in none of its blocks"),
+        (changed(CHAIN, blocks=((0, 1), (1, 1), (1, 2), (2, 1))), "h0 -> h1 is missing, and in block"),
+        (changed(CHAIN, blocks=()), "x0 -> h0 is there"),
+        (changed(CHAIN, blocks=((0, 1), (1, 2), (2, 0))), "must be different pairs"),
+        (changed(CHAIN, blocks=((0, 1), (1, 2), (1, 2), (2, 1))), "must be different pairs"),
+        (changed(CHAIN, blocks=((0, 1), (1, 2), (2, 1, 1))), "must be different pairs"),
+        (changed(CHAIN, layers=(2, 2, 2)), "not the sizes of layers of 2 inputs, 3 hidden, 1 output"),
+        (changed(CHAIN, layers=(2, 4, 0)), "not the sizes of layers"),
+        (changed(CHAIN, layers=(2, 3.0, 1)), "give whole numbers"),
+        (changed(CHAIN, layers=None), "needs layers"),
+        (changed(CHAIN, source=CHAIN.source * 1.0), "give a row of whole numbers"),
+        (changed(CHAIN, source=CHAIN.source + np.int64(2**32)), "outside 0..5"),
+        (changed(CHAIN, source=CHAIN.source[1:]), "have 11 and 12 entries"),
+        (changed(CHAIN, hidden=True), "hidden=True"),
+    ],
+)
+def test_graphs_that_do_not_fit_together_are_refused(make, message):
+    jaxtyping.config.update("jaxtyping_disable", True)  # as for a user, whose calls no type checker reads
+    try:
+        with pytest.raises(ValueError, match=message):
+            make()
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_random_density_and_reproducibility():
@@ -91,6 +152,9 @@ SMALL, KEY = Graph.complete(1, 2, 1), jax.random.key(0)
             lambda make: make(SMALL, direp.Rate(), layout=direp.Dense(Graph.complete(2, 2, 1))),
             r"layout=Dense\(...\)\) was made for Graph\(2 inputs.*not for Graph\(1 input, 2 hidden",
         ),
+        (lambda make: make(SMALL, direp.Rate(), np.zeros((4, 3)) + 1j), r"Network\(weight=...\) holds complex"),
+        (lambda make: make(SMALL, direp.Rate(), np.zeros((4, 3)), leak=1 + 1j), r"Network\(leak=...\) holds complex"),
+        (lambda make: make(SMALL, direp.Rate(), np.zeros((4, 3)), bias=1j), r"Network\(bias=...\) holds complex"),
         (
             lambda make: jax.jit(lambda key: make(SMALL, direp.Rate(), key=key).leak)(jax.random.key(0)),
             "made inside jit",

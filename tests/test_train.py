@@ -314,3 +314,12 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_batch_that_would(monk
     memory.check_memory(network, 1, fits, [len(part.x) for part in (task.train, task.validation, task.test)])
     with pytest.raises(ValueError, match="fewer seeds at once"):
         direp.fit([network] * 9, task, **settings, batch_size=fits)
+
+
+def test_learned_leaks_never_fall_below_zero():
+    task = direp.tasks.gate("xor")
+    graph = direp.Graph.complete(2, 3, 1)
+    net = direp.Network(graph, direp.Rate(direp.activation.tanh), direp.Normal(0.3), leak=1.0, key=jax.random.key(0))
+    falling = optax.stateless(lambda updates, _: updates._replace(leak=jnp.full_like(updates.leak, -0.6)))
+    run = direp.fit(net, task, rule=direp.Adjoint(), optimiser=falling, epochs=2, learn_leak=True, keep="last")
+    assert (np.asarray(run.network.leak) == 0).all()

@@ -9,15 +9,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Signal(NamedTuple):
-    r"""The nudge of a field: its strength $|\beta|$, and the largest $|\partial C/\partial r_o|$ of every sample."""
+    r"""The nudge of a field: its strength $|\beta|$, and $|\partial C/\partial r_o|$ of every output."""
 
     strength: Float[Array, ""]
-    error: Float[Array, " batch"]
+    error: Float[Array, "batch output"]
 
     @property
     def size(self) -> Float[Array, " batch"]:
         """The largest current into an output; where it is no number, infinite."""
-        size = self.strength * self.error
+        size = self.strength * self.error.max(-1)
         return jnp.where(jnp.isfinite(size), size, jnp.inf)
 
 

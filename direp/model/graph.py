@@ -10,6 +10,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 
+_MOST_UNITS = 2**31 - 1
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Graph:
@@ -25,7 +27,8 @@ class Graph:
     - `source`, `target`: the synapses, `source[k]` -> `target[k]`, sorted by source and then target.
     - `bias`: whether a constant-1 unit feeds every free unit. Its synapses are the biases $b_j$.
     - `layers`: sizes of the layers if the graph is layered (inputs first), else `None`.
-    - `blocks`: for a layered graph, the pairs (from layer, to layer) that are fully connected.
+    - `blocks`: for a layered graph, the pairs (from layer, to layer) that are fully connected. They make exactly the
+      synapses: a layout reads one or the other.
     - `names`: one name a unit, used in messages and figures.
     """
 
@@ -42,22 +45,38 @@ class Graph:
     def __post_init__(self):
         for kind, least in (("inputs", 1), ("hidden", 0), ("outputs", 1)):
             count = getattr(self, kind)
-            if not isinstance(count, int | np.integer) or count < least:
+            if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < least:
                 raise ValueError(f"Graph({kind}={count!r}) must be a whole number, {least} or more")
-        source, target = np.asarray(self.source, np.int32), np.asarray(self.target, np.int32)
+        if self.units > _MOST_UNITS:
+            raise ValueError(f"Graph has {self.units:,} units; give at most {_MOST_UNITS:,}, which 32 bits can number")
+        source, target = self._numbers("source"), self._numbers("target")
+        if len(source) != len(target):
+            raise ValueError(
+                f"Graph(source=..., target=...) have {len(source)} and {len(target)} entries; give each one a synapse"
+            )
         order = np.lexsort((target, source))
         object.__setattr__(self, "source", source[order])
         object.__setattr__(self, "target", target[order])
         if not self.names:
             object.__setattr__(self, "names", _default_names(self.inputs, self.hidden, self.outputs))
         self._check()
+        self._check_layers()
+
+    def _numbers(self, name: str) -> np.ndarray:
+        """Numbers of units in 32 bits; nothing is rounded, and nothing wraps round."""
+        given = np.asarray(getattr(self, name))
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise ValueError(
+                f"Graph({name}=...) is {given.dtype} of shape {given.shape}; give a row of whole numbers, one a synapse"
+            )
+        if given.size and (given.min() < 0 or given.max() >= self.units):
+            raise ValueError(f"Graph({name}=...) has a synapse to or from a unit outside 0..{self.units - 1}")
+        return given.astype(np.int32)
 
     def _check(self) -> None:
         source, target = self.source, self.target
         if len(self.names) != self.units:
             raise ValueError(f"Graph(names=...) has {len(self.names)} names for {self.units} units")
-        if source.size and (min(source.min(), target.min()) < 0 or max(source.max(), target.max()) >= self.units):
-            raise ValueError(f"Graph has a synapse to or from a unit outside 0..{self.units - 1}")
         for bad, why in (
             (source == target, "a synapse from a unit to itself: set the diagonal to 0 (a leak inhibits its unit)"),
             (target < self.inputs, "a synapse into an input: inputs are clamped, remove it"),
@@ -71,6 +90,36 @@ class Graph:
         if unreached.any():
             name = self.names[self.inputs + self.hidden + int(np.argmax(unreached))]
             raise ValueError(f"Graph: no input reaches output {name}; add a path of synapses from an input to it")
+
+    def _check_layers(self) -> None:
+        """Layers and blocks make the synapses that there are, each of them and no other."""
+        if self.layers is None:
+            if self.blocks:
+                raise ValueError(f"Graph(blocks={self.blocks}) needs layers: give their sizes, inputs first")
+            return
+        sizes = tuple(map(_whole, self.layers))
+        count = len(sizes)
+        if count < 2 or min(sizes) < 1 or (sizes[0], sum(sizes[1:-1]), sizes[-1]) != (
+            self.inputs, self.hidden, self.outputs,
+        ):  # fmt: skip
+            raise ValueError(f"Graph(layers={self.layers}) are not the sizes of layers of {self.kinds}")
+        pairs = [tuple(map(_whole, pair)) for pair in self.blocks]
+        if len(set(pairs)) < len(pairs) or any(
+            len(pair) != 2 or not (0 <= pair[0] < count and 1 <= pair[1] < count) for pair in pairs
+        ):
+            raise ValueError(
+                f"Graph(blocks={self.blocks}) must be different pairs (from layer, to layer), "
+                f"from 0..{count - 1} to 1..{count - 1}"
+            )
+        object.__setattr__(self, "layers", sizes)
+        object.__setattr__(self, "blocks", tuple(pairs))
+        found = _first_difference(sizes, pairs, self.source, self.target)
+        if found is not None:
+            source, target, why = found
+            raise ValueError(
+                f"Graph(layers={self.layers}, blocks={self.blocks}) do not make its synapses: {self.names[source]} -> "
+                f"{self.names[target]} is {why}; use Graph.layered, or leave both out"
+            )
 
     def __repr__(self) -> str:
         layers = "" if self.layers is None else f", layers {'-'.join(map(str, self.layers))}"
@@ -260,6 +309,42 @@ def reachable(units: int, source: np.ndarray, target: np.ndarray, begin: np.ndar
     seen = np.zeros(units + 1, bool)
     seen[breadth_first_order(links, units, return_predecessors=False)] = True
     return seen[:units]
+
+
+def _first_difference(
+    sizes: tuple[int, ...], blocks: list[tuple[int, ...]], source: np.ndarray, target: np.ndarray
+) -> tuple[int, int, str] | None:
+    """A synapse that only the blocks have, or only the edges (sorted, none twice), and which of the two."""
+    count = len(sizes)
+    first, layer = np.cumsum((0, *sizes)), np.repeat(np.arange(count), sizes)
+    wanted = np.array(sorted(p * count + q for p, q in blocks), np.int64)
+    own = layer[source] * count + layer[target]
+    at = np.searchsorted(wanted, own)
+    outside = np.append(wanted, -1)[at] != own
+    if outside.any():
+        k = int(np.argmax(outside))
+        return int(source[k]), int(target[k]), "there, and in none of its blocks"
+    # A block with as many synapses as it has places has them all, as none is there twice.
+    have = np.bincount(at, minlength=len(wanted))
+    p, q = np.divmod(wanted, count)
+    size = np.array(sizes, np.int64)
+    short = have != size[p] * (size[q] - (p == q))
+    if not short.any():
+        return None
+    k = int(np.argmax(short))
+    p, q, within = int(p[k]), int(q[k]), at == k
+    row, column = source[within] - first[p], target[within] - first[q]
+    width = sizes[q] - (p == q)  # without the synapse from a unit to itself
+    gaps = row * width + column - (column > row if p == q else 0) != np.arange(len(row))
+    row, column = divmod(int(np.argmax(gaps)) if gaps.any() else len(row), width)
+    column += p == q and column >= row
+    return int(first[p]) + row, int(first[q]) + column, f"missing, and in block {(p, q)}"
+
+
+def _whole(number: int) -> int:
+    if not isinstance(number, int | np.integer) or isinstance(number, bool):
+        raise ValueError(f"Graph(layers=..., blocks=...) have {number!r} in them; give whole numbers")
+    return int(number)
 
 
 def _default_names(inputs: int, hidden: int, outputs: int) -> tuple[str, ...]:

@@ -87,6 +87,9 @@ class Network(eqx.Module):
                 "Network(...) is made inside jit, vmap or grad, where numbers are not known yet; make it outside, and "
                 "take network.replace(parameters) inside"
             )
+        for name, given in (("weight", weight), ("leak", leak), ("bias", bias)):
+            if any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(given)):
+                raise ValueError(f"Network({name}=...) holds complex numbers; give real ones")
         dtype = jnp.result_type(float) if dtype is None else dtype
         drawn_bias = 0.0
         if weight is None or isinstance(weight, AbstractInitialiser):

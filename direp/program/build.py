@@ -42,7 +42,7 @@ def load_task(settings: Settings) -> Task:
 def _from_file(path: Path, settings: Settings) -> Task:
     arrays, held = read_arrays(path, ("x", "y"))
     if len(arrays) < 2:
-        raise Unreadable(f"{path} holds {held}; needed are arrays named x and y")
+        raise Unreadable(f"{path} holds {', '.join(held) or 'nothing'}; needed are arrays named x and y")
     return tasks.from_arrays(arrays["x"], arrays["y"], name=path.stem, scale=settings.scale, split=settings.split)
 
 

@@ -1,9 +1,13 @@
 """Files that are whole or not there, new folders, and numbers that JSON knows."""
 
+import io
 import json
+import math
 import os
+import struct
 import time
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import numpy as np
 
 from .catalogue import WrongUse
 from .parts import Unreadable
+from .seal import intact, seal, tell_unsealed
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -28,26 +33,94 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]) -> None:
-    """A safetensors file, readable as the umask says (the package's own writer makes it private)."""
+    """A safetensors file that carries the SHA-256 of its content, readable as the umask says (the package's own writer
+    makes it private)."""
     from safetensors.numpy import save
 
-    write(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write(path, save(whole, {**metadata, "sha256": seal(metadata, whole)}))
 
 
-def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], str]:
-    """Those arrays of an `.npz` file that have one of these names, and all that it holds, in words."""
+def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays of a file that `write_arrays` wrote in the format `form`, or in an `older` one without a
+    SHA-256, which is said on standard error.
+
+    Raises `Unreadable` for any other file, and for one whose content is not that of its SHA-256.
+    """
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in names if name in file.files}
-            return arrays, ", ".join(file.files) or "nothing"
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise Unreadable(f"{path} does not exist") from None
-    except Exception as error:
-        if str(error).startswith("Object arrays"):
-            raise Unreadable(
-                f"{path} holds Python objects in place of plain numbers or text: write labels as np.array(y, str)"
-            ) from None
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{path} is not a readable safetensors file ({error})") from None
+    found = metadata.get("format", "no format")
+    if found != form and found not in older:
+        raise Unreadable(f"{path} is no {what} (its format is {found!r}, needed is {form!r})")
+    if "sha256" in metadata:  # in whatever format: one altered to an older one is not taken for that
+        if not intact(metadata, arrays):
+            raise Unreadable(f"{path} is damaged or altered: its content is not that of the SHA-256 it carries")
+    elif found in older:
+        tell_unsealed(path)
+    else:
+        raise Unreadable(f"{path} is damaged or altered: it carries no SHA-256, as files of format {form!r} do")
+    return metadata, arrays
+
+
+# A compressed file may unfold to so many bytes, or to so many times its own size: nothing is decompressed before that.
+_UNFOLDED, _RATIO = 2**24, 100
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Those arrays of an `.npz` file that have one of these names, and the names of all that it holds.
+
+    Raises `Unreadable` for a file that is not that, or that declares more numbers than it holds.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            held = {entry.filename.removesuffix(".npy"): entry for entry in file.infolist()}
+            if len(held) < len(file.infolist()):
+                raise Unreadable(f"{path} holds an array twice under one name: write each one once")
+            if len(held) != _entries(path, file):
+                raise Unreadable(f"{path} is damaged: its directory names other than {_entries(path, file)} arrays")
+            chosen = [name for name in names if name in held]
+            size, most = sum(held[name].file_size for name in chosen), max(_UNFOLDED, _RATIO * path.stat().st_size)
+            if size > most:
+                raise Unreadable(
+                    f"{path} unfolds to {size:,} bytes, more than {most:,}: write it with numpy.savez, uncompressed"
+                )
+            return {name: _array(path, name, file.read(held[name])) for name in chosen}, tuple(held)
+    except (Unreadable, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise Unreadable(f"{path} does not exist") from None
+    except Exception:
         raise Unreadable(f"{path} is not a readable .npz file of plain arrays: write one with numpy.savez") from None
+
+
+def _entries(path: Path, file: zipfile.ZipFile) -> int:
+    """How many files the end of a zip says that it holds: `zipfile` does not compare this with what it finds."""
+    with path.open("rb") as content:
+        content.seek(-22 - len(file.comment), os.SEEK_END)
+        return struct.unpack("<10xH10x", content.read(22))[0]
+
+
+def _array(path: Path, name: str, content: bytes) -> np.ndarray:
+    """An array out of the whole content of a `.npy` file, whose checksum was compared. No pickle."""
+    stream = io.BytesIO(content)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, dtype = read[np.lib.format.read_magic(stream)](stream)
+    if dtype.hasobject:
+        raise Unreadable(
+            f"{path} holds Python objects in place of plain numbers or text: write labels as np.array(y, str)"
+        )
+    declared, there = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if declared != there:
+        raise Unreadable(f"{path}: {name} declares the shape {shape}, {declared:,} bytes, and holds {there:,}")
+    return np.ndarray(shape, dtype, content, stream.tell(), order="F" if fortran else "C")
 
 
 def fresh_folder(out: Path | None, default: Path) -> Path:

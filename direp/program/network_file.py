@@ -1,14 +1,15 @@
 """Networks in files: one safetensors file with everything, or a plain matrix with leaks from elsewhere."""
 
+import contextlib
 import inspect
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from scipy.sparse import csr_array
 
 from ..certificates.convergence import Counterexample
@@ -27,10 +28,18 @@ from ..model import (
 )  # fmt: skip
 from . import parts
 from .catalogue import is_own
-from .files import read_arrays, write_arrays
+from .files import read_arrays, read_back, write_arrays
 from .parts import Unreadable
 
-_FORMATS = ("direp network 1", "direp network 2")  # the first one has no layout and no parts of a user's own
+_FORMAT = "direp network 3"
+# The first has no layout and no parts of a user's own; neither has a SHA-256.
+_OLDER = ("direp network 1", "direp network 2")
+_EXAMPLE = ("x", "states", "direction")  # arrays of a counter-example
+_ARRAYS = ("source", "target", "weight", "leak", "bias", *_EXAMPLE)
+_DESCRIBED = {"units", "bias", "layers", "blocks", "names", "neuron", "layout", "own", "counterexample"}
+_STATES = {"two equilibria": 2, "unstable equilibrium": 1, "cycle": 2, "growth": 1}  # how many each one has
+_MOST_INPUTS = 2**20
+_MOST_ENTRIES = 2**27  # of a matrix that the synapses of a file do not fill
 
 
 def save_network(path: str | Path, network: Network, counterexample: Counterexample | None = None) -> None:
@@ -67,7 +76,7 @@ def save_network(path: str | Path, network: Network, counterexample: Counterexam
         arrays |= {"x": counterexample.x, "states": counterexample.states}
         if counterexample.direction is not None:
             arrays["direction"] = counterexample.direction
-    write_arrays(Path(path), arrays, {"format": _FORMATS[-1], "network": json.dumps(described)})
+    write_arrays(Path(path), arrays, {"format": _FORMAT, "network": json.dumps(described)})
 
 
 def _describe(kind: str, part: Any) -> dict[str, Any]:
@@ -101,7 +110,12 @@ def _again(kind: str, data: dict[str, Any], graph: Graph | None = None) -> Any:
     for name in ("activation", "transfer", "rate"):
         if isinstance(known.get(name), str):
             known[name] = parts.build("activation", known[name], known.__getitem__)
-    return parts.call(parts.resolve(path, kind), {name: name for name in known}, known.__getitem__, f"{kind} {path}")
+    maker = parts.resolve(path, kind)
+    given = {name for name, value in data.items() if value is not None}  # older files say null of what is not there
+    unknown = given - {"kind", *inspect.signature(maker).parameters}
+    if unknown:
+        raise ValueError(f"{kind} {path} knows no {', '.join(sorted(unknown))}")
+    return parts.call(maker, {name: name for name in known}, known.__getitem__, f"{kind} {path}")
 
 
 def describe_neuron(neuron: AbstractNeuron) -> str:
@@ -126,34 +140,49 @@ def _strengths(network: Network) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(network.weight)])[network.synapses.place]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
-    except (SafetensorError, OSError) as error:
-        raise Unreadable(f"{path} is not a readable safetensors file ({error})") from None
-    if metadata.get("format") not in _FORMATS:
-        found = metadata.get("format", "no format")
-        hint = ": give the run's folder instead" if found == "direp 1" else ""
-        raise Unreadable(f"{path} is no network file (its format is {found!r}, needed is {_FORMATS[-1]!r}){hint}")
-    try:
-        return dict(json.loads(metadata["network"])), arrays
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{path} is a damaged network file ({error})") from None
+def check_floats(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless an array out of a file holds finite floats of that shape; leaks are not negative."""
+    if not jnp.issubdtype(array.dtype, jnp.floating) or array.shape != shape:
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; needed are floats of shape {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinite entries")
+    if name == "leak" and (array < 0).any():
+        raise ValueError(f"{name} has an entry of {array.min():g}; leaks are 0 or above")
+
+
+def check_precision(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `Unreadable` where JAX would round what a file holds."""
+    found = {str(array.dtype) for array in arrays.values() if jnp.issubdtype(array.dtype, jnp.floating)}
+    if any(jax.dtypes.canonicalize_dtype(name) != name for name in found):
+        raise Unreadable(
+            f"{path} holds numbers of 64 bits, which JAX would round to 32: call jax.config.update('jax_enable_x64', "
+            "True) first"
+        )
 
 
 def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
-    """The network of a file that `save_network` wrote.
+    """The network of a file that `save_network` wrote; see `open_network`."""
+    return open_network(path, allow_import=allow_import)[0]
 
-    Raises `Unreadable` if it is missing, damaged or foreign, or if it has parts of the user's own and `allow_import`
-    does not allow to import their modules.
+
+def load_counterexample(path: str | Path) -> Counterexample | None:
+    """The counter-example in a network file, or `None` if it holds none. Raises as `open_network`."""
+    described, arrays = _read(Path(path))
+    with _in_words(Path(path)):
+        _check(described, arrays)
+        return _counterexample(described, arrays)
+
+
+def open_network(path: str | Path, *, allow_import: bool = False) -> tuple[Network, Counterexample | None]:
+    """The network of a file that `save_network` wrote, and the counter-example in it, if any.
+
+    Raises `Unreadable` if it is missing, damaged or foreign, if its content is not that of its SHA-256, or if it has
+    parts of the user's own and `allow_import` does not allow to import their modules. A file of an older format,
+    without SHA-256, is read, and standard error says so.
     """
     path = Path(path)
     described, arrays = _read(path)
-    try:
+    with _in_words(path):
         own = {what: (kept["path"], kept["sha256"]) for what, kept in described.get("own", {}).items()}
         own |= {
             f"{part} ({name})": (value, None)
@@ -162,53 +191,112 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
             if isinstance(value, str) and ":" in value and value not in {path for path, _ in own.values()}
         }
         parts.permit(own, path, allow_import)
-        _check(described["units"], arrays)
-        names = tuple(described["names"] or ())
+        _check(described, arrays)
+        example = _counterexample(described, arrays)
+        check_precision(path, {name: array for name, array in arrays.items() if name not in _EXAMPLE})
         layers = None if described["layers"] is None else tuple(described["layers"])
         graph = Graph(
             *described["units"], arrays["source"], arrays["target"], bias=described["bias"], layers=layers,
-            blocks=tuple(tuple(block) for block in described["blocks"]), names=names,
+            blocks=tuple(tuple(block) for block in described["blocks"]), names=tuple(described["names"] or ()),
         )  # fmt: skip
+        if (graph.source != arrays["source"]).any() or (graph.target != arrays["target"]).any():
+            raise ValueError("its synapses are not sorted by source and target, as their weights would be")
         neuron = _again("neuron", described["neuron"])
-        bias = arrays["bias"] if graph.bias else None
         layout = _again("layout", described["layout"], graph) if "layout" in described else lay_out(graph)
         if "weight" in arrays:
-            return _from_edges(graph, neuron, arrays["weight"], arrays["leak"], bias, layout)
-        places: Any = layout.filled(0.0)
-        leaves = [arrays[name] for name in weight_names(places)]
-        weight = jax.tree.unflatten(jax.tree.structure(places), leaves)
-        return Network(graph, neuron, weight, leak=arrays["leak"], bias=bias, layout=layout, dtype=leaves[0].dtype)
+            return _from_edges(graph, neuron, arrays["weight"], arrays["leak"], arrays["bias"], layout), example
+        weight = weight_of(layout, arrays)
+        made = Network(
+            graph, neuron, weight, leak=arrays["leak"], bias=arrays["bias"], layout=layout, dtype=arrays["leak"].dtype
+        )
+        return made, example
+
+
+def weight_of(layout: AbstractSynapses, arrays: Mapping[str, np.ndarray], lead: tuple[int, ...] = ()) -> Any:
+    """The weights of a layout out of the arrays of a file, with some axes before their own. Raises `ValueError` for
+    what does not fit."""
+    kept: Any = layout.mask(layout.filled(1.0))
+    leaves, shape = jax.tree.flatten(kept)
+    names = weight_names(kept)
+    for name, leaf in zip(names, leaves, strict=True):
+        check_floats(name, arrays[name], (*lead, *leaf.shape))
+        if arrays[name][..., np.asarray(leaf) == 0].any():
+            raise ValueError(f"{name} is not zero where there is no synapse")
+    return jax.tree.unflatten(shape, [arrays[name] for name in names])
+
+
+def check_alike(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `ValueError` unless weights, leaks and biases are of one kind."""
+    own = ("weight", "leak", "bias")
+    kinds = {str(array.dtype) for name, array in arrays.items() if name.partition(".")[0] in own}
+    if len(kinds) > 1:
+        raise ValueError(f"weights, leaks and biases are of several kinds: {', '.join(sorted(kinds))}")
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
     except Unreadable:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Unreadable(f"{path} is a damaged network file ({error})") from None
 
 
-def _check(units: list[int], arrays: dict[str, np.ndarray]) -> None:
-    """Raise `ValueError` for arrays of the wrong kind, and for more units than the arrays have leaks for."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a network file says of its network, and its arrays."""
+    metadata, arrays = read_back(path, "network file; weights of a run are read with its folder", _FORMAT, _OLDER)
+    with _in_words(path):
+        return dict(json.loads(metadata["network"])), arrays
+
+
+def _check(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Raise `ValueError` for a description or arrays of the wrong kind, and for more units than the arrays fill."""
+    unknown = set(described) - _DESCRIBED
+    foreign = [name for name in arrays if name not in _ARRAYS and not name.startswith("weight.")]
+    if unknown or foreign:
+        raise ValueError(f"{', '.join([*unknown, *foreign])} is not known")
+    units, names = described["units"], described["names"]
+    if not (isinstance(units, list) and [type(count) for count in units] == [int] * 3 and min(units) >= 0):
+        raise ValueError(f"units are {units!r}; needed are three whole numbers")
     inputs, hidden, outputs = units
-    if not 0 <= inputs <= 2**20 or hidden + outputs != arrays["leak"].size:
+    if inputs > _MOST_INPUTS or hidden + outputs != arrays["leak"].size:
         raise ValueError(f"units are {units}, and there are {arrays['leak'].size} leaks")
-    for name, array in arrays.items():
-        kind = jnp.integer if name in ("source", "target") else jnp.floating
-        if not jnp.issubdtype(array.dtype, kind):
-            raise ValueError(f"{name} holds {array.dtype}")
+    if not isinstance(described["bias"], bool):
+        raise ValueError(f"bias is {described['bias']!r}; needed is true or false")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("names are not a list of words")
+    for name in ("leak", "bias"):
+        check_floats(name, arrays[name], (hidden + outputs,))
+    if "weight" in arrays:
+        check_floats("weight", arrays["weight"], arrays["source"].shape)
+    check_alike(arrays)
 
 
-def load_counterexample(path: str | Path) -> Counterexample | None:
-    """The counter-example in a network file, or `None` if it holds none."""
-    described, arrays = _read(Path(path))
+def _counterexample(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Counterexample | None:
     kind = described.get("counterexample")
+    needed = () if kind is None else _EXAMPLE if kind == "growth" else _EXAMPLE[:2]
+    if kind is not None and kind not in _STATES:
+        raise ValueError(f"counter-example {kind!r} is none of {', '.join(_STATES)}")
+    if set(needed) != set(arrays) & set(_EXAMPLE):
+        raise ValueError(f"its counter-example, {kind}, needs {', '.join(needed) or 'no arrays'}")
     if kind is None:
         return None
-    if not isinstance(kind, str) or kind not in Counterexample.KINDS or not {"x", "states"} <= set(arrays):
-        raise Unreadable(f"{path} is a damaged network file (its counter-example is incomplete)")
+    inputs, *free = described["units"]
+    shapes = {"x": (inputs,), "states": (_STATES[kind], sum(free)), "direction": (sum(free),)}
+    for name in needed:
+        check_floats(name, arrays[name], shapes[name])
     return Counterexample(kind, arrays["x"], arrays["states"], arrays.get("direction"))
 
 
 def _from_edges(
     graph: Graph, neuron: AbstractNeuron, strength: np.ndarray, leak: Any, bias: Any, layout: AbstractSynapses
 ) -> Network:
+    entries = graph.units * graph.free
+    if not isinstance(layout, Sparse) and entries > max(_MOST_ENTRIES, 64 * graph.synapses):
+        raise ValueError(
+            f"its {graph.synapses:,} synapses do not fill a matrix of {entries:,} entries: give it the layout Sparse"
+        )
     matrix = csr_array((strength, (graph.source, graph.target - graph.inputs)), shape=(graph.units, graph.free))
     weight: Any = matrix if isinstance(layout, Sparse) else matrix.toarray()
     return Network(graph, neuron, weight, leak=leak, bias=bias, layout=layout, dtype=jnp.result_type(strength.dtype))
@@ -222,29 +310,42 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
     - `inputs` (optional): how many of the first units are clamped inputs (the last unit counts as output). Without it
       every unit is free and has a clamped input of its own, a current of strength 1.
 
-    Raises `Unreadable` for a file that is not that, `ValueError` for numbers that cannot be.
+    Weights, leaks and biases are real numbers that 64-bit floats hold exactly: floats or whole numbers. Raises
+    `Unreadable` for a file that is not that, `ValueError` for numbers that cannot be.
     """
     path = Path(path)
-    arrays, held = read_arrays(path, ("weight", "source", "target", "strength", "leak", "bias", "inputs"))
-    edges = {"source", "target", "strength"} <= set(arrays)
-    if "leak" not in arrays or not (edges or "weight" in arrays):
-        raise Unreadable(f"{path} holds {held}; needed are leak, and weight or source, target and strength")
-    leak = np.asarray(arrays["leak"], np.float64)
-    clamped = int(arrays.get("inputs", 0))
-    if edges:
-        source, target = (np.asarray(arrays[key], np.int64).ravel() for key in ("source", "target"))
-        strength = np.asarray(arrays["strength"], np.float64).ravel()
-        if not len(source) == len(target) == len(strength):
-            raise ValueError(f"{path}: source, target and strength differ in length; give one entry a synapse to each")
-        named = int(max(source.max(initial=-1), target.max(initial=-1))) + 1
-        units = max(named, leak.size + clamped if leak.ndim else 0)
-    else:
-        matrix = np.asarray(arrays["weight"], np.float64)
+    edges = ("source", "target", "strength")
+    arrays, held = read_arrays(path, ("weight", *edges, "leak", "bias", "inputs"))
+    if set(held) - {"bias", "inputs"} not in ({"weight", "leak"}, {*edges, "leak"}):
+        raise Unreadable(
+            f"{path} holds {', '.join(held) or 'nothing'}; needed are leak, and weight or source, target and strength; "
+            "bias and inputs may be there"
+        )
+    leak = _reals(path, "leak", arrays["leak"])
+    bias = _reals(path, "bias", arrays["bias"]) if "bias" in arrays else None
+    clamped = int(_whole(path, "inputs", arrays.get("inputs", np.array(0)), 0))
+    if "weight" in arrays:
+        matrix = arrays["weight"]
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
             raise ValueError(f"{path}: weight has shape {matrix.shape}; give a square matrix with a row for every unit")
         units = len(matrix)
         source, target = np.nonzero(matrix)
-        strength = matrix[source, target]
+        strength = _reals(path, "weight", matrix[source, target])
+    else:
+        source, target = (_whole(path, name, arrays[name], 1) for name in ("source", "target"))
+        strength = _reals(path, "strength", arrays["strength"])
+        if not source.shape == target.shape == strength.shape:
+            raise ValueError(f"{path}: source, target and strength differ in length; give one entry a synapse to each")
+        units = int(max(source.max(initial=-1), target.max(initial=-1))) + 1
+        units = max(units, leak.size + clamped if leak.ndim else 0)
+        if units > leak.size + 2 * strength.size:
+            raise ValueError(
+                f"{path}: units are numbered up to {units - 1:,}, and leak and synapses have entries for "
+                f"{leak.size + 2 * strength.size:,} at most: number them without gaps"
+            )
+    check_precision(path, {"strength": strength})
+    if units > path.stat().st_size:  # a compressed file of zeros
+        raise ValueError(f"{path}: it names {units:,} units, and has fewer bytes: write it with numpy.savez")
     if units == 0 or not 0 <= clamped < units:
         raise ValueError(f"{path}: {units} units and {clamped} inputs leave no free unit; give at least one")
     if leak.shape not in ((), (units - clamped,)):
@@ -260,4 +361,28 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
         names = tuple(f"x{k}" if k < clamped else f"u{k - clamped}" for k in range(units))
     free = len(names) - clamped
     graph = Graph(clamped, free - 1, 1, source, target, names=names)
-    return _from_edges(graph, neuron, strength[np.lexsort((target, source))], leak, arrays.get("bias"), lay_out(graph))
+    return _from_edges(graph, neuron, strength[np.lexsort((target, source))], leak, bias, lay_out(graph))
+
+
+def _reals(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """Real numbers in 64-bit floats, none of them changed by that."""
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: {name} holds {array.dtype}; give real numbers")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: {name} holds NaN or infinite entries")
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float64)
+    exact = floats == array if array.dtype.kind == "f" else (array >= -(2**53)) & (array <= 2**53)
+    if not exact.all():
+        raise ValueError(f"{path}: {name} holds {array.dtype} numbers that 64-bit floats do not; round them first")
+    return floats
+
+
+def _whole(path: Path, name: str, array: np.ndarray, dimensions: int) -> np.ndarray:
+    """Whole numbers, 0 or above, that 64 bits hold."""
+    if array.dtype.kind not in "iu" or array.ndim != dimensions:
+        what = "a row of whole numbers" if dimensions else "one whole number"
+        raise ValueError(f"{path}: {name} holds {array.dtype} of shape {array.shape}; give {what}")
+    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int64).max):
+        raise ValueError(f"{path}: {name} has entries from {array.min()} to {array.max()}; give numbers from 0 on")
+    return array.astype(np.int64)

@@ -11,18 +11,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from ..model import Network, Parameters
 from ..rules import AbstractRule, initialise, parameters_of, with_parameters
 from ..tasks import Task
 from .build import Parts, load_task
-from .files import fresh_folder, new_folder, plain, stamped, write_arrays, write_json
-from .network_file import weight_names
+from .catalogue import is_own
+from .files import fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
+from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
+from .seal import seal
 from .settings import Settings, config_of, read_config
 
+_FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
 
@@ -34,7 +35,8 @@ class RunFolder:
         self.path = fresh_folder(path, stamped(label_of(settings.task)))
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         new_folder(self.path)
-        write_json(self.path / "config.json", {**config_of(settings), "versions": versions()})
+        config = plain({**config_of(settings), "versions": versions()})
+        write_json(self.path / "config.json", {**config, "sha256": seal(config)})
         self._metrics = (self.path / "metrics.jsonl").open("w")
 
     def __enter__(self) -> "RunFolder":
@@ -69,7 +71,7 @@ class RunFolder:
         arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
         arrays |= dict(zip(weight_names(stacked.weight), jax.tree.leaves(stacked.weight), strict=True))
         arrays |= {f"rule.{k}": leaf for k, leaf in enumerate(jax.tree.leaves(stacked.rule))}
-        write_arrays(self.path / "weights.safetensors", arrays, {"format": "direp 1"})
+        write_arrays(self.path / "weights.safetensors", arrays, {"format": _FORMAT})
 
     def finish(self, summary: dict[str, Any], certificate: dict[str, Any]) -> None:
         self._metrics.flush()
@@ -122,17 +124,21 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
     """Read a run folder.
 
     Raises `Unreadable` if the folder or a file in it is missing, altered or foreign, or if the run has parts of the
-    user's own and `allow_import` does not allow to import their modules.
+    user's own and `allow_import` does not allow to import their modules. A file of an older version, without SHA-256,
+    is read, and standard error says so.
     """
     path = Path(path)
+    held = path / "weights.safetensors"
     try:
         settings, own = read_config(path / "config.json")
-        arrays = load_file(path / "weights.safetensors")
+        held.stat()
     except FileNotFoundError as error:
-        missing = Path(error.filename or "weights.safetensors").name
+        missing = Path(error.filename or held).name
         raise Unreadable(f"{path} is no run folder: {missing} is missing in it") from None
-    except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
+    _, arrays = read_back(held, "file of a run's weights", _FORMAT, _OLDER)
+    check_precision(held, arrays)
     permit(own, path / "config.json", allow_import)
     try:
         settings.check()
@@ -140,40 +146,69 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
     task = load_task(settings)
     parts = Parts(settings, task)
-    template = parts.network
-    leaves, shape = jax.tree.flatten(template.weight)
-    names = weight_names(template.weight)
-    expected = dict(zip([*names, "bias", "leak"], [*leaves, template.bias, template.leak], strict=True))
-    count = len(arrays["bias"]) if "bias" in arrays and arrays["bias"].ndim else 0
-    if not 1 <= count <= len(parts.seeds):
-        raise Unreadable(
-            f"{path}/weights.safetensors holds {count} networks, the settings name {len(parts.seeds)} seeds"
-        )
-    for name, leaf in expected.items():
-        needed = (count, *leaf.shape)
-        if name not in arrays or arrays[name].shape != needed or not jnp.issubdtype(arrays[name].dtype, jnp.floating):
-            found = f"{arrays[name].dtype} of {arrays[name].shape}" if name in arrays else "missing"
-            raise Unreadable(f"{path}/weights.safetensors: {name} is {found}, the settings ask for floats of {needed}")
-    arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
-    learned = [f"rule.{k}" for k in range(sum(name.startswith("rule.") for name in arrays))]
-    networks, rules = [], []
-    for k in range(len(arrays["bias"])):
-        weight = jax.tree.unflatten(shape, [arrays[name][k] for name in names])
-        networks.append(template.replace(Parameters(weight, arrays["bias"][k], arrays["leak"][k])))
-        try:
-            rules.append(_with_learned(parts.rule, template, [arrays[name][k] for name in learned]))
-        except (ValueError, LookupError, TypeError) as error:
-            raise Unreadable(
-                f"{path}/weights.safetensors does not hold what rule {settings.rule} learns ({error})"
-            ) from None
+    try:
+        _check(arrays, parts)
+        learned = [f"rule.{k}" for k in range(sum(name.startswith("rule.") for name in arrays))]
+        needed = {"seeds", "bias", "leak", *weight_names(parts.network.weight), *learned}
+        if set(arrays) != needed:
+            raise ValueError(f"it holds {', '.join(sorted(arrays))}; needed are {', '.join(sorted(needed))}")
+        stacked = _parameters(parts.network, arrays)
+        networks = [
+            parts.network.replace(jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), stacked))
+            for k in range(len(parts.seeds))
+        ]
+        rules = [
+            _with_learned(parts.rule, parts.network, [arrays[name][k] for name in learned])
+            for k in range(len(parts.seeds))
+        ]
+    except (ValueError, LookupError, TypeError) as error:
+        raise Unreadable(f"{held} does not hold what the settings describe: {error}") from None
     return LoadedRun(path, settings, task, parts, networks, rules)
+
+
+def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
+    """Raise `ValueError` unless there is a network for each seed, leaks for as many units as the settings name, and
+    weights for their synapses: before any network is made."""
+    missing = {"seeds", "bias", "leak"} - set(arrays)
+    if missing:
+        raise ValueError(f"{', '.join(sorted(missing))} is missing")
+    seeds = arrays["seeds"]
+    if seeds.dtype.kind not in "iu" or seeds.shape != (len(parts.seeds),) or (seeds != np.array(parts.seeds)).any():
+        raise ValueError(f"it has networks of {seeds.size} seeds, not of the {len(parts.seeds)} that the settings name")
+    for name, array in arrays.items():
+        if array.shape[:1] != seeds.shape:
+            raise ValueError(f"{name} has shape {array.shape}; needed is an entry for each of {len(seeds)} seeds")
+    settings = parts.settings
+    if is_own("graph", settings.graph):
+        return
+    check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))
+    numbers = sum(array.size for name, array in arrays.items() if name.startswith("weight.")) // len(seeds)
+    least = settings.synapses_between_hidden() * (settings.density / 2 if settings.graph == "random" else 1)
+    if numbers < least - parts.units and not is_own("layout", settings.layout):  # a unit has no synapse to itself
+        raise ValueError(f"it has {numbers:,} weights a network, too few for the units that the settings name")
+
+
+def _parameters(template: Network, arrays: dict[str, Any]) -> Parameters:
+    """Those of all networks, the seeds as first axis."""
+    count = len(arrays["seeds"])
+    for name in ("bias", "leak"):
+        check_floats(name, arrays[name], (count, template.graph.free))
+    weight = weight_of(template.synapses, arrays, (count,))
+    check_alike(arrays)
+    if not template.graph.bias and arrays["bias"].any():
+        raise ValueError("it has biases, and the graph has no bias unit")
+    return Parameters(weight, arrays["bias"], arrays["leak"])
 
 
 def _with_learned(rule: AbstractRule, network: Network, leaves: list[Any]) -> AbstractRule:
     if not leaves:
         return rule
-    shape = jax.tree.structure(parameters_of(initialise(rule, network, jax.random.key(0))))
-    return with_parameters(rule, jax.tree.unflatten(shape, leaves))
+    made, shape = jax.tree.flatten(parameters_of(initialise(rule, network, jax.random.key(0))))
+    if len(made) != len(leaves):
+        raise ValueError(f"the rule learns {len(made)} arrays, and there are {len(leaves)}")
+    for k, (leaf, given) in enumerate(zip(made, leaves, strict=True)):
+        check_floats(f"rule.{k}", given, np.shape(leaf))
+    return with_parameters(rule, jax.tree.unflatten(shape, [jnp.asarray(leaf) for leaf in leaves]))
 
 
 def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings, list[Network]]:

@@ -17,6 +17,7 @@ import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names, nearest
 from .parts import fingerprint
+from .seal import intact, tell_unsealed
 
 _DATA = ", or a file.npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
@@ -182,8 +183,7 @@ class Settings:
                 if value < float(bound) or (words == "above" and value == float(bound)):
                     raise WrongUse(f"{flag(name)} {value} is out of range: give a number {least}")
         hidden = " ".join(map(str, self.hidden))
-        pairs = itertools.pairwise(self.hidden) if self.graph == "layered" else [(sum(self.hidden),) * 2]
-        synapses = max(sum(self.hidden), sum(source * target for source, target in pairs))
+        synapses = max(sum(self.hidden), self.synapses_between_hidden())
         for wrong, message in (
             (self.beta == 0, "--beta 0 is no nudge: give a number other than 0, such as 1"),
             (self.beta_end is not None and self.beta_end * self.beta <= 0,
@@ -219,6 +219,11 @@ class Settings:
             if wrong:
                 raise WrongUse(message)
         parse_seeds(self.seeds)
+
+    def synapses_between_hidden(self) -> int:
+        """How many there can be, in one direction for layers."""
+        pairs = itertools.pairwise(self.hidden) if self.graph == "layered" else [(sum(self.hidden),) * 2]
+        return sum(source * target for source, target in pairs)
 
     def own(self) -> dict[str, str]:
         """The user's own parts that are named: setting -> import path."""
@@ -284,17 +289,26 @@ def config_of(settings: Settings) -> dict[str, Any]:
 def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]]:
     """The settings of a config.json, and its own parts: setting -> (import path, fingerprint).
 
-    Raises `OSError` or `ValueError` for a file that is not that.
+    Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
+    version or made by hand, is read, and standard error says so.
     """
     try:
         content = json.loads(path.read_text())
+        altered = isinstance(content, dict) and "sha256" in content and not intact(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
+    if altered:
+        raise ValueError("it was altered: its content is not that of its sha256; if you meant that, delete this line")
+    unknown = set(content) - {"settings", "own", "versions", "sha256"}
+    if unknown:
+        raise ValueError(f"{_short(sorted(unknown))} is not known")
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
-    own = settings.own()
     try:
-        return settings, {name: (path, kept.get(name, {}).get("sha256")) for name, path in own.items()}
+        own = {name: (entry, kept.get(name, {}).get("sha256")) for name, entry in settings.own().items()}
     except AttributeError:
         raise ValueError(f"own is {_short(kept)}; needed is a path and a sha256 for each part") from None
+    if "sha256" not in content:
+        tell_unsealed(path)
+    return settings, own

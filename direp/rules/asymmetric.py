@@ -69,8 +69,8 @@ class AsymField(AbstractWrapper):
         return self.base.flow(state, drive) + (self.linear.send_back(moved) - self.linear.send(moved)) - nudge
 
     def signal(self, state):
-        error = jnp.abs(state_gradient(self.network, self.cost, self.y, state)).max(-1)
-        return Signal(jnp.abs(self.beta), error)
+        error = jnp.abs(state_gradient(self.network, self.cost, self.y, state))
+        return Signal(jnp.abs(self.beta), error[:, self.network.graph.hidden :])
 
     def take(self, rows):
         linear = self.linear.take(rows)

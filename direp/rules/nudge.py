@@ -32,7 +32,7 @@ class Nudged(AbstractWrapper):
         return drive + jnp.pad(current, ((0, 0), (self.network.graph.hidden, 0)))
 
     def signal(self, state):
-        return Signal(jnp.abs(self.beta), jnp.abs(self.cost.gradient(self.network.outputs(state), self.y)).max(-1))
+        return Signal(jnp.abs(self.beta), jnp.abs(self.cost.gradient(self.network.outputs(state), self.y)))
 
     def flow(self, state, drive):
         return self.base.flow(state, drive)

@@ -47,6 +47,9 @@ def from_arrays(
     - `validation`, `test`: their shares of all samples.
     """
     x, y = np.asarray(x), np.asarray(y)
+    for part, given in (("x", x), ("y", y)):
+        if np.iscomplexobj(given):
+            raise ValueError(f"from_arrays({part}=...) holds complex numbers; give real ones")
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim != 2:

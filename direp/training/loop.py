@@ -212,7 +212,7 @@ def fit(
     **Arguments:**
 
     - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
-      bias unit, leaks only with `learn_leak`. With `outputs_only` hidden units stay as they are, as a control.
+      bias unit, leaks only with `learn_leak` (never below 0). With `outputs_only` hidden units stay as they are, as a control.
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
       the last.
     - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.

@@ -187,7 +187,9 @@ class Trainer(eqx.Module):
             key=self._draw(state),
         )
         updates, optimiser = self.transformation.update(found.gradient, state.optimiser, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters: Any = optax.apply_updates(state.parameters, updates)
+        if self.learn_leak:
+            parameters = parameters._replace(leak=jnp.maximum(parameters.leak, 0))
         changed = (parameters, optimiser, state.updates + 1)
         changed = eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.updates), state, changed)
         state = choose(found.used.any(), changed, state)

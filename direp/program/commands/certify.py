@@ -125,7 +125,7 @@ def certify(arguments: list[str]) -> int:
 def _load(path: Path, asked: Certify) -> _Subject:
     import numpy as np
 
-    from ..network_file import load_counterexample, load_network, network_from_matrix
+    from ..network_file import network_from_matrix, open_network
 
     values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
 
@@ -142,8 +142,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
         path = path.parent
     if path.suffix == ".safetensors":
-        network = load_network(path, allow_import=asked.allow_import)
-        return _Subject([network], [path.name], beside, nudge, counterexample=load_counterexample(path))
+        network, example = open_network(path, allow_import=asked.allow_import)
+        return _Subject([network], [path.name], beside, nudge, counterexample=example)
     if not path.is_dir():
         state = "is no run folder, .safetensors or .npz file" if path.exists() else "does not exist"
         raise Unreadable(f"{path} {state}")
