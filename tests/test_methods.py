@@ -145,3 +145,14 @@ def test_the_choice_depends_on_graph_and_size():
         direp.settle(lateral, np.zeros((1, 3)), method=direp.Coloured())
     with pytest.raises(ValueError, match="memory=0"):
         direp.Anderson(0)
+
+
+def test_a_network_whose_free_units_send_to_none_settles_by_every_method():
+    graph = direp.Graph.layered([3, 4])
+    weight = np.where(graph.adjacency(), 0.3, 0.0)
+    net = direp.Network(graph, direp.Rate("tanh"), weight, leak=2.0)
+    expected = np.tanh(np.ones((2, 3)) @ weight[:3]) / 2
+    for method in (direp.Preconditioned(products=8), direp.Anderson(), direp.Newton()):
+        found = direp.settle(net, np.ones((2, 3)), method=method, stop=TIGHT)
+        assert found.converged.all()
+        assert np.allclose(found.state, expected, rtol=1e-12)
