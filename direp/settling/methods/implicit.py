@@ -37,7 +37,8 @@ class Implicit(AbstractMethod):
             aim = state + h * moves
             inside = field.clip(aim) == aim
             left = jnp.where(inside, moves - (at - state) / h, (field.clip(aim) - at) / h)
-            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, noise)
+            doubt = noise + 4 * jnp.finfo(state.dtype).eps * jnp.abs(at) / h  # no state lies between two floats
+            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt)
             return left, inside, fine.all(-1)
 
         def unsolved(carry) -> Array:
@@ -81,6 +82,7 @@ def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Ar
     active = ~field.held(state, field.flow(state, field.drive(state)))
     eye = jnp.eye(state.shape[-1], dtype=state.dtype)
     jacobian = jnp.where(active[:, :, None] & active[:, None, :], square(along, state), -eye)
+    jacobian = _balanced(jacobian)
     jacobian = jacobian / jnp.abs(jacobian).sum(-1).max(-1)[:, None, None]
     power = jnp.linalg.solve(eye - jacobian, eye + jacobian)
 
@@ -90,6 +92,27 @@ def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Ar
         power = power / size[:, None, None]
         return power @ power, 2 * (logarithm + jnp.log(size))
 
-    power, logarithm = jax.lax.fori_loop(0, 16, twice, (power, jnp.zeros(state.shape[0], state.dtype)))
-    growth = (logarithm + jnp.log(jnp.abs(power).max((-1, -2)) + jnp.finfo(power.dtype).tiny)) / 2**16
-    return growth <= 1e-4
+    def size(carry: tuple[Array, Array]) -> Array:
+        power, logarithm = carry
+        return logarithm + jnp.log(jnp.abs(power).max((-1, -2)) + jnp.finfo(power.dtype).tiny)
+
+    half = jax.lax.fori_loop(0, 15, twice, (power, jnp.zeros(state.shape[0], state.dtype)))
+    # From one power to the next: their sizes by themselves also hold how uneven the units are.
+    return (size(twice(0, half)) - size(half)) / 2**15 <= 1e-4
+
+
+def _balanced(square: Float[Array, "batch free free"]) -> Float[Array, "batch free free"]:
+    """The same matrix in units of the states in which, off the diagonal, rows are about as large as columns.
+
+    Source: Osborne (1960).
+    """
+    besides = jnp.abs(square) * (1 - jnp.eye(square.shape[-1], dtype=square.dtype))
+
+    def sweep(_, scale: Array) -> Array:
+        size = scale[:, :, None] * besides / scale[:, None, :]
+        row, column = size.sum(2), size.sum(1)
+        linked = (row > 0) & (column > 0)
+        return scale * jnp.where(linked, column / jnp.where(linked, row, 1), 1) ** 0.25
+
+    scale = jax.lax.fori_loop(0, 60, sweep, jnp.ones(square.shape[:2], square.dtype))
+    return scale[:, :, None] * square / scale[:, None, :]
