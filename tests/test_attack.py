@@ -33,10 +33,12 @@ def _unchecked():
 @pytest.mark.parametrize("neuron", attack.NEURONS[::3], ids=lambda n: "-".join(map(str, n[:3])))
 def test_judge_and_library_have_the_same_field(neuron):
     """Two implementations, written apart, of the field, the box, the nudge and the Jacobian."""
-    drawn = attack.Pencil(np.random.default_rng(1), neuron, "four").draw("plain")
-    network, y = drawn.network(np.float64), np.full((attack.ROWS, 1), 0.3)
-    net = drawn.net(network, drawn.x).under(Nudge(-0.7, y.astype(WIDE)))
-    nudged = direp.Nudged(network.field(jnp.asarray(drawn.x)), direp.SquaredError(), jnp.asarray(y), jnp.asarray(-0.7))
+    drawn = attack.Pencil(np.random.default_rng(1), neuron, "six").draw("plain")
+    network, y = drawn.network(np.float64), np.full((attack.ROWS, 2), [0.3, 0.7])
+    sharpness = 2.0 * (attack.NEURONS.index(neuron) % 2)
+    net = drawn.net(network, drawn.x).under(Nudge(-0.7, y.astype(WIDE), sharpness))
+    field, cost = network.field(jnp.asarray(drawn.x)), attack._cost(sharpness)
+    nudged = direp.Nudged(field, cost, jnp.asarray(y), jnp.asarray(-0.7))
     state = nudged.clip(jnp.asarray(drawn.state + 0.01))
     s, flow = np.asarray(state, WIDE), nudged.flow(state, nudged.drive(state))
     assert (np.abs(net.field(s) - np.asarray(flow)) <= net.rounding(s, 2.3e-16)).all()

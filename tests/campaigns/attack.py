@@ -77,6 +77,7 @@ GRAPHS: dict[str, Callable[[], direp.Graph]] = {
     "six": lambda: direp.Graph.complete(2, 4, 2),
     "forty": lambda: direp.Graph.complete(2, 36, 4),
     "star": lambda: direp.Graph.layered([2, 6, 1]),
+    "flat": lambda: direp.Graph.layered([2, 3]),  # no free unit sends to another
 }
 VIOLATIONS = (
     "wrong proof", "not settled", "outside its bar", "too early", "lost response", "mates", "left its set"
@@ -315,7 +316,8 @@ class Report:
             f"{count['networks']:,} networks, {share:.1%} proved; {count['converged']:,} seams converged; "
             f"median of bar / true error {bars} ({count['bars']:,} bars, {count['no bar']:,} infinite or missing)",
             f"{count['unmoved']:,} nudged phases said that their tolerance does not let them move; "
-            f"{count['responses']:,} responses were compared with the true ones",
+            f"{count['responses']:,} responses were compared with the true ones, "
+            f"{count['nothing left']:,} samples had no error left (below the root of the precision)",
             f"not judged: {count['below rounding']:,} seams whose tolerance is below rounding, "
             f"{count['not found']:,} whose equilibrium the judge did not find",
         ]
@@ -438,7 +440,8 @@ def _judge(
     x = np.asarray(drawn.x, dtype)
     net = drawn.net(network, x)
     sure = certified and drawn.family != "loose"
-    certificate = direp.certify(network, starts=0, nudge=nudges) if sure else None
+    nudge, sharpness = nudges or (None, 0.0)
+    certificate = direp.certify(network, starts=0, nudge=nudge, cost=_cost(sharpness)) if sure else None
     report.counts["networks"] += 1
     report.counts["proved"] += bool(certificate)
     place = place | {"precision": info.bits, "certificate": repr(certificate)}
@@ -446,6 +449,10 @@ def _judge(
     if certificate:
         judge.truth = equilibria(net, np.asarray(drawn.state, dtype))
     return judge
+
+
+def _cost(sharpness: float) -> direp.AbstractCost:
+    return direp.CrossEntropy(sharpness) if sharpness else direp.SquaredError()
 
 
 def _contracts(judge: Judge, rng: np.random.Generator, nets: list[Net]) -> None:
@@ -511,7 +518,8 @@ def settling(seed: int, chunk: int, rng: np.random.Generator, families: list[str
     names = list(GRAPHS)
     # Two small graphs for every neuron, and a large one for some: programs are compiled once for each.
     place = int(chunk % len(NEURONS) + rng.integers(2)) % 4
-    graph = "forty" if chunk % len(NEURONS) % 8 == 0 and rng.random() < 0.15 else names[place]
+    rare = {0: "forty", 3: "flat"}.get(chunk % len(NEURONS) % 8)
+    graph = rare if rare is not None and rng.random() < 0.15 else names[place]
     pencil = Pencil(rng, neuron, graph)
     for index in range(NETWORKS if graph != "forty" else 2):
         drawn = pencil.draw(str(rng.choice(families)))
@@ -611,13 +619,18 @@ def phases(seed: int, chunk: int, rng: np.random.Generator, families: list[str])
         if rng.random() < 0.3 and rule in ("local", "centred"):
             _at_the_edge(pencil, drawn, abs(beta), rng)
         nudge = direp.OneSided(beta) if rule == "local" else direp.Centred(beta)
+        sharpness = 0.0
+        if _graph(graph).outputs > 1 and rule in ("local", "centred") and rng.random() < 0.4:
+            sharpness = float(rng.choice([1.0, 2.0, 8.0]))
         asked: Any = {"local": direp.Local, "centred": direp.Local, "asym": direp.AsymEP}.get(rule)
         asked = direp.Dyadic() if asked is None else asked(nudge)
         for dtype in PRECISIONS:
             place = {"kind": "phases", "seed": seed, "chunk": chunk, "network": index, "rule": rule, "beta": beta}
-            judge = _judge(place, report, drawn, dtype, nudge if rule in ("local", "centred") else None)
+            place["sharpness"] = sharpness
+            nudges = (nudge, sharpness) if rule in ("local", "centred") else None
+            judge = _judge(place, report, drawn, dtype, nudges)
             if judge is not None:
-                _phases(judge, rng, rule, asked, [float(np.asarray(b, dtype)) for b in nudge.strengths])
+                _phases(judge, rng, rule, asked, [float(np.asarray(b, dtype)) for b in nudge.strengths], sharpness)
     return report
 
 
@@ -630,31 +643,41 @@ def _at_the_edge(pencil: Pencil, drawn: Draw, beta: float, rng: np.random.Genera
     drawn.leak = np.maximum(leak, 0)
 
 
-def _phases(judge: Judge, rng: np.random.Generator, rule: str, asked: Any, betas: list[float]) -> None:
+def _phases(
+    judge: Judge, rng: np.random.Generator, rule: str, asked: Any, betas: list[float], sharpness: float
+) -> None:
     report, network, net, drawn = judge.report, judge.network, judge.net, judge.drawn
     truth = judge.truth
     around = truth.state if truth is not None else np.zeros((ROWS, net.free), WIDE)
     out = net.rate[0](around[:, net.hidden :])
-    y = np.asarray(np.where(np.isfinite(out), out, 0), np.float64) + rng.normal(size=out.shape) * 10 ** rng.uniform(
-        -5, 0.5, (ROWS, 1)
-    )
-    y = np.asarray(np.clip(y, -1e6, 1e6), network.dtype)
+    out = np.clip(np.where(np.isfinite(out), out, 0), -1e6, 1e6)
+    small = 10 ** rng.uniform(-5, 0.5, (ROWS, 1))  # how large the errors are
+    y = np.asarray(out + rng.normal(size=out.shape) * small, network.dtype)
+    if sharpness:
+        small = np.minimum(small, 1)
+        share = Nudge(0.0, out, sharpness).share(out)
+        y = np.asarray((1 - small) * share + small * rng.dirichlet(np.ones(out.shape[1]), ROWS), network.dtype)
     start = np.asarray(drawn.state, network.dtype)
     more = {"certificate": judge.certificate} if judge.proved and _TAKES["estimate"] else {}
+    more["cost"] = _cost(sharpness)
     found = jax.device_get(direp.estimate(network, judge.x, y, asked, state=start, **more))
     report.seams["phases"] += ROWS * (1 + len(found.nudged))
     usual = 1e-9 if network.dtype == np.float64 else 1e-5
     judge.judge(found.free, net, truth, usual, usual, judge.proved, f"{rule}: free")
     used = np.asarray(found.used)
     if rule in ("local", "centred"):
-        nets = [net.under(Nudge(b, y.astype(WIDE))) for b in betas]
+        nets = [net.under(Nudge(b, y.astype(WIDE), sharpness)) for b in betas]
         truths = [equilibria(n, around) for n in nets] if truth is not None else [None] * len(nets)
         if judge.proved:
             _contracts(judge, rng, [net, *nets])
         for each, at, phase, beta in zip(nets, truths, found.nudged, betas, strict=True):
             judge.judge(phase, each, at, usual, usual, judge.proved, f"{rule}: beta={beta:+g}")
         if truth is not None:
-            _responses(judge, used, found, truth, truths)  # pyright: ignore[reportArgumentType]
+            left = np.abs(nets[0].current.error(out)).max(-1) > math.sqrt(
+                judge.eps
+            )  # less is nothing left to learn, and not reported
+            report.counts["nothing left"] += int((used & ~left).sum())
+            _responses(judge, used & left, found, truth, truths)  # pyright: ignore[reportArgumentType]
     elif rule == "asym":
         smooth = _away_from_corners(net, found.free)
         if smooth.any():

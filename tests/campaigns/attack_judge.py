@@ -46,13 +46,38 @@ OUTFLOWS: dict[str, Function] = {"none": np.zeros_like, "signed": lambda w: w, "
 
 @dataclass(frozen=True)
 class Nudge:
-    """A current `-beta (r - y)` into the outputs: that of half the squared error."""
+    """A current into the outputs: `-beta (r - y)`, that of half the squared error, or with a sharpness `g` that of the
+    cross-entropy, `-beta g (softmax(g r) - y)`."""
 
     beta: float
     y: np.ndarray
+    sharpness: float = 0.0
 
     def take(self, rows: np.ndarray) -> "Nudge":
-        return Nudge(self.beta, self.y[rows])
+        return Nudge(self.beta, self.y[rows], self.sharpness)
+
+    def share(self, rate: np.ndarray) -> np.ndarray:
+        power = np.exp(self.sharpness * (rate - rate.max(-1, keepdims=True)))
+        return power / power.sum(-1, keepdims=True)
+
+    def error(self, rate: np.ndarray) -> np.ndarray:
+        return self.sharpness * (self.share(rate) - self.y) if self.sharpness else rate - self.y
+
+    def curvature(self, rate: np.ndarray) -> np.ndarray:
+        eye = np.eye(rate.shape[-1], dtype=WIDE)
+        if not self.sharpness:
+            return np.broadcast_to(eye, (*rate.shape, rate.shape[-1]))
+        share = self.share(rate)
+        return self.sharpness**2 * (share[..., :, None] * eye - share[..., :, None] * share[..., None, :])
+
+    def size(self, rate: np.ndarray) -> np.ndarray:
+        """The size of what is added up in an error."""
+        g = self.sharpness
+        return (
+            g * (1 + np.abs(self.y)) + g**2 * np.abs(rate).max(-1, keepdims=True)
+            if g
+            else np.abs(rate) + np.abs(self.y)
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,7 @@ class Net:
         rate = self.rate[0](s)
         u = self.entered + rate @ self.recurrent
         if isinstance(self.current, Nudge):
-            u[..., self.hidden :] -= WIDE(self.current.beta) * (rate[..., self.hidden :] - self.current.y)
+            u[..., self.hidden :] -= WIDE(self.current.beta) * self.current.error(rate[..., self.hidden :])
         return u
 
     def field(self, s: np.ndarray) -> np.ndarray:
@@ -129,7 +154,7 @@ class Net:
         rate = np.abs(self.rate[0](s))
         size = self.entering + rate @ np.abs(self.recurrent)
         if isinstance(self.current, Nudge):
-            size[..., self.hidden :] += abs(self.current.beta) * (rate[..., self.hidden :] + np.abs(self.current.y))
+            size[..., self.hidden :] += abs(self.current.beta) * self.current.size(rate[..., self.hidden :])
         size = self.transfer[2] * size + np.abs(self.transfer[0](self.drive(s))) + self.lost * np.abs(s)
         if isinstance(self.current, Correction):
             now = self.current
@@ -157,7 +182,9 @@ class Net:
         unit, out = np.arange(self.free), np.arange(self.hidden, self.free)
         square[..., unit, unit] -= self.total
         if isinstance(self.current, Nudge):
-            square[..., out, out] -= WIDE(self.current.beta) * up[..., out] * own[..., out]
+            bent = self.current.curvature(self.rate[0](s)[..., self.hidden :])
+            bent = up[..., out, None] * bent * own[..., None, out]
+            square[..., self.hidden :, self.hidden :] -= WIDE(self.current.beta) * bent
         if isinstance(self.current, Correction):
             square = square + self.current.matrix
             square[..., out, out] -= WIDE(self.current.beta) * own[..., out] ** 2
