@@ -99,7 +99,7 @@ def test_every_update_stays_inside_the_region(guarantee, neuron, graph, conditio
         params = optax.apply_updates(params, updates)
         said = condition(net.replace(params))
         assert said.proved, said.note
-        assert float(direp.contraction_margin(net.replace(params)).min()) > guarantee.margin - 1e-9
+        assert direp.certify(net.replace(params)).rate >= guarantee.margin
     assert np.abs(np.asarray(net.replace(params).matrix) - np.asarray(net.matrix)).max() > 0.1
 
 
@@ -112,6 +112,40 @@ def test_starting_keeps_the_sizes_that_fit():
     assert np.abs(np.abs(old) - np.abs(new)).max() < 1e-12
     tight = direp.SignSymmetric(margin=3.9).begin(net)
     assert float(direp.contraction_margin(tight).min()) >= 3.9 - 1e-9
+
+
+KINDS = {
+    "sign-symmetric": (direp.SignSymmetric, direp.Graph.layered, direp.Rate(tanh)),
+    "balanced": (direp.Balanced, lambda sizes: direp.Graph.complete(*sizes), direp.Hopfield(sigmoid)),
+    "pairs": (direp.Pairs, direp.Graph.layered, direp.Projected("signed")),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "units", "leak", "margin"),
+    [
+        ("sign-symmetric", jnp.float32, 2000, 1.0, 0.1),
+        ("sign-symmetric", jnp.float32, 50, 0.101, 0.1),
+        ("sign-symmetric", jnp.float64, 9, 30.0, 29.9),
+        ("balanced", jnp.float32, 12, 0.07, 0.0699),
+        ("pairs", jnp.float32, 9, 0.101, 0.1),
+        ("pairs", jnp.float64, 9, 0.101, 0.1),
+    ],
+)
+def test_a_network_of_a_guarantee_is_certified_at_its_margin_whatever_its_size(kind, dtype, units, leak, margin):
+    make, graph, neuron = KINDS[kind]
+    for key in range(1 if units > 1000 else 3):
+        leaks = leak * (1 + np.random.default_rng(key).random(units + 1) * (key % 2))
+        size = direp.Normal([1.0, 0.01, 100.0][key], 1.0, 0.5, 0.0, 0.5)
+        net = direp.Network(graph([2, units, 1]), neuron, size, leak=leaks, key=jax.random.key(key), dtype=dtype)
+        guarantee = make(margin=margin)
+        inside = guarantee.begin(net)
+        assert direp.certify(inside, starts=0).rate >= margin
+        low, high = (
+            np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(end)]) for end in guarantee.init(inside)
+        )
+        assert (low <= high).all()
+        assert (low * high > 0).sum() == (np.asarray(inside.matrix)[2:] != 0).sum()  # feedback of 0 silences a unit
 
 
 LAYERS = direp.Graph.layered([2, 3, 1])

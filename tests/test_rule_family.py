@@ -226,13 +226,19 @@ def test_derivatives_are_found_inside_transformations():
 def test_a_certificate_covers_the_phases_that_are_run_and_no_others():
     net, local = network("rate-tanh", "none"), direp.Local(direp.Centred(0.05))
     for rule in (local, direp.Homeostasis(local), direp.Safeguard(local, direp.Adjoint())):
-        assert direp.rules.phases_of(rule, net) == ((local.nudge,), (), False)
-    others = {direp.AsymEP(local.nudge): ("AsymField",), direp.Dyadic(): ("AdjointField",), direp.Adjoint(): ()}
-    for rule, names in others.items():  # their fields are not the network with a current
-        assert direp.rules.phases_of(rule, net) == ((), names, False)
-        both = direp.rules.phases_of(direp.Safeguard(local, direp.Safeguard(rule, local)), net)
-        assert both == ((local.nudge, local.nudge), names, False)
-        assert both.strengths == (0.05, -0.05)
+        assert direp.rules.phases_of(rule, net) == ((local.nudge,), (), {}, False)
+    others = {
+        direp.AsymEP(local.nudge): [("AsymField", "bounded", (0.05, -0.05))],
+        direp.Dyadic(): [("AdjointField", "transposed", ())],
+        direp.Adjoint(): [],
+        direp.Adjoint(dense_up_to=1): [("AdjointField", "transposed", ())],
+    }
+    for rule, fields in others.items():  # their fields are not the network with a current
+        for asked, nudges in ((rule, ()), (direp.Safeguard(local, direp.Safeguard(rule, local)), (local.nudge,))):
+            run = direp.rules.phases_of(asked, net)
+            assert [(name, coupling.jacobian, betas) for name, coupling, betas in run.fields] == fields
+            assert (run.nudges, run.others, run.watched) == (nudges, {}, False)
+            assert run.strengths == ((0.05, -0.05) if nudges else ())
     assert direp.rules.phases_of(direp.Safeguard(local, direp.Trajectory(1.0)), net).watched
 
 

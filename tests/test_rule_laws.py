@@ -185,8 +185,11 @@ def test_a_nudge_whose_strength_is_learned_or_computed_is_no_fixed_phase():
     net = direp.testing.rules.example()
     ready = direp.rules.initialise(Own(), net, jax.random.key(0))  # has a value, which training will change
     for rule in (Own(), OfBatch(), ready):
-        assert phases_of(rule, net)[:2] == ((), ("OneSided",))
-    assert phases_of(direp.Local(direp.Centred(jnp.asarray(0.1))), net).others == ()
+        assert phases_of(rule, net)[:3] == ((), (), {"OneSided": "its strength is learned, or computed from the batch"})
+        certificate = direp.certify(net, rule=rule)
+        assert certificate.verdict == "undecided"
+        assert "nothing covers the phases of OneSided" in certificate.reason
+    assert phases_of(direp.Local(direp.Centred(jnp.asarray(0.1))), net).others == {}
 
 
 @pytest.mark.parametrize("updates", [0, -5])

@@ -2,7 +2,7 @@
 
 from . import activation
 from .activation import ACTIVATIONS, Activation, hard_sigmoid, identity, relu, sigmoid, softplus, tanh
-from .field import AbstractField, AbstractWrapper, NetworkField, Signal
+from .field import AbstractField, AbstractWrapper, Coupling, NetworkField, Signal, declared
 from .graph import Graph, reachable
 from .initialise import AbstractInitialiser, FanIn, Normal
 from .network import Network, Parameters
@@ -12,7 +12,8 @@ from .synapses import AbstractSynapses, Dense, Layered, LinearMap, Sparse, Weigh
 
 __all__ = [
     "ACTIVATIONS", "OUTFLOWS", "AbstractField", "AbstractInitialiser", "AbstractNeuron", "AbstractSynapses",
-    "AbstractWrapper", "Activation", "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap", "Network",
-    "NetworkField", "Normal", "Outflow", "Parameters", "Projected", "Rate", "Signal", "Sparse", "Weight",
-    "activation", "hard_sigmoid", "identity", "lay_out", "reachable", "relu", "sigmoid", "softplus", "tanh",
+    "AbstractWrapper", "Activation", "Coupling", "Dense", "FanIn", "Graph", "Hopfield", "Layered", "LinearMap",
+    "Network", "NetworkField", "Normal", "Outflow", "Parameters", "Projected", "Rate", "Signal", "Sparse", "Weight",
+    "activation", "declared", "hard_sigmoid", "identity", "lay_out", "reachable", "relu", "sigmoid", "softplus",
+    "tanh",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 r"""The field $F$ that moves states: a network with clamped inputs, and what wraps one."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -19,6 +19,23 @@ class Signal(NamedTuple):
         """The largest current into an output; where it is no number, infinite."""
         size = self.strength * self.error.max(-1)
         return jnp.where(jnp.isfinite(size), size, jnp.inf)
+
+
+class Coupling(NamedTuple):
+    r"""What a certificate of convergence needs to know of a field whose Jacobian has $-\Lambda$ on its diagonal.
+
+    - `jacobian`: `"network"` if it is a Jacobian of the network at some state, `"transposed"` if it is the transpose of
+      one (in both, on the units that no bound holds, and with a nudge or without), `"bounded"` if all that is known is
+      $|J_{ki}|\le\mathrm{forth}\,|w_{ik}|+\mathrm{back}\,|w_{ki}|$ beside the nudge.
+    - `cost`, `slope`: of the nudge, if there is one: it adds $-\beta D\,\partial^2_rC\,D'$ between the outputs, where
+      products of an entry of $D$ and one of $D'$ stay within `slope`.
+    """
+
+    jacobian: Literal["network", "transposed", "bounded"]
+    forth: float = 0.0
+    back: float = 0.0
+    cost: Any = None
+    slope: tuple[float, float] | None = None
 
 
 class AbstractField(eqx.Module):
@@ -60,6 +77,11 @@ class AbstractField(eqx.Module):
     def signal(self, state: Float[Array, "batch free"]) -> Signal | None:
         """What a nudge adds to the field; `None` without a nudge."""
         return None
+
+    @property
+    def coupling(self) -> Coupling | str:
+        """For certificates: what is known of the Jacobian, or why nothing is. `declared` asks for it."""
+        return "its class declares no coupling"
 
     def velocity(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Array:
         r"""$\dot s$: the flow, except that a bound holds what would leave the box. Zero at equilibrium."""
@@ -123,3 +145,12 @@ class NetworkField(AbstractField):
 
     def take(self, rows):
         return eqx.tree_at(lambda f: (f.x, f.input_drive), self, (self.x[rows], self.input_drive[rows]))
+
+    @property
+    def coupling(self):
+        return Coupling("network")
+
+
+def declared(field: AbstractField) -> Coupling | str:
+    """The coupling that the class of a field declares itself: what it inherits was said of another field."""
+    return field.coupling if "coupling" in vars(type(field)) else AbstractField.coupling.fget(field)  # pyright: ignore

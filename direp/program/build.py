@@ -99,7 +99,7 @@ class Parts:
 
     @cached_property
     def phases(self) -> RuleRun:
-        """The phases that the rule runs: nudges, and other fields, which no certificate of a network covers."""
+        """The phases that the rule runs: nudges, and other fields, with what is known of each."""
         return phases_of(self.rule, self.network, self.cost)
 
     @cached_property

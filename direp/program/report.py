@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ..certificates import CASCADE, Certificate, certify
-from ..rules import phases_of
 from ..tasks import Task
 from ..training import Evaluation, Run
 from .build import Parts
@@ -52,10 +51,11 @@ def summary_of(
         },
         "certificate": {
             **_short(worst),
-            "phases": worst.phases, "uncovered": list(phases_of(run.rule, run.network).others), "reason": worst.reason,
+            "phases": worst.phases, "uncovered": list(worst.uncovered), "reason": worst.reason,
             "lowest_margin_in_training": history["lowest_margin"].min() if history else None,
             "certified_epochs": history["certified"].all(1).mean() if history else None,
         },
+        "assumptions": list(run.assumptions),
         "epochs": len(history.get("loss", [])),
         "seconds": seconds,
         "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
@@ -65,8 +65,8 @@ def summary_of(
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
-    nudges = parts.phases.nudges
-    return [certify(network, nudge=nudges, cost=parts.cost, criteria=criteria, starts=0) for network in run.networks]
+    settings = {"rule": parts.phases, "cost": parts.cost, "criteria": criteria, "starts": 0}
+    return [certify(network, **settings) for network in run.networks]
 
 
 def worst_of(certificates: list[Certificate]) -> Certificate:
@@ -117,8 +117,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         print(f"  certificate  proved: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases {phases})")
     else:
         print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {proof['reason']}")
-    if proof["uncovered"]:
-        print(f"               no certificate covers the phases of {', '.join(proof['uncovered'])}")
+    for n, sentence in enumerate(summary["assumptions"]):
+        print(f"  {'' if n else 'assuming':<12} {sentence}")
     if summary["failed"]:
         print(
             f"  failed       {plural(summary['failed'], 'seed')} diverged or never settled; left with their last good "

@@ -10,7 +10,7 @@ from .homeostasis import Homeostasis, antisymmetry, without_penalty
 from .learned import Learned, initialise, parameters_of, with_parameters
 from .local import Local
 from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign, nudges_of
-from .phases import RuleRun, phases_of, with_nudge
+from .phases import FieldPhase, RuleRun, phases_of, with_nudge
 from .problem import Estimate, Problem, Response
 from .safeguard import Safeguard
 from .symmetric import SymmetricEP
@@ -19,8 +19,8 @@ from .vector_field import VectorField
 
 __all__ = [
     "BPTT", "AbstractCost", "AbstractNudge", "AbstractRule", "Adjoint", "AdjointField", "AsymEP", "Centred",
-    "CrossEntropy", "Dyadic", "Estimate", "Fading", "Homeostasis", "Learned", "Local", "Nudged", "OneSided",
-    "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP", "Trajectory",
-    "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "limit_response",
+    "CrossEntropy", "Dyadic", "Estimate", "Fading", "FieldPhase", "Homeostasis", "Learned", "Local", "Nudged",
+    "OneSided", "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP",
+    "Trajectory", "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "limit_response",
     "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters", "without_penalty",
 ]  # fmt: skip

@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..model import AbstractField, Network, NetworkField
-from ..settling import AbstractStop, Linearisation, Preconditioned, Settled, linearise, run
+from ..model import AbstractField, Coupling, Network, NetworkField, declared
+from ..settling import AbstractStop, Linearisation, Preconditioned, Settled, linearise
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 
@@ -42,7 +42,7 @@ class Adjoint(AbstractRule):
         else:
             rtol = jnp.maximum(self.rtol, 10 * jnp.finfo(error.dtype).eps)
             stop = _Relative(rtol=rtol, max_steps=self.max_steps)
-            settled, _ = run(linear, jnp.zeros_like(error), Preconditioned(), stop)
+            settled, _ = problem.settle(linear, jnp.zeros_like(error), method=Preconditioned(), stop=stop)
             a, solved = settled.state, settled.converged
         used = problem.used & solved
         return problem.estimate(problem.gradient(network.neuron.transfer_slope(free.drive) * a, a, used), used)
@@ -100,6 +100,11 @@ class AdjointField(AbstractField):
 
     def take(self, rows):
         return AdjointField(self.base.take(rows), self.linear.take(rows), self.error[rows])
+
+    @property
+    def coupling(self):
+        own = declared(self.base) == Coupling("network")
+        return Coupling("transposed") if own else "it is the adjoint of a field other than the network's own"
 
     def solve(self) -> Float[Array, "batch free"]:
         """The equilibrium, by a dense solve for every sample."""

@@ -3,7 +3,7 @@ r"""Rules that are exact on directed weights, without a Jacobian: products with 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..model import AbstractWrapper, NetworkField, Signal
+from ..model import AbstractWrapper, Coupling, NetworkField, Signal, declared
 from ..settling import Linearisation, linearise
 from .adjoint import AdjointField, state_gradient
 from .base import AbstractRule, needs_derivative
@@ -39,19 +39,21 @@ class AsymEP(AbstractRule):
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         free, cost, y = problem.free, problem.cost, problem.y
-        nudge, linear = self.nudge.now(problem.update, key), linearise(problem.field, free.state, free.drive)
-        phases = tuple(
-            problem.settle(AsymField(problem.field, free.state, linear, cost, y, jnp.asarray(beta, y.dtype)))[0]
-            for beta in nudge.strengths
-        )
-        a = nudge.difference(free.state, [phase.state for phase in phases])
-        used = all_settled(free, *phases) & problem.valid
+        linear = linearise(problem.field, free.state, free.drive)
+        make = lambda beta: AsymField(problem.field, free.state, linear, cost, y, beta)  # noqa: E731
+        response = problem.nudge(self.nudge, key, make=make)
+        a, used = response.difference("state"), response.settled & problem.valid
         post = problem.network.neuron.transfer_slope(free.drive) * a
-        return problem.estimate(problem.gradient(post, a, used), used, phases)
+        return problem.estimate(problem.gradient(post, a, used), used, response.phases)
 
 
 class AsymField(AbstractWrapper):
-    r"""$F(s)-\beta\,\partial_sC+(J^\top-J)(s_0)\,(s-s_0)$."""
+    r"""$F(s)-\beta\,\partial_sC+(J^\top-J)(s_0)\,(s-s_0)$.
+
+    Its Jacobian, without the nudge, is $J(s)-J(s_0)+J(s_0)^\top$. Where slopes are 1 everywhere that is $J^\top$, in a
+    box too. With a curved `transfer`, entries of $J(s)-J(s_0)$ are within $(d_2-d_1)|w_{ik}|$. With a curved `rate` the
+    nudge has the derivative $\psi''\partial_rC$ too, and nothing is claimed.
+    """
 
     base: NetworkField
     free: Float[Array, "batch free"]
@@ -76,8 +78,24 @@ class AsymField(AbstractWrapper):
         linear = self.linear.take(rows)
         return AsymField(self.base.take(rows), self.free[rows], linear, self.cost, self.y[rows], self.beta)
 
+    @property
+    def coupling(self):
+        neuron, one = self.network.neuron, (1.0, 1.0)
+        if declared(self.base) != Coupling("network"):
+            return "it corrects a field other than the network's own"
+        if neuron.slope is None:
+            return "an activation has no slope bounds"
+        if not neuron.rate.linear:
+            return f"nothing bounds how the slope of {neuron.rate.name!r} changes, which multiplies its nudge"
+        if neuron.transfer.linear:
+            return Coupling("transposed", cost=self.cost, slope=one)
+        low, high = neuron.slope
+        return Coupling("bounded", high - low, neuron.gain, self.cost, one)
+
     def stiffness(self):
-        curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
+        # The nudge is added to the velocity, past the transfer, and has a factor of psi' that moves with the state.
+        gain = self.network.neuron.rate.gain
+        curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * max(gain, gain**2)
         return self.base.stiffness().at[self.network.graph.hidden :].add(curvature)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..model import AbstractField, AbstractWrapper, Signal
+from ..model import AbstractField, AbstractWrapper, Signal, declared
 from .cost import AbstractCost
 
 
@@ -43,6 +43,13 @@ class Nudged(AbstractWrapper):
     def stiffness(self):
         curvature = jnp.maximum(self.beta, 0) * self.cost.curvature * self.network.neuron.gain
         return self.base.stiffness().at[self.network.graph.hidden :].add(curvature)
+
+    @property
+    def coupling(self):
+        base = declared(self.base)
+        if isinstance(base, str) or base.cost is not None or base.jacobian != "network":
+            return "it nudges a field other than the network's own"
+        return base._replace(cost=self.cost, slope=self.network.neuron.slope)
 
 
 class AbstractNudge(eqx.Module):
@@ -171,4 +178,6 @@ class Fading(AbstractNudge):
     def now(self, update, key):
         start, end = jnp.asarray(self.start), jnp.asarray(self.end)
         share = jnp.clip(jnp.asarray(update, start.dtype) / jnp.asarray(self.updates, start.dtype), 0, 1)
-        return self.kind(start * (end / start) ** share).now(update, key)
+        # Rounding must not carry it beyond its ends, up to which its phases are certified.
+        beta = jnp.clip(start * (end / start) ** share, jnp.minimum(start, end), jnp.maximum(start, end))
+        return self.kind(beta).now(update, key)

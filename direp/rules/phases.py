@@ -1,5 +1,6 @@
-"""Which phases a rule runs, found by asking it: certificates of convergence cover the nudged ones."""
+"""Which phases a rule runs, found by asking it, and what is known of each for certificates of convergence."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ..model import AbstractField, Network
+from ..model import AbstractField, Coupling, Network, NetworkField, declared
 from ..settling import CONVERGED, Settled, Tolerance, choose_method
 from .base import AbstractRule
 from .cost import AbstractCost, SquaredError
@@ -16,36 +17,90 @@ from .nudge import AbstractNudge
 from .problem import Problem
 
 
+class FieldPhase(NamedTuple):
+    """Phases of a field that is not the network's own, but whose class says what a certificate needs to know of it.
+
+    `strengths`: of the nudge within, one a phase; empty for a single phase without one.
+    """
+
+    name: str
+    coupling: Coupling
+    strengths: tuple[float, ...]
+
+
 class RuleRun(NamedTuple):
     """What a rule runs after the free phase.
 
     - `nudges`: those whose phases are the network with a current into its outputs and nothing else.
-    - `others`: names of the other fields that it settles, and of nudges whose strength is learned or computed from the
-      batch; no certificate of a network covers these.
+    - `fields`: the other phases of which enough is known for a certificate.
+    - `others`: names of all else that it settles, and of nudges whose strength is learned or computed from the batch,
+      each with why no certificate of a network covers it.
     - `watched`: whether it looks at the steps of a phase, and not only at its end.
     """
 
     nudges: tuple[AbstractNudge, ...]
-    others: tuple[str, ...]
+    fields: tuple[FieldPhase, ...]
+    others: dict[str, str]
     watched: bool
 
     @property
     def strengths(self) -> tuple[float, ...]:
         r"""Every $\beta$ of the nudged phases, once."""
-        return tuple(dict.fromkeys(float(np.asarray(b)) for nudge in self.nudges for b in nudge.strengths))
+        return _strengths(*self.nudges)
+
+
+def _strengths(*nudges: AbstractNudge) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(float(np.asarray(beta)) for nudge in nudges for beta in nudge.strengths))
 
 
 class _Record:
-    """Stands in for the settling of phases: notes them, and answers with the free state."""
+    """Stands in for the settling of phases: notes them, and answers with the free state.
+
+    `field` and `cost` are those of the network that is asked about: a rule may pose other problems to rules within it.
+    """
+
+    field: NetworkField
+    cost: AbstractCost
 
     def __init__(self):
-        self.nudges: list[AbstractNudge] = []
-        self.others: list[str] = []
+        self.run: list[tuple[str, Coupling, AbstractNudge | None]] = []
+        self.others: dict[str, str] = {}
         self.watched = False
 
-    def __call__(self, field: AbstractField, start: Any, observed: Any) -> tuple[Settled, Any]:
-        self.others.append(type(field).__name__)
-        return _at_rest(field, start), observed
+    def settled(self, field: AbstractField, start: Any) -> Settled:
+        self._note(field, None)
+        return _at_rest(field, start)
+
+    def nudged(self, nudge: AbstractNudge, fields: Sequence[AbstractField]) -> None:
+        for field in fields:
+            self._note(field, nudge)
+
+    def _note(self, field: AbstractField, nudge: AbstractNudge | None) -> None:
+        """What is known of a field, if it is one of this network, at any inputs, with the nudge of this cost."""
+        name, own, coupling = type(field).__name__, self.field, declared(field)
+        networks = jax.tree.leaves(field, is_leaf=lambda node: isinstance(node, Network))
+        same = all(_same(own.network, node) for node in networks if isinstance(node, Network))
+        if isinstance(coupling, str):
+            self.others[name] = coupling
+        elif not same or field.total_leak is not own.total_leak:
+            self.others[name] = "it is a field of another network, or made anew"
+        elif coupling.cost is not None and not _same(coupling.cost, self.cost):
+            self.others[name] = "its nudge is that of another cost"
+        elif coupling.cost is not None and nudge is None:
+            self.others[name] = "the strength of its nudge is not known before it runs: problem.nudge runs it"
+        elif (
+            coupling.cost is not None and coupling.jacobian != "bounded" and coupling.slope != own.network.neuron.slope
+        ):
+            self.others[name] = "its nudge is not that of the network"
+        else:
+            nudge = None if coupling.cost is None else nudge
+            self.run.append((name, coupling._replace(cost=None), nudge))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two objects hold the very same arrays, traced or not, in one structure."""
+    mine, theirs = jax.tree.flatten(one), jax.tree.flatten(other)
+    return mine[1] == theirs[1] and all(a is b for a, b in zip(mine[0], theirs[0], strict=True))
 
 
 def _at_rest(field: AbstractField, state: Any) -> Settled:
@@ -66,20 +121,21 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
         y = jnp.full((1, network.graph.outputs), 1 / network.graph.outputs, network.dtype)
         free, key = _at_rest(field, network.rest(1)), jax.random.key(0)
         method, stop, valid = choose_method(network), Tolerance(), jnp.ones(1, bool)
-        problem = Problem(
-            field, y, cost or SquaredError(), method, stop, free, valid, jnp.array(0, jnp.int32), record=record
-        )
+        record.field, record.cost = field, cost or SquaredError()
+        problem = Problem(field, y, record.cost, method, stop, free, valid, jnp.array(0, jnp.int32), record=record)
         with_parameters(rule, own).estimate(problem, key)
 
     # What a rule learns has no fixed value: it is traced, and so is whatever is computed from it.
     jax.eval_shape(ask, jax.eval_shape(lambda: parameters_of(initialise(rule, network, jax.random.key(0)))))
-    fixed, others = [], record.others
-    for nudge in record.nudges:
-        if any(isinstance(beta, Tracer) for beta in nudge.strengths):
-            others.append(type(nudge).__name__)
-        else:
-            fixed.append(nudge)
-    return RuleRun(tuple(fixed), tuple(dict.fromkeys(others)), record.watched)
+    nudges, fields, others = [], [], record.others
+    for name, coupling, nudge in record.run:
+        if nudge is not None and any(isinstance(beta, Tracer) for beta in nudge.strengths):
+            others[type(nudge).__name__] = "its strength is learned, or computed from the batch"
+        elif coupling.jacobian != "network":
+            fields.append(FieldPhase(name, coupling, () if nudge is None else _strengths(nudge)))
+        elif nudge is not None and not any(nudge is known for known in nudges):
+            nudges.append(nudge)
+    return RuleRun(tuple(nudges), tuple(dict.fromkeys(fields)), others, record.watched)
 
 
 def with_nudge(rule: AbstractRule, nudge: AbstractNudge) -> AbstractRule:

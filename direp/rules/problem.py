@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -15,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ..model import AbstractField, AbstractWrapper, Network, NetworkField, Parameters
 from ..settling import UNMOVED, AbstractMethod, AbstractStop, Observer, Settled, run
 from .cost import AbstractCost
-from .nudge import AbstractNudge
+from .nudge import AbstractNudge, Nudged
 
 
 class Estimate(eqx.Module):
@@ -98,9 +99,16 @@ class Problem(eqx.Module):
         return self.free.converged & self.valid
 
     def settle(
-        self, field: AbstractField, start: Array | None = None, *, observe: Observer | None = None, observed: Any = None
+        self,
+        field: AbstractField,
+        start: Array | None = None,
+        *,
+        method: AbstractMethod | None = None,
+        stop: AbstractStop | None = None,
+        observe: Observer | None = None,
+        observed: Any = None,
     ) -> tuple[Settled, Any]:
-        """Run a phase: settle any field, by default from the free equilibrium.
+        """Run a phase: settle any field, by default from the free equilibrium, with the method and the stop of all.
 
         `observe(observed, before, after, moved)` sees the states before and after every step and which samples moved
         (padding never does), and returns what it keeps; nothing stores the trajectory. Returns how the phase settled,
@@ -109,19 +117,20 @@ class Problem(eqx.Module):
         start = self.free.state if start is None else start
         if self.record is not None:
             self.record.watched |= observe is not None
-            return self.record(field, start, observed)
-        return self._run(field, start, observe, observed)
+            return self.record.settled(field, start), observed
+        return self._run(field, start, observe, observed, method or self.method, stop or self.stop)
 
     def _run(
-        self, field: AbstractField, start: Array, observe: Observer | None, observed: Any, drive: Array | None = None
-    ) -> tuple[Settled, Any]:
+        self, field: AbstractField, start: Array, observe: Observer | None, observed: Any, method: AbstractMethod,
+        stop: AbstractStop, drive: Array | None = None,
+    ) -> tuple[Settled, Any]:  # fmt: skip
         drive = field.drive(start) if drive is None else drive
         runs = field if self.on is None else Paused(field, self.on)
         observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
-        settled, last = run(runs, start, self.method, self.stop, observer=observer, observed=observed, drive=drive)
+        settled, last = run(runs, start, method, stop, observer=observer, observed=observed, drive=drive)
         settled = keep_field(settled, field) if self.keep else settled
         signal = field.signal(start)
-        if signal is None or not self.stop.early or start is not self.free.state:
+        if signal is None or not stop.early or start is not self.free.state:
             return settled, last
         # No step, although an output that could answer has an error: the tolerance hides the response.
         left = (self._answers() & (signal.error > jnp.sqrt(jnp.finfo(signal.error.dtype).eps))).any(-1)
@@ -139,17 +148,31 @@ class Problem(eqx.Module):
         return ~held & (transfer(drive + some) != transfer(drive - some))
 
     def nudge(
-        self, nudge: AbstractNudge, key: PRNGKeyArray | None, *, observe: Observer | None = None, observed: Any = None
+        self,
+        nudge: AbstractNudge,
+        key: PRNGKeyArray | None,
+        *,
+        make: Callable[[Array], AbstractField] | None = None,
+        observe: Observer | None = None,
+        observed: Any = None,
     ) -> Response:
-        """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices."""
+        """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices; `make`
+        gives the field of each strength where it is not the network with a current into its outputs."""
         now = nudge.now(self.update, key)
-        fields = now.fields(self.field, self.cost, self.y)
+        if make is None:
+            fields = now.fields(self.field, self.cost, self.y)
+        else:
+            fields = tuple(make(jnp.asarray(beta, self.y.dtype)) for beta in now.strengths)
         if self.record is not None:
-            self.record.nudges.append(nudge)
+            self.record.nudged(nudge, fields)
             self.record.watched |= observe is not None
             return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
-        free = self.free
-        settled = [self._run(f, free.state, observe, observed, f.added(free.drive, free.state)) for f in fields]
+        free, how = self.free, (self.method, self.stop)
+        # The drive at the start is that of the free phase, with the current of a nudge.
+        drives = [f.added(free.drive, free.state) if isinstance(f, Nudged) else None for f in fields]
+        settled = [
+            self._run(f, free.state, observe, observed, *how, drive) for f, drive in zip(fields, drives, strict=True)
+        ]
         return Response(now, self.free, tuple(p for p, _ in settled), tuple(o for _, o in settled))
 
     def only_if(self, on: Bool[Array, ""]) -> "Problem":

@@ -84,9 +84,9 @@ def _finish(
         rows = jnp.nonzero(open_, size=min(batch, _FEW), fill_value=batch)[0]
         some = field.take(rows)
         before = jax.tree.map(lambda leaf: leaf[rows], settled)
-        begin = jnp.where((before.result == NON_FINITE)[:, None], start[rows], before.state)
         to = signals.take(rows) if signals is not field else some
-        found, _ = _run(some, to, begin, None, method.second, last, None, None)
+        # From the start again: where the first method has led may be far away.
+        found, _ = _run(some, to, start[rows], None, method.second, last, None, None)
         # Where the terms of a drive cancel, no state may have a smaller residual than their rounding.
         flow = some.flow(found.state, found.drive)
         lost = some.total_leak * found.state

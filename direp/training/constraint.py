@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from ..certificates.convergence import named
 from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractNudge
 from .update import Bound
@@ -80,6 +81,17 @@ def _update(
     return moved._replace(rule=updates.rule), ConstrainedState(own, inner)
 
 
+def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, network: Network) -> float:
+    """What a nudge can take from the margin that a constraint keeps; infinite if that is not known."""
+    slope, one = network.neuron.slope, np.ones(1)
+    if slope is None:
+        return np.inf
+    criterion = getattr(constraint, "criterion", None)
+    # Norm weights that are not all one make the other outputs count more, by no known factor.
+    equal = criterion is None or (np.asarray(criterion.initial(network)) == 1).all()
+    return float(cost.feedback(beta, slope, one if equal else np.inf * one)[0])
+
+
 def check_nudges(
     constraint: AbstractConstraint, nudges: tuple[AbstractNudge, ...], cost: AbstractCost, network: Network
 ) -> None:
@@ -89,7 +101,7 @@ def check_nudges(
         return
     margin = float(constraint.margin)
     for nudge in nudges:
-        for beta in (float(strength) for strength in nudge.strengths if float(strength) < 0):
+        for beta in (beta for beta in named("", nudge.strengths, network.dtype).values() if beta < 0):
             loss = float(cost.feedback(beta, slope, np.ones(1))[0])
             if loss == np.inf:
                 raise ValueError(

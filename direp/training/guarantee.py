@@ -7,7 +7,7 @@ without momentum, RMSprop) keep this; momentum does not.
 """
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,12 +30,18 @@ class Bounds(NamedTuple):
     high: Any
 
 
+_LARGEST = 1e6  # what a unit may excite others in all, over its leak, where excitation costs no margin
+
+
 class AbstractGuarantee(AbstractConstraint):
-    r"""Signs that stay, and $|w_{ij}|\le(\lambda_i-\mathrm{margin})/(d_2\cdot\mathrm{targets\ of\ }i)$, so that the
-    network stays certified to contract at the rate `margin` with the leaks it has. With signed outflow excitation may
-    grow, and inhibition has half of that. Its state are these bounds."""
+    r"""Signs that stay, and $|w_{ij}|\le(\lambda_i-\mathrm{margin})/(d_2\cdot\mathrm{targets\ of\ }i)$ less rounding,
+    so that `certify` proves the network to contract at the rate `margin` or faster with the leaks it has. With signed
+    outflow excitation may grow, and inhibition has half of that. No weight is smaller than `floor`, or than its bound
+    where that is less. Its state are these bounds."""
 
     floor: eqx.AbstractVar[float]
+    promise: eqx.AbstractClassVar[str]
+    """What is proved of the rule `Local` inside, as the end of a sentence."""
 
     def __check_init__(self):
         for name in ("floor", "margin"):
@@ -50,27 +56,43 @@ class AbstractGuarantee(AbstractConstraint):
         """The sign of every weight between free units, arranged like `Weight.recurrent`."""
 
     def init(self, network):
-        synapses = network.synapses
-        ones = jax.tree.map(jnp.ones_like, network.weight)
-        targets = synapses.outgoing(synapses.mask(ones), lambda w: w)
-        room = (network.leak - self.margin) / (network.neuron.gain * jnp.maximum(targets, 1))
-        most = synapses.scaled(synapses.mask(ones), jnp.maximum(room, self.floor)).recurrent
+        synapses, signed = network.synapses, _signed(network)
+        ones = synapses.mask(jax.tree.map(jnp.ones_like, network.weight))
+        each = 1 / jnp.maximum(synapses.outgoing(ones, lambda w: w), 1)
+        room, cap = self._room(network) * each, _LARGEST * network.leak * each
+        room, cap = (synapses.scaled(ones, jnp.minimum(size, cap)).recurrent for size in (room, cap))
+        eps = float(jnp.finfo(network.dtype).eps)
 
-        def pair(sign: Array, most: Array) -> tuple[Array, Array]:
-            if _signed(network):
-                most = jnp.where(sign > 0, jnp.inf, most / 2)
-            one, other = sign * jnp.minimum(self.floor, most), sign * most
+        def pair(sign: Array, room: Array, cap: Array) -> tuple[Array, Array]:
+            room = room / 2 if signed else room
+            most = jnp.where(sign > 0, cap, room) if signed else room
+            # An update rounds: what is far smaller than the weight before it could lose its sign.
+            least = jnp.minimum(jnp.maximum(self.floor, 8 * eps * room), most)
+            one, other = sign * least, sign * most
             return jnp.minimum(one, other), jnp.maximum(one, other)
 
-        pairs = jax.tree.map(pair, self.signs(network), most)
+        pairs = jax.tree.map(pair, self.signs(network), room, cap)
         inner = jax.tree.structure(network.weight.recurrent)
         return Bounds(*jax.tree.transpose(inner, jax.tree.structure((0, 0)), pairs))
+
+    def _room(self, network: Network) -> Array:
+        r"""What a unit's synapses may take from its margin in all, less more than rounding can: of these bounds and of
+        an update, in the network's precision, and of the sums of `certify`, in 64 bits."""
+        sums = (2 + (_LARGEST if _signed(network) else 0)) * 8 * (network.graph.free + 16) * float(np.finfo(float).eps)
+        share = 1 - 8 * float(jnp.finfo(network.dtype).eps)
+        gain = max(network.neuron.gain, 1 / _LARGEST)
+        return share * ((share**2 - sums) * network.leak - self.margin) / gain
 
     def begin(self, network):
         """Sizes of weights are kept where they may."""
         network.synapses.refuse_shared(type(self).__name__)
         self.check(network)
-        if (np.asarray(network.leak) <= self.margin).any():
+        if network.neuron.slope is None:
+            raise ValueError(
+                f"{type(self).__name__} certifies the network, and an activation has no slope bounds; give it "
+                "slope=(d1, d2)"
+            )
+        if (np.asarray(self._room(network)) <= 0).any():
             raise ValueError(
                 f"{type(self).__name__}(margin={self.margin}) leaves no room for weights: the lowest leak is "
                 f"{float(network.leak.min()):g}; raise the leaks above the margin"
@@ -107,12 +129,14 @@ class SignSymmetric(AbstractGuarantee):
 
     **Arguments:**
 
-    - `floor`: the least size of a weight between free units; feedback of zero would silence a hidden unit.
+    - `floor`: the least size of a weight between free units, where their bound is not less; feedback of zero would
+      silence a hidden unit.
     - `margin`: the rate at which the network stays certified to contract (1/time).
     """
 
     floor: float = 1e-3
     margin: float = 0.1
+    promise: ClassVar[str] = "in the limit of a small nudge, descends the cost of any batch with every small step"
 
     def check(self, network):
         pairs = network.graph.adjacency()[network.graph.inputs :]
@@ -140,6 +164,9 @@ class Balanced(AbstractGuarantee):
 
     floor: float = 1e-6
     margin: float = 0.1
+    promise: ClassVar[str] = (
+        "at any nudge, moves no synapse the wrong way on a sample by itself (batches of several are not covered)"
+    )
 
     def check(self, network):
         slope = network.neuron.slope
@@ -167,6 +194,9 @@ class Pairs(AbstractGuarantee):
 
     floor: float = 1e-3
     margin: float = 0.1
+    promise: ClassVar[str] = (
+        "in the limit of a small nudge, descends on every sample by itself (batches of several are not covered)"
+    )
 
     def check(self, network):
         if not (one_layer(network) and network.graph.bias and _signed(network)):
@@ -183,7 +213,8 @@ class Pairs(AbstractGuarantee):
         # Of a pair it is the feedback that gives way; the hidden unit is its target.
         synapses, hidden = network.synapses, network.graph.hidden
         forth = synapses.back(parameters.weight, jnp.zeros_like(network.bias).at[-1].set(1)[None])[0]
-        limit = jnp.where(jnp.arange(network.graph.free) < hidden, network.leak + forth, jnp.inf)
+        limit = (1 - 8 * float(jnp.finfo(network.dtype).eps)) * (network.leak + forth)
+        limit = jnp.where(jnp.arange(network.graph.free) < hidden, limit, jnp.inf)
         none, one = jnp.zeros((1, network.graph.inputs), network.dtype), jnp.ones_like(limit)[None]
         finite = jnp.isfinite(limit)
         wanted = synapses.outer(none, one, jnp.where(finite, limit, 0)[None]).recurrent

@@ -35,6 +35,7 @@ from ..settling import (
     within_trace,
 )
 from ..tasks import AbstractAugmentation, Samples, Task
+from .assumptions import of_constraint, of_guarantee
 from .constraint import check_nudges
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
@@ -126,6 +127,7 @@ class Run:
     - `best_epoch`, `failed`: for every seed; `failed` seeds diverged or never settled and hold their last good state.
     - `status`: `"done"`, `"failed"` (every seed did) or `"interrupted"`.
     - `trainer`: how it was trained; `rules`: the rule of every seed with what it has learned itself, `rule` the first.
+    - `assumptions`: what its guarantee or its control covers of this run, and what it does not.
     """
 
     task: Task
@@ -140,6 +142,7 @@ class Run:
     status: str
     trainer: Trainer
     rules: list[AbstractRule]
+    assumptions: tuple[str, ...] = ()
 
     @property
     def network(self) -> Network:
@@ -168,6 +171,7 @@ class Run:
             right = part.accuracy.mean()
             lines[name] = f"loss {part.loss.mean():.4g}" + ("" if np.isnan(right) else f", accuracy {right:.2%}")
             lines[name] += f", {part.unconverged.sum()} unsettled"
+        lines |= {"assumptions": self.assumptions} if self.assumptions else {}
         return f"<p><b>{html.escape(repr(self))}</b></p>{html_table(lines)}"
 
     @property
@@ -212,7 +216,8 @@ def fit(
     **Arguments:**
 
     - `rule`, `optimiser`: any rule of `direp.rules`, any optax transformation. Biases are learned if the graph has a
-      bias unit, leaks only with `learn_leak` (never below 0). With `outputs_only` hidden units stay as they are, as a control.
+      bias unit, leaks only with `learn_leak` (never below 0). With `outputs_only` hidden units stay as they are, as a
+      control.
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
       the last.
     - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
@@ -246,7 +251,7 @@ def fit(
     ):
         if value is not None or what in ("rule", "optimiser"):
             check_kind(f"fit({what}=...)", value, kind, instead)
-    _check(networks, task, cost, seeds, epochs, batch_size, keep, probe)
+    _check(networks, task, cost, seeds, epochs, batch_size, keep, probe, start)
     phases = phases_of(rule, networks[0], cost)
     if augment is not None:
         augment.check(task.inputs)
@@ -280,10 +285,11 @@ def fit(
         "classify": task.kind == "classification",
     }
     evaluator = Trainer(**common)
+    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template)))
     trainer = Trainer(
         **common,
         rule=traced(rule, template.dtype),
-        optimiser=RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template))),
+        optimiser=recorded,
         control=traced(control, template.dtype),
         guarantee=traced(guarantee, template.dtype),
         warm=warm,
@@ -293,10 +299,11 @@ def fit(
         probe=min(probe, samples),
         augment=augment,
     )
-    parts = [
-        Samples(*(np.asarray(table, template.dtype) for table in part))
-        for part in (task.train, task.validation, task.test)
-    ]
+    assumptions = () if control is None else of_constraint(control, phases, common["cost"], template)
+    if guarantee is not None:
+        assumptions = of_guarantee(guarantee, rule, phases, template, recorded)
+        assumptions += of_constraint(guarantee, phases, common["cost"], template)
+    parts = [_cast(task, name, template.dtype) for name in ("train", "validation", "test")]
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
     state, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
@@ -340,7 +347,23 @@ def fit(
         status,
         eqx.tree_at(lambda t: t.optimiser, trainer, None),
         [with_parameters(rule, own.rule) for own in chosen],
+        assumptions,
     )
+
+
+def _cast(task: Task, part: str, dtype: Any) -> Samples:
+    """The samples of a part in the precision of the networks."""
+    with np.errstate(over="ignore"):
+        samples = Samples(*(np.asarray(table, dtype) for table in getattr(task, part)))
+    for name, table in samples._asdict().items():
+        if not np.isfinite(table).all():
+            row, column = np.argwhere(~np.isfinite(table))[0]
+            value = getattr(getattr(task, part), name)[row, column]
+            raise ValueError(
+                f"fit: {name}[{row}, {column}] of {part} in task {task.name!r} is {value:g}, which {dtype} cannot "
+                "hold; scale the data, or use networks of 64 bits"
+            )
+    return samples
 
 
 def _learned(rule: AbstractRule, network: Network) -> Any:
@@ -348,7 +371,7 @@ def _learned(rule: AbstractRule, network: Network) -> Any:
     return jax.eval_shape(lambda: parameters_of(initialise(rule, network, jax.random.key(0))))
 
 
-def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -> None:
+def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe, start) -> None:
     for network in networks or [None]:
         check_kind("fit(network=...)", network, Network, "a Network, or several in a list")
     needed = "a task such as direp.tasks.xor(); direp.tasks.from_arrays(x, y) makes one of arrays"
@@ -368,6 +391,8 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe) -
             f"fit: cross-entropy needs two outputs or more and targets that sum to one; task {task.name!r} has "
             f"{graph.outputs} output(s): use SquaredError()"
         )
+    if not np.isfinite(start).all():
+        raise ValueError(f"fit(start={start}) must be two finite numbers, between which free units begin")
     check_count("fit(probe", probe, 0)
     check_count("fit(epochs", epochs)
     check_count("fit(batch_size", 1 if batch_size is None else batch_size)

@@ -8,25 +8,28 @@ from jaxtyping import Num
 
 from ...arithmetic import precise
 from ...model import ACTIVATIONS, OUTFLOWS, Activation, Network
-from ...rules import AbstractCost, AbstractNudge
-from .certificate import About, Attempt, Certificate
+from ...rules import AbstractCost, AbstractNudge, AbstractRule, RuleRun, phases_of
+from .certificate import About, Attempt, Certificate, Proof
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
-from .diagonal import LocalLeak, Perron, Rows
+from .diagonal import LocalLeak, Perron, Rows, prove
 from .euclidean import LMI, Symmetric
 from .norm import Euclidean
 from .refute import Findings, search
 from .remedy import remedy
-from .system import System
+from .system import System, outwards, refuse_tracing
 
 CASCADE: tuple[AbstractCriterion, ...] = (LocalLeak(), Rows(), Perron(), Compartmental(), Symmetric(), LMI())
 _CLAIM = "the network contracts to one equilibrium for each input, from every start"
+_BALLS = "positive definite in 128-bit ball arithmetic"
+_SUMS = "sums in 64 bits less their worst rounding error; signs that this leaves open by exact rationals"
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
 def certify(
     network: Network,
     *,
+    rule: AbstractRule | RuleRun | None = None,
     nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
     cost: AbstractCost | None = None,
     criteria: Sequence[AbstractCriterion] = CASCADE,
@@ -38,9 +41,12 @@ def certify(
 
     **Arguments:**
 
-    - `nudge`, `cost`: cover the phases of one nudge, or of several, too, each with its own sign and strength. A
-      positive nudge of the squared error changes nothing; a negative one, and cross-entropy, take from the margin of
-      the outputs.
+    - `rule`: cover every phase that the rule runs, too: those of its nudges, and those of other fields of which enough
+      is known (`AsymEP`, `Dyadic`, `Adjoint`). Where one is not covered, the answer is undecided and names it. Or what
+      `direp.rules.phases_of` found of it, for many networks of one kind.
+    - `nudge`, `cost`: cover the phases of one nudge, or of several, too, each with its own sign and strength, as the
+      network's precision has it. A positive nudge of the squared error changes nothing; a negative one, and
+      cross-entropy, take from the margin of the outputs.
     - `criteria`: what to try, in this order, until one proves. `(Perron(),)` asks for the sharpest diagonal norm at
       once, at the price of a few linear systems.
     - `x`: inputs at which to search for a counter-example first, before inputs of the search's own choice.
@@ -57,16 +63,23 @@ def certify(
     inputs = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x, np.float64)
     if inputs is not None and inputs.shape[1:] != (network.graph.inputs,):
         raise ValueError(f"certify(x=...) has shape {inputs.shape}; needed is (batch, {network.graph.inputs})")
-    system = System.of(network, nudge, cost)
+    refuse_tracing("certify", network, nudge, rule)
+    run, claim = RuleRun((), (), {}, False), _CLAIM
+    if rule is not None:
+        run = rule if isinstance(rule, RuleRun) else phases_of(rule, network, cost)
+        claim = f"{_CLAIM}, in every phase of the rule"
+    nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else tuple(nudge)
+    system = System.of(network, (*nudges, *run.nudges), cost, run.fields)
     activations = _activations(network)
     unknown = next((a for a in activations if not np.isfinite(a.gain)), None)
     if unknown is not None:
         reason = f"Activation {unknown.name!r} carries no slope bounds: give it slope=(d1, d2)."
-        return Certificate(_CLAIM, "undecided", "none", None, -np.inf, {}, 0.0, 0.0, (), "", reason=reason)
+        return Certificate(claim, "undecided", "none", None, -np.inf, {}, 0.0, 0.0, (), "", reason=reason)
 
+    slopes = {a.name: outwards(a.slope, network.dtype) for a in activations if a.slope is not None}
     assumptions = (
         "the weights, biases and leaks stay as they are while it settles",
-        *(f"slopes of {activation.name} stay within {activation.slope}" for activation in activations),
+        *(f"slopes of {name} stay within {bounds}" for name, bounds in slopes.items()),
         "the inputs are clamped",
         "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
     )
@@ -76,20 +89,7 @@ def certify(
             attempt = criterion.attempt(system)
         attempts.append(attempt)
         if attempt.proof is not None:
-            proof = attempt.proof
-            check = (
-                "positive definite in 128-bit ball arithmetic"
-                if isinstance(proof.norm, Euclidean)
-                else "sums in 64 bits less their worst rounding error; signs that this leaves open by exact rationals"
-            )
-            return Certificate(
-                _CLAIM, "proved", attempt.criterion, proof.norm, proof.rate, proof.rates, proof.step, proof.shrink,
-                assumptions, check, tuple(attempts),
-                about=About(
-                    network, system.cost,
-                    {float(np.asarray(beta, network.dtype)): name for name, beta in system.phases.items()},
-                ),
-            )  # fmt: skip
+            return _proved(network, claim, system, run, criteria, attempt.proof, assumptions, tuple(attempts))
     closest = max(attempts, key=lambda attempt: attempt.rate)
     blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)
     blame = tuple(network.graph.name(unit) for unit in blamed.blame)
@@ -102,7 +102,7 @@ def certify(
     if cure is not None:
         reasons.append(cure.describe(network.graph.names[network.graph.inputs :]))
     return Certificate(
-        claim=_CLAIM,
+        claim=claim,
         verdict="undecided" if example is None else "refuted",
         criterion=closest.criterion if example is None else example.kind,
         norm=None,
@@ -117,6 +117,59 @@ def certify(
         blame=blame,
         remedy=cure,
         counterexample=example,
+        uncovered=tuple(f"{name}: {why}" for name, why in run.others.items()),
+    )
+
+
+def _proved(
+    network: Network, claim: str, system: System, run: RuleRun, criteria: Sequence[AbstractCriterion], own: Proof,
+    assumptions: tuple[str, ...], attempts: tuple[Attempt, ...],
+) -> Certificate:  # fmt: skip
+    """The certificate of a network that is proved to contract, if the other fields of a rule are too, each in a norm of
+    its own."""
+    proofs, norms = [own], dict.fromkeys(sorted(system.transposed), own.norm.dual)
+    failed, rate, uncovered = [], own.rate, [f"{name}: {why}" for name, why in run.others.items()]
+    for name, coupling, strengths in run.fields:
+        if coupling.jacobian != "bounded":
+            continue
+        sizes = system.bounded(name, coupling, strengths)
+        for criterion in criteria:
+            with precise():
+                proposals = criterion.proposals(sizes)
+                attempt = prove(f"{criterion.name}, phases of {name}", sizes, proposals) if proposals else None
+            attempts += () if attempt is None else (attempt,)
+            if attempt is not None and attempt.proof is not None:
+                proofs.append(attempt.proof)
+                norms |= dict.fromkeys(attempt.proof.rates, attempt.proof.norm)
+                break
+        else:
+            tried = [each for each in attempts if each.criterion.endswith(f", phases of {name}")]
+            closest = max(tried, key=lambda each: each.rate, default=Attempt("", note="no criterion applies"))
+            failed.append(f"the phases of {name} are not proved to ({closest.note})")
+            rate = min(rate, closest.rate)
+    proved = not failed and not uncovered
+    step = min(proof.step for proof in proofs)
+    # What a step takes grows with it at least less than in proportion, in every norm.
+    shrink = min(proof.shrink * (step / proof.step) for proof in proofs) * (1 - 1e-15 * (len(proofs) > 1))
+    failed += [f"nothing covers the phases of {each}" for each in uncovered]
+    euclidean = isinstance(own.norm, Euclidean)
+    strengths = {beta: name for name, beta in system.phases.items() if name not in system.transposed}
+    return Certificate(
+        claim=claim,
+        verdict="proved" if proved else "undecided",
+        criterion=next(attempt.criterion for attempt in attempts if attempt.proof is own),
+        norm=own.norm,
+        rate=min(proof.rate for proof in proofs) if proved else -np.inf if uncovered else rate,
+        phases={name: rate for proof in proofs for name, rate in proof.rates.items()},
+        largest_step=step if proved else 0.0,
+        shrink=shrink if proved else 0.0,
+        assumptions=assumptions,
+        check=_BALLS if euclidean and len(proofs) == 1 else f"{_BALLS}; {_SUMS}" if euclidean else _SUMS,
+        attempts=attempts,
+        reason="" if proved else f"The free phase contracts, but {'; '.join(failed)}.",
+        norms=norms,
+        uncovered=tuple(uncovered),
+        about=About(network, system.cost, strengths),
     )
 
 

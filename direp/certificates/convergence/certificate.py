@@ -27,6 +27,8 @@ def as_data(value: Any) -> Any:
         return {field.name: as_data(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [as_data(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {name: as_data(entry) for name, entry in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
@@ -159,9 +161,11 @@ class Certificate(Judged):
 
     - `claim`: a main clause. `verdict` on it: `"proved"`, `"refuted"` or `"undecided"`; `sentence` puts both together.
     - `criterion`: what decided; for `"undecided"`, what came closest.
-    - `norm`: the norm in which distances shrink, with its weights; `None` if not proved.
+    - `norm`: the norm in which distances shrink, with its weights; `None` if not even the free phase is
+      proved to. `norms`: those of phases that shrink in another one.
     - `rate`: distances shrink at least like exp(-rate t) (1/time); for `"undecided"`, the bound that was not positive.
-    - `phases`: the rate of every phase that is covered: `"free"`, or the nudge, such as `"beta=+0.5"`.
+    - `phases`: the rate of every phase that is proved to contract: `"free"`, the nudge, such as `"beta=+0.5"`, or the
+      field that a rule settles. `uncovered`: the phases of the rule of which nothing is known, each with why.
     - `largest_step`: projected Euler with a step up to this (time) contracts, in every phase; at exactly this step
       distances and residuals lose the share `shrink` or more: they shrink by `factor`.
     - `assumptions`: what must hold for the verdict to. `check`: how the decisive inequality was re-checked.
@@ -186,6 +190,8 @@ class Certificate(Judged):
     blame: tuple[str, ...] = ()
     remedy: Remedy | None = None
     counterexample: Any = None
+    norms: dict[str, AbstractNorm] = dataclasses.field(default_factory=dict)
+    uncovered: tuple[str, ...] = ()
     about: About | None = None
 
     def __str__(self) -> str:
@@ -233,8 +239,8 @@ class Certificate(Judged):
         return error_bar(self.norm, self.phases[name], field, state)
 
     def steps(self, ratio: float) -> int | None:
-        """Euler steps of `largest_step` after which distances and residuals, in `norm`, have shrunk by `ratio` (below
-        1) or more, from anywhere, in every phase; `None` if not proved, or too many to count."""
+        """Euler steps of `largest_step` after which distances and residuals, in its norm, have shrunk by `ratio`
+        (below 1) or more, from anywhere, in every phase; `None` if not proved, or too many to count."""
         if not ratio > 0:
             raise ValueError(f"Certificate.steps(ratio={ratio}) must be above 0")
         if not self:
@@ -243,15 +249,19 @@ class Certificate(Judged):
         count = math.log(ratio) / math.log1p(-self.shrink) * (1 + 1e-12) if ratio < 1 else 0.0
         return math.ceil(count) if count < math.inf else None
 
-    def steps_to(self, velocity: np.ndarray, tolerance: float) -> int | None:
+    def steps_to(self, velocity: np.ndarray, tolerance: float, phase: str = "free") -> int | None:
         r"""Euler steps of `largest_step` after which no entry of the projected field exceeds `tolerance` (rate/time),
-        from states with the projected field `velocity` (batch x free): an a-priori bound; `None` if not proved."""
+        from states with the projected field `velocity` (batch x free) of a phase: an a-priori bound; `None` if not
+        proved."""
         velocity = np.asarray(velocity, np.float64)
         if not tolerance > 0 or not np.isfinite(velocity).all():
             raise ValueError("Certificate.steps_to needs a finite velocity and a tolerance above 0")
         if not self or self.norm is None:
             return None
-        worst = float(np.max(self.norm.length(velocity))) * self.norm.reach * (1 + 1e-12)
+        if phase not in self.phases:
+            raise ValueError(f"Certificate.steps_to(phase={phase!r}) must be one of {', '.join(self.phases)}")
+        norm = self.norms.get(phase, self.norm)
+        worst = float(np.max(norm.length(velocity))) * norm.reach * (1 + 1e-12)
         return self.steps(tolerance / worst) if worst > 0 else 0
 
     def to_dict(self) -> dict[str, Any]:

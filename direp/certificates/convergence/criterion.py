@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 import equinox as eqx
+import numpy as np
 
 from .certificate import Attempt
 from .system import System
@@ -16,3 +17,8 @@ class AbstractCriterion(eqx.Module):
     @abstractmethod
     def attempt(self, system: System) -> Attempt:
         """Try to prove that every phase of a system contracts. A proof must survive rounding."""
+
+    def proposals(self, system: System) -> list[tuple[np.ndarray, bool]]:
+        """Weights of diagonal norms to try where only the sizes of the Jacobian's entries are known, each with whether
+        they are for rows; none for criteria in other norms."""
+        return []

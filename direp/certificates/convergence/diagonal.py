@@ -117,9 +117,10 @@ def prove(criterion: str, system: System, proposals: list[tuple[np.ndarray, bool
         return Attempt(criterion, note="the numbers are too large or too small for 64 bits")
     worst = min(closest, key=lambda name: closest[name])
     short = f"falls short by {-closest[worst]:.3g}"
-    note = f"the free phase contracts, but phase {worst} {short}" if closest["free"] > 0 else short
+    free = closest.get("free", -np.inf) > 0
+    note = f"the free phase contracts, but phase {worst} {short}" if free else short
     blame = tuple(int(k) for k in np.argsort(margin, kind="stable") if margin[k] <= 0)
-    return Attempt(criterion, None, closest[worst], note, blame, closest["free"] > 0)
+    return Attempt(criterion, None, closest[worst], note, blame, free)
 
 
 class LocalLeak(AbstractDiagonal):

@@ -40,16 +40,14 @@ class _Inequality:
     """The matrix inequality of one phase, in floats or (with `lift=exact`) in balls around the numbers as stored."""
 
     def __init__(self, system: System, beta: float, lift: Any = np.asarray):
-        weight, neuron = lift(system.dense()), system.neuron
+        weight, neuron, self.beta = lift(system.dense()), system.neuron, beta
         self.leak = lift(system.leak) + neuron.outflow.value(weight).sum(1)
         self.coupling = (weight.T if neuron.transfer.linear else weight).copy()
         outputs = np.arange(system.hidden, system.size)
         # The nudge of the squared error is a synapse of weight -beta from each output to itself.
         self.coupling[outputs, outputs] = self.coupling[outputs, outputs] - lift(beta)
         self.linear = neuron.bounded
-        slope = neuron.slope
-        assert slope is not None
-        self.slope = tuple(lift(bound)[()] for bound in slope)
+        self.slope = tuple(lift(bound)[()] for bound in system.slope)
 
     def matrix(self, p: np.ndarray, q: np.ndarray, rate: Any = 0) -> np.ndarray:
         """What must be positive definite, from P (square) and the diagonal of Q."""
@@ -101,7 +99,7 @@ class AbstractEuclidean(AbstractCriterion):
             return Attempt(self.name, note=note)
         if system.strengths and type(system.cost) is not SquaredError:
             return Attempt(self.name, note=f"does not cover the nudge of {type(system.cost).__name__}")
-        phases = [_Inequality(system, beta) for beta in system.phases.values()]
+        phases = [_Inequality(system, beta) for beta in dict.fromkeys(system.phases.values())]
         proposed = self.propose(system, phases)
         if isinstance(proposed, str):
             return Attempt(self.name, note=proposed)
@@ -111,12 +109,12 @@ class AbstractEuclidean(AbstractCriterion):
         found = [phase.rate(p, q) for phase in phases]
         if min(found) <= 0:
             return Attempt(self.name, None, min(found), f"falls short by {-min(found):.3g}")
-        rates = {}
-        for (name, beta), rate in zip(system.phases.items(), found, strict=True):
-            rates[name] = rate * (1 - _SLACK)
-            balls = _Inequality(system, beta, exact).matrix(exact(p), exact(q), exact(rates[name])[()])
+        proved = {phase.beta: rate * (1 - _SLACK) for phase, rate in zip(phases, found, strict=True)}
+        for beta, rate in proved.items():
+            balls = _Inequality(system, beta, exact).matrix(exact(p), exact(q), exact(rate)[()])
             if not positive_definite(balls) or not positive_definite(exact(p)):
                 return Attempt(self.name, None, -math.inf, "its inequality did not survive rounding")
+        rates = {name: proved[beta] for name, beta in system.phases.items()}
         norm = Euclidean(p, inverse=not system.neuron.transfer.linear)
         rate, stretch = min(rates.values()), _stretch(system, norm)
         share = (rate / stretch) ** 2
@@ -158,12 +156,12 @@ class Symmetric(AbstractEuclidean):
     up_to: int = eqx.field(static=True, default=200)
 
     def propose(self, system, phases):
-        hull = phases[int(np.argmin(list(system.phases.values())))]  # the most negative nudge
+        hull = min(phases, key=lambda phase: phase.beta)  # the most negative nudge
         size = system.size
         if hull.linear:
             return np.eye(size), np.zeros(size)
-        slope = system.neuron.slope
-        if slope is None or slope[0] < 0 or slope[1] == 0:
+        slope = system.slope
+        if slope[0] < 0 or slope[1] == 0:
             return "needs slopes of zero or above"
         coupling = slope[1] * (hull.coupling + hull.coupling.T) / 2
 

@@ -31,6 +31,11 @@ class AbstractNorm:
         """The largest entry of a vector is at most its length times this."""
         return float(self.entries.max())
 
+    @property
+    @abstractmethod
+    def dual(self) -> "AbstractNorm":
+        r"""The norm in which $J^\top$ contracts if $J$ does in this one: $\mu(J)=\mu^*(J^\top)$."""
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -50,6 +55,10 @@ class L1(AbstractNorm):
     @property
     def entries(self):
         return np.nextafter(1 / self.weights, np.inf)
+
+    @property
+    def dual(self):
+        return LInf(self.weights)
 
     def __str__(self) -> str:
         return "l1" if (self.weights == 1).all() else "weighted l1"
@@ -73,6 +82,10 @@ class LInf(AbstractNorm):
     @property
     def entries(self):
         return self.weights
+
+    @property
+    def dual(self):
+        return L1(self.weights)
 
     def __str__(self) -> str:
         return "l-infinity" if (self.weights == 1).all() else "weighted l-infinity"
@@ -114,6 +127,10 @@ class Euclidean(AbstractNorm):
         wrong = wrong + 4 * (size + 2) * _EPS * (np.abs(self.matrix) @ np.abs(inverse) + np.eye(size))
         share = float(wrong.sum(1).max())
         return inverse, float(np.abs(inverse).sum(1).max()) * share / (1 - share) if share < 1 else np.inf
+
+    @property
+    def dual(self):
+        return Euclidean(self.matrix, not self.inverse)
 
     def __str__(self) -> str:
         plain = np.array_equal(self.matrix, np.eye(len(self.matrix)))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,8 @@ import numpy as np
 from jax.core import Tracer
 from scipy.sparse import csr_array, sparray
 
-from ...model import AbstractNeuron, Network
-from ...rules import AbstractCost, AbstractNudge, SquaredError
+from ...model import AbstractNeuron, Coupling, Network, Projected
+from ...rules import AbstractCost, AbstractNudge, FieldPhase, SquaredError
 
 DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
 _EPS = float(np.finfo(np.float64).eps)
@@ -31,7 +31,10 @@ class System:
     r"""The part of $\dot s=-\Lambda\odot s+\varphi(W^\top\psi(s)+b)$ that decides whether distances shrink.
 
     - `weight`: $W$ between free units, entry (i, j) from i to j: an array, or a SciPy CSR array. - `leak`: $\lambda$.
-    - `strengths`: $\beta$ of every nudged phase that is to be covered too.
+    - `phases`: name and $\beta$ of every phase that is to be covered, the free one first. - `transposed`: those whose
+      Jacobians are transposes of the network's own.
+    - `dtype`: the precision in which the network itself computes. - `nudge_slope`: of what a nudge is multiplied with,
+      where it is not the neuron's.
     """
 
     weight: Any
@@ -39,8 +42,10 @@ class System:
     neuron: AbstractNeuron
     hidden: int
     cost: AbstractCost
-    strengths: tuple[float, ...]
-    eps: float = _EPS  # of the precision in which the network itself computes
+    phases: dict[str, float]
+    transposed: frozenset[str] = frozenset()
+    dtype: Any = np.float64
+    nudge_slope: tuple[float, float] | None = None
 
     @classmethod
     def of(
@@ -48,8 +53,12 @@ class System:
         network: Network,
         nudge: AbstractNudge | Sequence[AbstractNudge] | None = None,
         cost: AbstractCost | None = None,
+        fields: Sequence[FieldPhase] = (),
     ) -> "System":
-        """Raises `ValueError` if the network holds NaN or infinite numbers, or negative leaks, and when traced."""
+        """With the phases of nudges, and of those fields whose Jacobians are transposes.
+
+        Raises `ValueError` if the network holds NaN or infinite numbers, or negative leaks, and when traced.
+        """
         refuse_tracing("certify", network, nudge)
         for name, tree in (("weight", network.weight), ("bias", network.bias), ("leak", network.leak)):
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
@@ -60,10 +69,48 @@ class System:
         if (leak < 0).any():
             raise ValueError(f"certify: the network has a leak of {leak.min():g}; leaks are 0 or above")
         nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else nudge
-        strengths = tuple(dict.fromkeys(float(beta) for each in nudges for beta in each.strengths))
-        weight = network.synapses.host(network.weight)
-        eps = float(jnp.finfo(network.dtype).eps)
-        return cls(weight, leak, network.neuron, network.graph.hidden, cost or SquaredError(), strengths, eps)
+        phases = {"free": 0.0, **named("", [beta for each in nudges for beta in each.strengths], network.dtype)}
+        transposed: dict[str, float] = {}
+        for field in fields:
+            if field.coupling.jacobian == "transposed":
+                transposed |= named(field.name, field.strengths, network.dtype)
+        return cls(
+            network.synapses.host(network.weight), leak, network.neuron, network.graph.hidden, cost or SquaredError(),
+            {**phases, **transposed}, frozenset(transposed), network.dtype,
+        )  # fmt: skip
+
+    def bounded(self, name: str, coupling: Coupling, strengths: Sequence[float]) -> "System":
+        r"""That of a field of which sizes alone are known: a network without outflow whose weights are the largest
+        entries of its Jacobian and whose leak is $\Lambda$, both rounded to the safe side."""
+        # Bounds are those of declared slopes, of which the network rounds each.
+        forth, back = (share + 4 * self.eps * self.gain for share in (coupling.forth, coupling.back))
+        weight = (forth * self.magnitude + back * self.magnitude.T) * (1 + 16 * _EPS)
+        lost = 4 * (self.longest + 8) * _EPS * (self.leak + self.sent)
+        return replace(
+            self, weight=csr_array(weight) if isinstance(weight, sparray) else weight, neuron=Projected(),
+            leak=np.nextafter(self.total_leak - lost, -math.inf), phases=named(name, strengths, self.dtype),
+            transposed=frozenset(), nudge_slope=coupling.slope,
+        )  # fmt: skip
+
+    @property
+    def eps(self) -> float:
+        return float(jnp.finfo(self.dtype).eps)
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        r"""Every $\beta$ but 0, once."""
+        return tuple(dict.fromkeys(beta for beta in self.phases.values() if beta))
+
+    @cached_property
+    def slope(self) -> tuple[float, float]:
+        r"""Bounds of $\varphi'\psi'$. The numbers in an activation are rounded too: outwards, in the network's
+        precision."""
+        one, other = self.neuron.transfer.slope, self.neuron.rate.slope
+        if one is None or other is None:
+            return -math.inf, math.inf
+        one, other = outwards(one, self.dtype), outwards(other, self.dtype)
+        ends = [Fraction(a) * Fraction(b) for a in one for b in other]
+        return _below(min(ends)), -_below(-max(ends))
 
     @cached_property
     def representable(self) -> bool:
@@ -77,7 +124,7 @@ class System:
 
     @property
     def gain(self) -> float:
-        return self.neuron.gain
+        return max(map(abs, self.slope))
 
     @cached_property
     def magnitude(self) -> Any:
@@ -131,30 +178,23 @@ class System:
 
     # Phases
 
-    @property
-    def phases(self) -> dict[str, float]:
-        """Name and strength of every phase, the free one first."""
-        return {"free": 0.0, **{_phase(beta): beta for beta in self.strengths}}
-
     def feedback(self, beta: float, weights: np.ndarray) -> np.ndarray:
         """How far a nudge can raise the log-norm with these weights, for every unit (zero but at outputs)."""
         raised = np.zeros(self.size)
         if beta != 0:
             at = weights[self.hidden :]
             ratio = _largest_other(at) / at if len(at) > 1 else np.ones(1)
-            slope = self.neuron.slope
-            assert slope is not None
-            # One rounding up for each operation that went into it, and more.
-            feedback = np.asarray(self.cost.feedback(beta, slope, ratio))
-            raised[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * _EPS), math.inf), 0.0)
+            # One rounding up for each operation that went into it, and more: the network rounds the cost's numbers.
+            feedback = np.asarray(self.cost.feedback(beta, self.nudge_slope or self.slope, ratio))
+            raised[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * self.eps), math.inf), 0.0)
         return raised
 
     @property
     def largest_step(self) -> float:
         r"""$1/\max_i|J_{ii}|$ over all states and phases, rounded down."""
         stiffness = np.abs(self.total_leak) + self.rounding(np.ones(self.size), False)
-        steepest = max((abs(beta) for beta in self.strengths), default=0.0) * self.cost.curvature * self.gain
-        stiffness[self.hidden :] += steepest * (1 + 8 * _EPS)
+        steepest = max((abs(beta) for beta in self.strengths), default=0.0) * self.cost.curvature
+        stiffness[self.hidden :] += steepest * max(map(abs, self.nudge_slope or self.slope)) * (1 + 8 * self.eps)
         return float(np.nextafter(1 / stiffness.max(), 0)) * (1 - 4 * _EPS)
 
     # The decisive inequality
@@ -205,10 +245,31 @@ class System:
         return margin - Fraction(float(self.gain)) * spread / Fraction(float(weights[unit]))
 
 
-def _phase(beta: float) -> str:
-    """`beta=+0.5`: six digits where they are all, else every digit, so that no two phases share a name."""
-    short = f"{beta:+g}"
-    return f"beta={short if float(short) == beta else f'{beta:+}'}"
+def named(label: str, strengths: Sequence[Any], dtype: Any) -> dict[str, float]:
+    """Phases by name, each with its strength as a network of this precision has it; of a label alone, if it has none.
+
+    `beta=+0.5`: six digits where they mean this number in this precision, else every digit that tells it from others.
+    """
+    phases = {}
+    for given in strengths:
+        with np.errstate(over="ignore"):
+            beta = np.asarray(given, np.float64).astype(dtype)[()]
+        if not np.isfinite(beta):
+            raise ValueError(f"a nudge has beta={float(given):g}, which {np.dtype(dtype).name} cannot hold")
+        short = f"{float(beta):+g}"
+        digits = short if np.asarray(float(short), dtype) == beta else f"{'' if beta < 0 else '+'}{beta!s}"
+        phases[f"{label} beta={digits}".strip()] = float(beta)
+    return phases if strengths or not label else {label: 0.0}
+
+
+def outwards(bounds: tuple[float, float], dtype: Any) -> tuple[float, float]:
+    """The nearest numbers of a precision that hold an interval."""
+    ends = []
+    for bound, side in zip(bounds, (-1, 1), strict=True):
+        near = np.asarray(bound, np.float64).astype(dtype)[()]
+        inside = side * (float(near) - bound) < 0
+        ends.append(float(np.nextafter(near, np.asarray(side * np.inf, dtype)) if inside else near))
+    return ends[0], ends[1]
 
 
 def _below(exact: Fraction) -> float:

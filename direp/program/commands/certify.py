@@ -17,6 +17,7 @@ from ._learning import certify_rule, learning_rows
 if TYPE_CHECKING:
     from ...certificates.convergence import Certificate, Counterexample
     from ...model import Network
+    from ...rules import RuleRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class _Subject:
     labels: list[str]
     folder: Path
     nudge: Any = None
-    uncovered: tuple[str, ...] = ()
+    phases: "RuleRun | None" = None
     cost: Any = None
     x: Any = None
     y: Any = None
@@ -106,7 +107,7 @@ def certify(arguments: list[str]) -> int:
         for label, c in zip(subject.labels, certificates, strict=True)
     ]
     document = {
-        "run": str(path), "convergence": {**chosen.to_dict(), "uncovered": list(subject.uncovered)},
+        "run": str(path), "convergence": chosen.to_dict(),
         "learning": learning, "worst": subject.labels[k],
         "per_seed": per_seed, "folder": str(folder),
     }  # fmt: skip
@@ -155,8 +156,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
         path / "certificate",
-        run.parts.phases.nudges,
-        run.parts.phases.others,
+        None,
+        run.parts.phases,
         run.parts.cost,
         np.asarray(run.task.train.x),
         np.asarray(run.task.train.y),
@@ -189,8 +190,8 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
         for network in subject.networks:
             found.append(
                 direp.certify(
-                    network, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x, starts=asked.starts,
-                    seed=asked.seed,
+                    network, rule=subject.phases, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
+                    starts=asked.starts, seed=asked.seed,
                 )
             )  # fmt: skip
             step()
@@ -242,8 +243,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("reason", certificate.reason))
         if certificate.blame:
             rows.append(("blame", ", ".join(certificate.blame[:10]) + (" ..." if len(certificate.blame) > 10 else "")))
-    if subject.uncovered:
-        rows.append(("not covered", f"phases of the rule that settle another field: {', '.join(subject.uncovered)}"))
+    rows += [("not covered", f"phases of {each}") for each in certificate.uncovered]
     for n, attempt in enumerate(certificate.attempts):
         outcome = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))

@@ -7,7 +7,7 @@ from ...model import AbstractField
 from ..linear import square
 from .base import AbstractMethod
 
-_NEWTON = 8  # Newton steps for the equation of one implicit step
+_NEWTON = 8  # Newton steps in which all units may change sides at once
 
 
 class Implicit(AbstractMethod):
@@ -15,12 +15,13 @@ class Implicit(AbstractMethod):
 
     Wherever a network contracts at a rate $c$, in whatever norm, such a step shrinks distances by $1/(1+hc)$ or more:
     no $h$ is too long. The equation of a step is solved by semi-smooth Newton, a dense linear system for every sample,
-    up to a tenth of the step or to rounding. Then $h$ becomes ten times as long; if 8 Newton steps do not solve it, the
-    step is taken back and $h$ becomes a tenth.
+    up to a tenth of the step or to rounding. Then $h$ becomes ten times as long; if Newton does not solve it, the step
+    is taken back and $h$ becomes a tenth.
 
     For up to about 200 units. With long steps it also reaches equilibria that do not attract.
 
-    Source: Rockafellar (1976) for resolvents, Qi & Sun (1993) for the solver; the control of the step is ours.
+    Source: Rockafellar (1976) for resolvents, Qi & Sun (1993) and Murty (1974) for the solver; the control of the step
+    is ours.
     """
 
     def begin(self, prepared, field, state):
@@ -30,34 +31,49 @@ class Implicit(AbstractMethod):
     def step(self, prepared, memory, field, state, flow):
         h = memory[:, None]
         noise = rounding(field, state)
+        low, high = (field.clip(jnp.full_like(state, end)) for end in (-jnp.inf, jnp.inf))
+        order = jnp.arange(state.shape[-1])
 
-        def rest(at: Array) -> tuple[Array, Array, Array]:
-            """What is left of the equation (rate/time), which units no bound holds in it, and whether it is solved."""
+        def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
+            """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
+            the equation (rate/time) with the former."""
             moves = field.flow(at, field.drive(at))
             aim = state + h * moves
-            inside = field.clip(aim) == aim
-            left = jnp.where(inside, moves - (at - state) / h, (field.clip(aim) - at) / h)
-            doubt = noise + 4 * jnp.finfo(state.dtype).eps * jnp.abs(at) / h  # no state lies between two floats
-            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt)
-            return left, inside, fine.all(-1)
+            should = jnp.sign(aim - field.clip(aim)).astype(jnp.int32)
+            face = jnp.where(side < 0, low, high)
+            return at, side, should, jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
+
+        def solved(at: Array, side: Array, should: Array, left: Array) -> Array:
+            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, noise)
+            return (fine & (side == should)).all(-1)
 
         def unsolved(carry) -> Array:
-            count, _, (_, _, fine) = carry
-            return (count < _NEWTON) & ~fine.all()
+            count, found = carry
+            return (count < _NEWTON + 3 * state.shape[-1]) & ~solved(*found).all()
 
         def improve(carry):
-            count, at, (left, inside, fine) = carry
+            count, (at, side, should, left) = carry
+            done = solved(at, side, should, left)[:, None]
+            # All units that are on a wrong side change it at once; if that goes round, the last of them alone, which
+            # ends wherever every principal minor of 1/h - J is positive (Murty 1974).
+            last = jnp.where(side != should, order, -1).max(-1, keepdims=True)
+            side = jnp.where(done | ((count >= _NEWTON) & (order != last)), side, should)
+            moves = field.flow(at, field.drive(at))
+            face = jnp.where(side < 0, low, high)
+            left = jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
             _, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), at)
             eye = jnp.eye(at.shape[-1], dtype=at.dtype) / h[..., None]
-            matrix = jnp.where(inside[..., None], eye - square(along, at), eye)
+            matrix = jnp.where((side == 0)[..., None], eye - square(along, at), eye)
             size = jnp.abs(matrix).max(-1)  # leaks and weights may differ by many powers of ten
             change = jnp.linalg.solve(matrix / size[..., None], (left / size)[..., None])[..., 0]
-            at = jnp.where(fine[:, None], at, at + change)
-            return count + 1, at, rest(at)
+            return count + 1, measured(jnp.where(done, at, at + change), side)
 
-        _, at, (_, _, fine) = jax.lax.while_loop(unsolved, improve, (jnp.array(0, jnp.int32), state, rest(state)))
-        fine = fine & jnp.isfinite(at).all(-1)
-        return jnp.where(fine[:, None], field.clip(at), state), jnp.where(fine, 10 * memory, memory / 10)
+        first = jnp.array(0, jnp.int32), measured(state, jnp.zeros(state.shape, jnp.int32))
+        _, found = jax.lax.while_loop(unsolved, improve, first)
+        fine = solved(*found) & jnp.isfinite(found[0]).all(-1)
+        at, side, *_ = found
+        at = jnp.where(side == 0, field.clip(at), jnp.where(side < 0, low, high))
+        return jnp.where(fine[:, None], at, state), jnp.where(fine, 10 * memory, memory / 10)
 
 
 def rounding(field: AbstractField, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
@@ -82,7 +98,14 @@ def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Ar
     active = ~field.held(state, field.flow(state, field.drive(state)))
     eye = jnp.eye(state.shape[-1], dtype=state.dtype)
     jacobian = jnp.where(active[:, :, None] & active[:, None, :], square(along, state), -eye)
-    jacobian = _balanced(jacobian)
+
+    def balance(_, jacobian: Array) -> Array:
+        """One sweep of Osborne's (1960), damped: uneven weights would drown in rounding."""
+        size = jnp.abs(jacobian) + jnp.finfo(jacobian.dtype).tiny * eye
+        ratio = (size.sum(-1) / size.sum(-2)) ** 0.25
+        return jacobian * (ratio[:, None, :] / ratio[:, :, None])
+
+    jacobian = jax.lax.fori_loop(0, 40, balance, jacobian)
     jacobian = jacobian / jnp.abs(jacobian).sum(-1).max(-1)[:, None, None]
     power = jnp.linalg.solve(eye - jacobian, eye + jacobian)
 
@@ -92,27 +115,6 @@ def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Ar
         power = power / size[:, None, None]
         return power @ power, 2 * (logarithm + jnp.log(size))
 
-    def size(carry: tuple[Array, Array]) -> Array:
-        power, logarithm = carry
-        return logarithm + jnp.log(jnp.abs(power).max((-1, -2)) + jnp.finfo(power.dtype).tiny)
-
-    half = jax.lax.fori_loop(0, 15, twice, (power, jnp.zeros(state.shape[0], state.dtype)))
-    # From one power to the next: their sizes by themselves also hold how uneven the units are.
-    return (size(twice(0, half)) - size(half)) / 2**15 <= 1e-4
-
-
-def _balanced(square: Float[Array, "batch free free"]) -> Float[Array, "batch free free"]:
-    """The same matrix in units of the states in which, off the diagonal, rows are about as large as columns.
-
-    Source: Osborne (1960).
-    """
-    besides = jnp.abs(square) * (1 - jnp.eye(square.shape[-1], dtype=square.dtype))
-
-    def sweep(_, scale: Array) -> Array:
-        size = scale[:, :, None] * besides / scale[:, None, :]
-        row, column = size.sum(2), size.sum(1)
-        linked = (row > 0) & (column > 0)
-        return scale * jnp.where(linked, column / jnp.where(linked, row, 1), 1) ** 0.25
-
-    scale = jax.lax.fori_loop(0, 60, sweep, jnp.ones(square.shape[:2], square.dtype))
-    return scale[:, :, None] * square / scale[:, None, :]
+    power, logarithm = jax.lax.fori_loop(0, 16, twice, (power, jnp.zeros(state.shape[0], state.dtype)))
+    growth = (logarithm + jnp.log(jnp.abs(power).max((-1, -2)) + jnp.finfo(power.dtype).tiny)) / 2**16
+    return growth <= 1e-4
