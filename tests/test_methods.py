@@ -145,3 +145,47 @@ def test_the_choice_depends_on_graph_and_size():
         direp.settle(lateral, np.zeros((1, 3)), method=direp.Coloured())
     with pytest.raises(ValueError, match="memory=0"):
         direp.Anderson(0)
+
+
+def test_a_network_whose_free_units_send_to_none_settles_by_every_method():
+    graph = direp.Graph.layered([3, 4])
+    weight = np.where(graph.adjacency(), 0.3, 0.0)
+    net = direp.Network(graph, direp.Rate("tanh"), weight, leak=2.0)
+    expected = np.tanh(np.ones((2, 3)) @ weight[:3]) / 2
+    for method in (direp.Preconditioned(products=8), direp.Anderson(), direp.Newton()):
+        found = direp.settle(net, np.ones((2, 3)), method=method, stop=TIGHT)
+        assert found.converged.all()
+        assert np.allclose(found.state, expected, rtol=1e-12)
+
+
+def test_an_implicit_step_leaves_a_state_that_the_first_method_swung_to():
+    """Two fast units swing for ever; where their terms are large, a short step is lost in the state's last digit."""
+    graph = direp.Graph.complete(2, 3, 1)
+    weight = np.array(
+        [[0.12, 1.3, 0.42, 0.09], [1.3, 0.56, 0.44, 0.79], [0.0, 6.8e-6, 5.5, 6e-4], [1.1e5, 0.0, 1.6e5, 94.0],
+         [0.27, 3.8e-7, 0.0, 1.4e-4], [640.0, 1.7e-3, 630.0, 0.0]]
+    )  # fmt: skip
+    leak, bias = [14.0, 3.1e5, 5.4, 1500.0], [0.17, -0.19, -0.23, -0.54]
+    neuron = direp.Hopfield("identity", "signed")
+    net = direp.Network(graph, neuron, weight, leak=leak, bias=bias, dtype=np.float32)
+    assert direp.certify(net, starts=0)
+    assert direp.settle(net, np.array([[0.25, 0.41]]), state=np.array([[14.0, -4.0, -0.84, 4.4]])).converged.all()
+
+
+def test_whether_an_equilibrium_attracts_does_not_depend_on_the_units_of_its_units():
+    graph, seen, attracts = direp.Graph.complete(1, 3, 1), set(), eqx.filter_jit(direp.settling.attracts)
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        size, speed = 10.0 ** rng.uniform(-5, 5, 4), 10.0 ** rng.uniform(0, 2, 4)
+        weight = np.concatenate([np.ones((1, 4)), rng.normal(0, 0.8, (4, 4)) * size / size[:, None] * speed])
+        net = direp.Network(
+            graph, direp.Hopfield("identity"), np.where(graph.adjacency(), weight, 0), leak=speed, dtype=np.float64
+        )
+        field = net.field(jnp.ones((1, 1)))
+        # The same matrix with all states in one unit.
+        even = np.asarray(net.matrix)[1:].T * size / size[:, None] - np.diag(speed)
+        largest = np.linalg.eigvals(even).real.max()
+        if abs(largest) > 1e-3 * np.abs(even).max():
+            seen.add(bool(largest < 0))
+            assert bool(attracts(field, jnp.zeros((1, 4)))[0]) == (largest < 0), seed
+    assert seen == {True, False}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import flint
 import numpy as np
 
-from ...arithmetic import exact, matrix, positive_definite
+from ...arithmetic import Form, Near, exact, matrix, positive_definite
 from ...model import OUTFLOWS, Network
 from .certificate import Step
 from .linear import Sample, dense, shared
@@ -73,27 +73,90 @@ def conditions(samples: Sequence[Sample]) -> list[Step]:
     graph = network.graph
     steps = []
     outputs = np.arange(graph.hidden, graph.free)
-    if len(samples) * graph.outputs <= 64 and graph.synapses * len(samples) * graph.outputs <= 100_000:
-        steps.append(_outputs(samples, outputs))
+    steps.append(_outputs(samples, outputs))
     if graph.free <= 24 and graph.free * graph.synapses * len(samples) <= 100_000:
         steps += [_every(samples), _angle(samples), _closed(samples)]
     return steps + _forms(samples)
 
 
+_SMALL, _PAIRS, _WORK = (64, 100_000), 1024, 3e11  # pairs, and pairs (or their square) times synapses
+
+
 def _outputs(samples: Sequence[Sample], outputs: np.ndarray) -> Step:
     r"""**T3.** Errors live on outputs only, the same weights serve all samples: $Q$ over all pairs of sample and
-    output, cross terms included."""
+    output, cross terms included. Few pairs are decided in balls, up to about a thousand by a verified factorisation in
+    64 bits. More pairs than numbers that learn have a singular $Q$: then some errors cancel, and T3 cannot hold."""
     name, scope = "T3 output errors", "these inputs, any targets, in the limit of a small nudge"
+    network = samples[0].network
     if not all(sample.settled for sample in samples):
         return Step(name, scope, note=_CORNER)
-    found = Directions(samples, [outputs[sample.inside[outputs]] for sample in samples])
-    if not found.units:
+    units = [outputs[sample.inside[outputs]] for sample in samples]
+    pairs = sum(map(len, units))
+    numbers = len(np.unique(_group(network))) + network.graph.bias * network.graph.free
+    many = f"{pairs} pairs of sample and output, but only {numbers} numbers that learn: the form is singular"
+    if pairs <= _SMALL[0] and pairs * network.graph.synapses <= _SMALL[1]:
+        found = Directions(samples, units)
+        sign = 1 if _definite(found.form) else -1 if _negative_direction(found.form) is not None else 0
+        answered = len(found.units)
+    elif pairs <= _PAIRS and float(pairs) ** 2 * network.graph.synapses <= _WORK:
+        form = _form(samples, units)
+        sign, answered = form.sign(), int((~form.silent).sum())
+    elif pairs > numbers:
+        return Step(name, scope, note=f"not tried; there are {many}")
+    else:
+        return Step(
+            name, scope, note=f"not tried: {pairs} pairs of sample and output, {network.graph.synapses} synapses"
+        )
+    if not answered:
         return Step(name, scope, note="no output unit answers")
-    if _definite(found.form):
-        return Step(name, scope, proved=True)
-    if _negative_direction(found.form) is not None:
-        return Step(name, scope, refuted=True, note="there are targets for which it ascends")
-    return Step(name, scope, note="not decided")
+    notes = {1: "", -1: "there are targets for which it ascends"}
+    note = notes.get(sign, f"there are {many}" if answered > numbers else "not decided")
+    return Step(name, scope, proved=sign > 0, refuted=sign < 0, note=note)
+
+
+def _group(network: Network) -> np.ndarray:
+    """For every synapse the number of its strength."""
+    group = shared(network)
+    return np.arange(network.graph.synapses) if group is None else group
+
+
+def _form(samples: Sequence[Sample], units: Sequence[np.ndarray]) -> Form:
+    """$Q$ from what each pair makes of the synapses, a block of these at a time: no table of all is formed."""
+    network, graph = samples[0].network, samples[0].network.graph
+    parts: list[list[Near]] = [[], [], [], []]  # post and back, of the gradient and of the rule: pairs x free units
+    for sample, chosen in zip(samples, units, strict=True):
+        currents = _unit_columns(len(sample.rates), chosen)
+        for part, balls in zip(parts, (*sample.adjoint(currents), *sample.response(currents)), strict=True):
+            part.append(Near.of(balls.T))
+    signals = [Near(*(np.concatenate([getattr(n, end) for n in part]) for end in ("mid", "rad"))) for part in parts]
+    of = np.repeat(np.arange(len(samples)), [len(chosen) for chosen in units])
+    sent = Near.of(np.stack([np.concatenate([exact(sample.x), sample.rates]) for sample in samples]))
+    state = Near.of(np.stack([sample.free.state for sample in samples]))
+
+    outflow, group = network.neuron.outflow, _group(network)
+    order = np.argsort(group, kind="stable")
+    source, target = graph.source[order], graph.target[order] - graph.inputs
+    slope = outflow.slope(np.asarray(network.matrix, np.float64)[source, target]) * (source >= graph.inputs)
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) > 0])
+    form = Form(len(of))
+    block = max(1, 4_000_000 // max(len(of) * -(-len(order) // len(starts)), 1))  # numbers that learn, at a time
+    for first in range(0, len(starts), block):
+        heads = starts[first : first + block]
+        end = starts[first + block] if first + block < len(starts) else len(order)
+        some = slice(heads[0], end)
+        pair = np.ix_(of, source[some])
+        made = []
+        for post, back in (signals[:2], signals[2:]):
+            rows = sent[pair] * post[:, target[some]]
+            if outflow.active:
+                unit = np.maximum(source[some] - graph.inputs, 0)
+                lost = state[np.ix_(of, unit)] * back[:, unit]
+                rows = rows - Near(slope[some] * lost.mid, np.abs(slope[some]) * lost.rad)
+            made.append(rows.sums(heads - heads[0]))
+        form.add(*made)
+    if graph.bias:
+        form.add(signals[0], signals[2])
+    return form
 
 
 def _every(samples: Sequence[Sample]) -> Step:

@@ -1,20 +1,22 @@
 r"""Bounds over whole boxes of networks: what the local rule and the exact gradient make of every equilibrium.
 
-For one output and one sample, with slopes $D=\mathrm{diag}(\varphi'\psi')$ and $e$ the unit vector of the output,
+For one sample, with slopes $D=\mathrm{diag}(\varphi'\psi')$ and $e$ the unit vector of an output,
 $(WD-\Lambda)v=e$ and $(W^\top D-\Lambda)\hat v=e$ give $p=Dv$, $\hat p=D\hat v$, $a=p$, $\hat a=\hat p$ (where
-$\psi$ is the identity and $\varphi$ is not: $a=v$, $\hat a=\hat v$), all in units of the output's error, and the rule
-descends iff
+$\psi$ is the identity and $\varphi$ is not: $a=v$, $\hat a=\hat v$), all in units of the output's error. For one output
+the rule descends iff
 
 $$q=\sum_{i\to j}(r_ip_j-\kappa_{ij}s_ia_i)(r_i\hat p_j-\kappa_{ij}s_i\hat a_i)+\sum_jp_j\hat p_j>0.$$
 
-A unit at a face, or where a hard-sigmoid is flat, has $D=0$.
+For several, $q$ is a matrix: the gradient of one against the rule of another. The rule descends for every target iff
+its symmetric part is positive definite over the outputs that answer, and ascends for some if it is negative along some
+direction. A unit at a face, or where a hard-sigmoid is flat, has $D=0$.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...arithmetic import Affine, Interval, Ramp, solve
+from ...arithmetic import Affine, Interval, Ramp, down, solve, up
 from .states import ACTIVE, LOW, Family
 
 OPEN, DESCENDS, ASCENDS, FLAT, EDGE = range(5)
@@ -60,22 +62,29 @@ def _piece(
     possible &= family.consistent(drive, total, case)
     slope = family.answering(state, rate, drive, case)
 
-    unit = np.zeros(case.shape)
-    unit[:, family.output] = 1.0
     spent = total[:, :, None] * np.eye(family.free)
-    exact, left = solve(inner * slope[:, None, :] - spent, unit)
-    answered, right = solve(inner.swap() * slope[:, None, :] - spent, unit)
-    posts = slope * exact, slope * answered
-    backs = (exact, answered) if family.outward else posts
-    product = _product(family, x, rate, state, Affine.of(kappa, len(family.varying)), posts, backs)
+    forth, back = inner * slope[:, None, :] - spent, inner.swap() * slope[:, None, :] - spent
+    posts, backs, trouble = [], [], [excess]
+    for output in family.outputs:
+        unit = np.broadcast_to(np.eye(family.free)[output], case.shape)
+        (exact, left), (answered, right) = solve(forth, unit), solve(back, unit)
+        posts.append((slope * exact, slope * answered))
+        backs.append((exact, answered) if family.outward else posts[-1])
+        trouble += [left, right]
+    rest = family, x, rate, state, Affine.of(kappa, len(family.varying))
+    pairs = [
+        [_product(*rest, (mine[0], yours[1]), (kept[0], other[1])) for yours, other in zip(posts, backs, strict=True)]
+        for mine, kept in zip(posts, backs, strict=True)
+    ]
 
-    ends = product.hull()
-    verdict = np.where(ends.low > 0, DESCENDS, np.where(ends.high < 0, ASCENDS, OPEN))
-    verdict = np.where(_flat(family, case), FLAT, verdict)
+    flat = _flat(family, case)
+    sign, product = _sign(pairs, flat)
+    verdict = np.where(sign > 0, DESCENDS, np.where(sign < 0, ASCENDS, OPEN))
+    verdict = np.where(flat.all(1), FLAT, verdict)
     verdict = np.where(possible, verdict, -1)
     score = np.abs(product.coef) / (np.abs(product.mid) + product.radius)
-    trouble = sum(np.abs(part.coef).sum((-1, -2)) for part in (excess, left, right))
-    score = np.where(np.isfinite(score).all(0) & (score.sum(0) > 0), score, trouble)
+    blind = sum(np.abs(part.coef).sum((-1, -2)) for part in trouble)
+    score = np.where(np.isfinite(score).all(0) & (score.sum(0) > 0), score, blind)
     turned = np.abs(guess.coef) * (unsure & (case == ACTIVE))
     score = np.where(verdict == OPEN, score, 0.0) + turned.sum(-1)
     return verdict, np.nan_to_num(score.T, posinf=0.0)
@@ -96,13 +105,52 @@ def _product(family: Family, x: Affine, rate: Affine, state: Affine, kappa: Affi
     return (posts[0] * posts[1] * outside).sum(-1) + (pairs * family.inner).sum(-1).sum(-1)
 
 
+def _sign(pairs: list[list[Affine]], flat: np.ndarray) -> tuple[np.ndarray, Affine]:
+    r"""1 where the symmetric part of a matrix of forms is positive definite for every member of a box, over the rows
+    that are not flat, -1 where it is negative along one direction, else 0; and the form along its lowest direction.
+
+    With $V$ near the eigenvectors, $V^\top QV$ is nearly diagonal; if all of its members are strictly diagonally
+    dominant, then $V$ is regular and $Q$ is positive definite.
+    """
+    size = len(pairs)
+    forms = [[(pairs[o][p] + pairs[p][o]) * 0.5 if o != p else pairs[o][o] for p in range(size)] for o in range(size)]
+    hulls = [[form.hull() for form in row] for row in forms]
+    low, high = (
+        np.stack([np.stack([getattr(h, end) for h in row], -1) for row in hulls], -2) for end in ("low", "high")
+    )
+    middle = 0.5 * low + 0.5 * high
+    radius = up(np.maximum(up(high - middle), up(middle - low)))
+    counts = ~(flat[:, :, None] | flat[:, None, :])
+    known = np.asarray(~(counts & ~(np.isfinite(middle) & np.isfinite(radius))).any((1, 2)))
+    counts &= known[:, None, None]
+    middle = np.where(counts, middle, np.eye(size))  # a flat output has rows and columns of zeros
+    radius = np.where(counts, radius, 0.0)
+    way = np.linalg.eigh(middle)[1]
+    turned, width = way.swapaxes(1, 2), np.abs(way)
+    found = turned @ middle @ way
+    error = width.swapaxes(1, 2) @ (radius + (size + 2) * 2.0**-49 * np.abs(middle)) @ width * (1 + 1e-9) + 1e-290
+    diagonal = np.einsum("noo->no", found)
+    others = np.abs(found).sum(2) - np.abs(diagonal) + error.sum(2)
+    definite = (down(diagonal - others * (1 + 1e-14)) > 0).all(1)
+    if size == 1:  # nothing is rounded twice
+        definite, negative = low[:, 0, 0] > 0, high[:, 0, 0] < 0
+    else:
+        negative = up(diagonal[:, 0] + error[:, 0, 0]) < 0
+    lowest = way[:, :, 0] * counts.any(2)
+    along = forms[0][0] * (lowest[:, 0] ** 2)
+    for o, p in [(o, p) for o in range(size) for p in range(size) if (o, p) != (0, 0)]:
+        along = along + forms[o][p] * (lowest[:, o] * lowest[:, p])
+    return np.where(known & definite, 1, np.where(known & negative, -1, 0)), along
+
+
 def _flat(family: Family, case: np.ndarray) -> np.ndarray:
-    """Where the output does not answer, so that every gradient is zero."""
+    """Where each output does not answer (boxes x outputs), so that its error changes nothing."""
     if not isinstance(family.shape, Ramp):
-        return np.zeros(len(case), bool)
-    output = case[:, family.output]
-    if family.outward and family.outflow.active and family.inner[family.output].any():
-        return output == LOW  # at the top it still loses what it sends
+        return np.zeros((len(case), len(family.outputs)), bool)
+    output = case[:, family.outputs]
+    if family.outward and family.outflow.active:
+        # At the top it still loses what it sends.
+        return np.where(family.inner[family.outputs].any(1), output == LOW, output != ACTIVE)
     return output != ACTIVE
 
 

@@ -18,7 +18,7 @@ _LARGEST = 8  # free units
 class Box:
     """Networks between `low` and `high`, entry by entry, and inputs between `x_low` and `x_high` (one number each).
 
-    Both have the same graph and neuron, one output, and up to 8 free units. Raises `ValueError` otherwise.
+    Both have the same graph and neuron, and up to 8 free units. Raises `ValueError` otherwise.
     """
 
     low: Network
@@ -34,8 +34,6 @@ class Box:
             raise ValueError("Box(low=..., high=...) are networks of different graphs or neurons; give one of each")
         if self.high.neuron != self.low.neuron:
             raise ValueError("Box(low=..., high=...) differ in activation, outflow or bounds of the neuron; give one")
-        if graph.outputs != 1:
-            raise ValueError(f"Box(low=...) has {graph.outputs} outputs; certify_region takes networks with one")
         if graph.free > _LARGEST:
             raise ValueError(f"Box(low=...) has {graph.free} free units; certify_region takes up to {_LARGEST}")
         for name in ("x_low", "x_high"):

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...arithmetic import Interval, exact, precise
+from ...arithmetic import Interval, exact, matrix, precise
 from ...model import Activation, Network
 from ..learning import Sample
 
 
-def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """An equilibrium, and bounds of the inner product for an error of one; `None` if it cannot be enclosed.
+def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[float, float], np.ndarray] | None:
+    """An equilibrium, and bounds of the inner product for an error of length one, and that error: of several outputs
+    the one for which the product is lowest, nearly. `None` if it cannot be enclosed.
 
     Shares no bound with those over boxes: the network is settled in floats, python-flint encloses the equilibrium and
     solves for adjoint and response.
@@ -20,16 +21,30 @@ def inner_product(network: Network, x: np.ndarray) -> tuple[np.ndarray, tuple[fl
         sample = None if state is None else Sample.at(network, x, np.zeros(network.graph.outputs), state)
         if state is None or sample is None or not sample.settled:
             return None
-        error = np.zeros((network.graph.free, 1))
-        error[network.graph.hidden :] = 1.0
+        errors = exact(np.eye(network.graph.free)[:, network.graph.hidden :])
         try:
-            truth, estimated = (sample.synapses(way(exact(error))) for way in (sample.adjoint, sample.response))
+            truth, estimated = (sample.synapses(way(errors)) for way in (sample.adjoint, sample.response))
         except ZeroDivisionError:
             return None
-        ball = (truth * estimated.transpose())[0, 0]
+        form = truth * estimated.transpose()
+        error = _lowest(np.array([[float(entry.mid()) for entry in row] for row in form.tolist()]))
+        column = matrix(exact(error))
+        ball = (column.transpose() * form * column)[0, 0]
         middle, radius = float(ball.mid()), float(ball.rad())
     wide = radius * (1 + 1e-9) + abs(middle) * 1e-15 + 1e-300
-    return state, (middle - wide, middle + wide)
+    return state, (middle - wide, middle + wide), error
+
+
+def _lowest(form: np.ndarray) -> np.ndarray:
+    """The error of length one for which a quadratic form is lowest, nearly; of outputs that answer, if some do."""
+    answers = np.flatnonzero(form.any(0) | form.any(1))
+    if not len(answers) or not np.isfinite(form).all():
+        answers = np.arange(1)
+        form = np.zeros_like(form)
+    some = form[np.ix_(answers, answers)]
+    error = np.zeros(len(form))
+    error[answers] = np.linalg.eigh((some + some.T) / 2)[1][:, 0]
+    return error if len(form) > 1 else np.abs(error)
 
 
 def _values(activation: Activation) -> Callable[[np.ndarray], np.ndarray]:

@@ -23,7 +23,7 @@ _CLAIM = "a small step of the local rule lowers the cost of a sample, at every e
 _ASSUMPTIONS = (
     "the network rests at an equilibrium, and the nudge is small (its limit)",
     "one sample at a time; weights and biases learn, leaks stay",
-    "where the output has no gradient (it is held at a face, or its activation is flat) there is nothing to descend",
+    "where an output has no gradient (it is held at a face, or its activation is flat) there is nothing to descend",
     "no unit lies exactly at a corner of its activation, no weight of an absolute outflow is exactly zero",
     "exp and tanh of the platform are right to a relative 1e-14",
 )
@@ -31,19 +31,21 @@ _ASSUMPTIONS = (
 
 @dataclass(frozen=True)
 class RegionPoint:
-    """A network and an input at which the local rule moves against the gradient, proved in ball arithmetic.
+    r"""A network and an input at which the local rule moves against the gradient, proved in ball arithmetic.
 
-    `state` is the equilibrium, `inner` encloses the inner product of the two for an error of one.
+    `state` is the equilibrium, `inner` encloses the inner product of the two for `error` ($\partial C/\partial r_o$ of
+    length one).
     """
 
     network: Network
     x: np.ndarray
     state: np.ndarray
     inner: tuple[float, float]
+    error: np.ndarray
 
     def to_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self.network, name) for name in ("matrix", "bias", "leak")}
-        parts |= {"x": self.x, "state": self.state, "inner": self.inner}
+        parts |= {"x": self.x, "state": self.state, "inner": self.inner, "error": self.error}
         return {name: np.asarray(part, np.float64).tolist() for name, part in parts.items()}
 
 
@@ -127,9 +129,9 @@ def certify_region(
 ) -> Region:
     r"""Prove that the local rule descends in all of a box of networks and inputs, or find where it does not.
 
-    The rule is `Local` in the limit of a small nudge, for one output and one sample; the target is any, for the sign of
-    the inner product with the exact gradient does not depend on it. What is proved holds at every equilibrium, stable
-    or not, of every network and input in a proved part.
+    The rule is `Local` in the limit of a small nudge, for one sample; the target is any. With one output the sign of
+    the inner product with the exact gradient does not depend on it; with several the form over their errors is positive
+    definite. What is proved holds at every equilibrium, stable or not, of every network and input in a proved part.
 
     **Arguments:**
 
@@ -159,7 +161,7 @@ def certify_region(
     elif open_ or shares["refuted"] > 0:
         verdict, reason = "undecided", search.reason()
     elif not shares["proved"] + shares["edge"]:
-        verdict, reason = "undecided", "The output has no gradient anywhere in the box."
+        verdict, reason = "undecided", "There is no gradient anywhere in the box."
     return Region(_CLAIM, verdict, box, shares, search.boxes(), search.tree(), search.used, reason, point)
 
 

@@ -22,7 +22,8 @@ class Family:
     def __init__(self, network: Network, base: np.ndarray, varying: np.ndarray):
         graph, neuron = network.graph, network.neuron
         self.base, self.varying, self.outflow = base, varying, neuron.outflow
-        self.inputs, self.units, self.free, self.output = graph.inputs, graph.units, graph.free, graph.hidden
+        self.inputs, self.units, self.free = graph.inputs, graph.units, graph.free
+        self.outputs = np.arange(graph.hidden, graph.free)
         self.exists = graph.adjacency().astype(float)
         self.inner = self.exists[graph.inputs :]
         self.bias = float(graph.bias)

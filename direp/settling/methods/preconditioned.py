@@ -56,7 +56,8 @@ class Preconditioned(AbstractMethod):
             coupling = jnp.minimum(coupling, (after / vector).max())
             # Half of the old vector stays: between layers the products alone would swing to and fro for ever. A unit
             # into which nothing comes must keep a positive entry, or the quotient says nothing.
-            vector = after / after.max() + vector / vector.max() + 1e-6
+            largest = jnp.maximum(after.max(), jnp.finfo(after.dtype).tiny)  # zero where no free unit sends to another
+            vector = after / largest + vector / vector.max() + 1e-6
         return 2 / ((1 + jnp.maximum(1, coupling)) * stiffness)
 
     def step(self, prepared, memory, field, state, flow):
