@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 from ..model import Network
 from ..settling import (
     CONVERGED,
+    UNMOVED,
     AbstractMethod,
     AbstractStop,
     ContractionProof,
@@ -81,7 +82,8 @@ def estimate(
     - `state`: where the free phase starts; by default at rest.
     - `valid`: samples to leave out are `False` (padding of a last batch).
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
-    - `certificate`: as in `settle`; every phase that it covers gets its `error`.
+    - `certificate`: as in `settle`; every phase that it covers gets its `error`. A
+      sample with an error left whose response is below these bars is not used, and its phases say `UNMOVED`.
 
     Compiled on the first call for each shape of the arguments, and kept.
     """
@@ -109,9 +111,20 @@ def estimate(
         return _estimate(*parts, False)
     found = _compiled(*parts, certificate is not None)
     if method is None:
-        parts[5] = persist(network, chosen, stop, _results(found, inputs, targets, counted))
-        found = found if parts[5] is None else _compiled(*parts, certificate is not None)
-    return found if certificate is None else _with_bars(found, certificate)
+        persistent = persist(network, chosen, stop, _results(found, inputs, targets, counted))
+        if persistent is not None:
+            parts[5] = persistent
+            found = _compiled(*parts, certificate is not None)
+    if certificate is None:
+        return found
+    found = _with_bars(found, certificate)
+    hidden = _hidden(network, cost, targets, found)
+    if not hidden.any():
+        return found
+    parts[8] = np.asarray(counted) & ~hidden
+    found = _with_bars(_compiled(*parts, True), certificate)
+    results = [np.where(hidden, UNMOVED, phase.result) for phase in found.nudged]
+    return eqx.tree_at(lambda e: [phase.result for phase in e.nudged], found, results)
 
 
 def _results(found: Estimate, x: Any, y: Any, counted: Any) -> np.ndarray:
@@ -120,6 +133,18 @@ def _results(found: Estimate, x: Any, y: Any, counted: Any) -> np.ndarray:
     if (ended == CONVERGED).all():
         return ended
     return ended[:, np.asarray(counted) & np.isfinite(x).all(-1) & np.isfinite(y).all(-1)]
+
+
+def _hidden(network: Network, cost: AbstractCost, y: Any, found: Estimate) -> np.ndarray:
+    """The samples with an error left whose response to a nudge is less than the error bars of its phases."""
+    free, hidden = found.free, np.zeros(len(y), bool)
+    error = np.abs(np.asarray(cost.gradient(network.outputs(free.state), jnp.asarray(y)))).max(-1)
+    left = np.asarray(found.used) & (error > np.sqrt(np.finfo(error.dtype).eps))
+    for phase in found.nudged if free.error is not None else ():
+        if phase.error is not None:
+            away = np.abs(np.asarray(phase.state, np.float64) - np.asarray(free.state, np.float64)).max(-1)
+            hidden |= left & (away > 0) & (away < np.max(phase.error + free.error, -1))
+    return hidden
 
 
 def _with_bars(found: Estimate, certificate: ContractionProof) -> Estimate:

@@ -62,6 +62,9 @@ class Response(eqx.Module):
         return all_settled(self.free, *self.phases)
 
 
+_DIGITS = 32  # a response of less than so many units in the last place of its state is none
+
+
 class Problem(eqx.Module):
     """A batch, the network with clamped inputs, and how to settle it; the free phase is settled already.
 
@@ -132,10 +135,12 @@ class Problem(eqx.Module):
         signal = field.signal(start)
         if signal is None or not stop.early or start is not self.free.state:
             return settled, last
-        # No step, although an output that could answer has an error: the tolerance hides the response.
-        left = (self._answers() & (signal.error > jnp.sqrt(jnp.finfo(signal.error.dtype).eps))).any(-1)
-        left = left if self.on is None else left & self.on
-        unmoved = settled.converged & (settled.steps == 0) & left
+        # An output that could answer has an error and none of these has moved: tolerance or rounding hide the response.
+        eps, hidden = jnp.finfo(signal.error.dtype).eps, self.network.graph.hidden
+        left = self._answers() & (signal.error > jnp.sqrt(eps))
+        away = jnp.abs(settled.state - start)[:, hidden:] > _DIGITS * eps * jnp.abs(start)[:, hidden:]
+        unmoved = settled.converged & left.any(-1) & ((settled.steps == 0) | ~(left & away).any(-1))
+        unmoved = unmoved if self.on is None else unmoved & self.on
         return eqx.tree_at(lambda s: s.result, settled, jnp.where(unmoved, UNMOVED, settled.result)), last
 
     def _answers(self) -> Bool[Array, "batch output"]:

@@ -27,6 +27,10 @@ class ContractionProof(Protocol):
         """How to settle, given what its graph and size suggest. Raises `ValueError` if nothing is proved."""
         ...
 
+    def stop(self, stop: AbstractStop) -> AbstractStop:
+        """When a sample is done, given what was asked for: a slow network needs a finer tolerance for a response."""
+        ...
+
     def error(self, field: AbstractField, state: np.ndarray) -> np.ndarray | None:
         """A bound of every unit's distance from its equilibrium, where the phase is covered. Raises `ValueError` for
         another network."""
@@ -142,7 +146,7 @@ def how_to_settle(
     check_kind(f"{call}(method=...)", method, AbstractMethod, "a method object such as direp.Newton()")
     check_kind(f"{call}(stop=...)", stop, AbstractStop, "a stop object such as direp.Tolerance(1e-6)")
     method.check(network)
-    return method, stop
+    return method, stop if certificate is None else certificate.stop(stop)
 
 
 def on_device(table: ArrayLike, dtype: Any) -> Any:

@@ -27,7 +27,8 @@ class _Carry(eqx.Module):
     running: Array
     memory: Any  # of the method
     mark: Array  # an earlier state, renewed at powers of two, to recognise cycles (Brent)
-    near: Array | None  # for how many steps the sample has met what is allowed, and not yet what is wanted
+    near: Array | None  # for how many steps a sample has met what is allowed, and come no closer to what is wanted
+    ratio: Array | None  # the least that its residual has been, in units of what is wanted
     observed: Any
 
     def take(self, rows: Array) -> "_Carry":
@@ -137,6 +138,7 @@ def _run(
         method.begin(prepared, field, start),
         start,
         None if measured.near is None else measured.near.astype(jnp.int32),
+        measured.ratio,
         observed,
     )
 
@@ -176,6 +178,7 @@ class _Measured(NamedTuple):
     finite: Array
     met: Array  # whether all that is wanted is met
     near: Array | None  # whether all that is allowed is met; `None` where nothing more is wanted
+    ratio: Array | None  # the largest residual in units of what is wanted
     others: Any
 
 
@@ -191,14 +194,16 @@ def _measure(
     signal = signals.signal(state)
     if signal is None or not stop.early:
         residual, above, *rest = _largest(moved, moved - allowed, *others)
-        near = None
+        near = ratio = None
     else:
         wanted = stop.wanted(allowed, terms, leak, signal.size)
-        residual, most, above, *rest = _largest(moved, moved - allowed, moved - wanted, *others)
-        near = most <= 0
+        share = moved / jnp.maximum(wanted, jnp.finfo(moved.dtype).tiny)
+        residual, most, ratio, *rest = _largest(moved, moved - allowed, share, *others)
+        near, above = most <= 0, ratio - 1
     finite = jnp.isfinite(residual)
     met = (above <= 0) & finite
-    return _Measured(jnp.where(finite, residual, jnp.inf), finite, met, near if near is None else near & finite, rest)
+    near = near if near is None else near & finite
+    return _Measured(jnp.where(finite, residual, jnp.inf), finite, met, near, ratio, rest)
 
 
 def _largest(*rows: Array) -> tuple[Array, ...]:
@@ -222,7 +227,7 @@ def _advance(
     proposed = jnp.where(carry.running[:, None], proposed, carry.state)
     drive = field.drive(proposed)
     flow = field.flow(proposed, drive)
-    residual, mark, count, near = carry.residual, carry.mark, carry.count + 1, carry.near
+    residual, mark, count, near, ratio = carry.residual, carry.mark, carry.count + 1, carry.near, carry.ratio
     met = cycling = jnp.zeros_like(carry.running)
     if not stop.early:
         finite = jnp.isfinite(flow).all(-1)
@@ -231,15 +236,17 @@ def _advance(
         # With a memory, a state that comes back may go on elsewhere: no proof of a cycle.
         measured = _measure(field, signals, stop, proposed, flow, *(away if memory is None else ()))
         residual, finite, met = measured.residual, measured.finite, measured.met
-        if near is not None and measured.near is not None:
-            near = jnp.where(measured.near, near + 1, 0)
+        if near is not None and ratio is not None and measured.near is not None and measured.ratio is not None:
+            # Rounding ends what steps can do before what is wanted is reached.
+            near = jnp.where(measured.near & ~(measured.ratio < (1 - 1e-4) * ratio), near + 1, 0)
+            ratio = jnp.minimum(ratio, measured.ratio)
             met = met | (near > PATIENCE)
         if memory is None:
             # A sample whose state returns to an earlier one closer than this share of its step can no longer converge
             # within max_steps: the loss of amplitude in a period is too small.
             length, back = measured.others
             cycling = ~met & (back <= 0.1 / stop.max_steps * length) & (length > 0) & (carry.count > 2)
-            if measured.near is not None:
+            if near is not None and measured.near is not None:
                 met, cycling = met | (cycling & measured.near), cycling & ~measured.near
 
     # A state that overflows in the very next products has diverged already.
@@ -264,5 +271,6 @@ def _advance(
         memory,
         mark,
         near,
+        ratio,
         observed,
     )

@@ -30,7 +30,7 @@ class AbstractStop(eqx.Module):
         signal: Float[Array, " batch"],
     ) -> Float[Array, "batch free"]:
         """The same where a nudge moves the fastest unit of each sample by `signal` (rate/time). A sample that meets
-        `allowed` and not this takes up to `PATIENCE` more steps for it."""
+        `allowed` goes on for this until `PATIENCE` steps have brought it no closer."""
         return allowed
 
 
@@ -49,7 +49,7 @@ class Tolerance(AbstractStop):
 
     - `rtol`, `atol` (in units of the state): by default $10^{-5}$ both for 32-bit and $10^{-9}$ for 64-bit states.
     - `share`: where a rule nudges, its phases settle to this share of what the nudge itself changes, if that is finer;
-      down to a few units in the last place, or as far as 32 further steps lead. 0: not so.
+      down to a few units in the last place, or as far as rounding lets the residual fall. 0: not so.
     """
 
     early: ClassVar[bool] = True

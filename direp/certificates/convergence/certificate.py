@@ -12,7 +12,7 @@ import numpy as np
 
 from ...model import AbstractField, Network, NetworkField
 from ...rules import AbstractCost, Nudged
-from ...settling import AbstractMethod, Fallback
+from ...settling import AbstractMethod, AbstractStop, Fallback, Tolerance
 from .error_bar import error_bar
 from .norm import AbstractNorm, Euclidean
 
@@ -230,6 +230,14 @@ class Certificate(Judged):
                 "or mend the network first (its reason says how)"
             )
         return Fallback(chosen if isinstance(self.norm, Euclidean) else chosen.contracting(), proved=True)
+
+    def stop(self, stop: AbstractStop) -> AbstractStop:
+        """The tolerance, its share of a nudge finer by the rate over the largest total leak: so much further from
+        equilibrium than a unit by itself can a network be, for the same residual."""
+        if not isinstance(stop, Tolerance) or self.about is None:
+            return stop
+        slow = self.rate / float(np.max(self.about.network.total_leak()))
+        return dataclasses.replace(stop, share=stop.share * min(max(slow, 0.0), 1.0))
 
     def error(self, field: AbstractField, state: np.ndarray) -> np.ndarray | None:
         r"""A bound of $|s-s^*|$ of every unit (batch x free) at states of a phase; `None` if the phase is not covered.
