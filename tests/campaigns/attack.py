@@ -833,7 +833,9 @@ KINDS: dict[str, tuple[Callable[..., Report], float]] = {
 # The campaign
 
 
-def prepare() -> None:
+def prepare(networks: int = NETWORKS) -> None:
+    global NETWORKS
+    NETWORKS = networks
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # what one process compiles, the others read
     threadpool_limits(1)  # for matrices this small, threads only wait for each other
@@ -860,7 +862,7 @@ def campaign(
         if not jobs:
             yield from map(_one, work())
             return
-        with multiprocessing.get_context("spawn").Pool(jobs, prepare) as pool:
+        with multiprocessing.get_context("spawn").Pool(jobs, prepare, (NETWORKS,)) as pool:
             waiting, source = collections.deque(), work()
             while True:
                 while len(waiting) < 2 * jobs and (job := next(source, None)) is not None:
@@ -890,13 +892,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=0, help="processes; 0: this one only")
     parser.add_argument("--only", default="", help=f"of {', '.join([*KINDS, *FAMILIES])}, with commas between")
-    parser.add_argument("--chunk", type=int, help="judge one chunk again, such as one in a saved file (same --only)")
+    parser.add_argument("--networks", type=int, default=NETWORKS, help="of one chunk: more share compiled programs")
+    parser.add_argument(
+        "--chunk", type=int, help="judge one chunk again, such as one in a saved file (same --only, --networks)"
+    )
     parser.add_argument("--save", type=pathlib.Path, default=pathlib.Path("attack-violations.json"))
     options = parser.parse_args()
     only = tuple(name for name in options.only.split(",") if name)
     if unknown := set(only) - KINDS.keys() - FAMILIES.keys():
         parser.error(f"--only {', '.join(sorted(unknown))}: choose from {', '.join([*KINDS, *FAMILIES])}")
-    prepare()
+    prepare(options.networks)
     began = time.perf_counter()
     if options.chunk is not None:
         report = attack(options.seed, options.chunk, only)
