@@ -894,7 +894,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help=f"of {', '.join([*KINDS, *FAMILIES])}, with commas between")
     parser.add_argument("--networks", type=int, default=NETWORKS, help="of one chunk: more share compiled programs")
     parser.add_argument(
-        "--chunk", type=int, help="judge one chunk again, such as one in a saved file (same --only, --networks)"
+        "--chunk", type=int, help="judge one chunk again, with the same --only and --networks"
     )
     parser.add_argument("--save", type=pathlib.Path, default=pathlib.Path("attack-violations.json"))
     options = parser.parse_args()
