@@ -189,3 +189,14 @@ def test_whether_an_equilibrium_attracts_does_not_depend_on_the_units_of_its_uni
             seen.add(bool(largest < 0))
             assert bool(attracts(field, jnp.zeros((1, 4)))[0]) == (largest < 0), seed
     assert seen == {True, False}
+
+
+def test_an_implicit_step_is_solved_to_the_spacing_of_states():
+    """A unit of leak 1e-4 beside one of 1e4: over a short step its state cannot move by less than its last digit."""
+    graph = direp.Graph.complete(1, 1, 1)
+    weight = np.array([[0.0, 0.0], [0.0, 1e-5], [1.4e3, 0.0]])
+    net = direp.Network(graph, direp.Hopfield("identity"), weight, leak=[1.47e4, 1.3e-4], dtype=np.float32)
+    assert direp.certify(net, starts=0)
+    found = direp.settle(net, np.zeros((1, 1)), state=np.array([[-6.8, -10.1]]), method=direp.Implicit())
+    assert found.converged.all()
+    assert np.abs(found.state).max() < 1e-3

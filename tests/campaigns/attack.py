@@ -893,9 +893,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=0, help="processes; 0: this one only")
     parser.add_argument("--only", default="", help=f"of {', '.join([*KINDS, *FAMILIES])}, with commas between")
     parser.add_argument("--networks", type=int, default=NETWORKS, help="of one chunk: more share compiled programs")
-    parser.add_argument(
-        "--chunk", type=int, help="judge one chunk again, with the same --only and --networks"
-    )
+    parser.add_argument("--chunk", type=int, help="judge one chunk again, with the same --only and --networks")
     parser.add_argument("--save", type=pathlib.Path, default=pathlib.Path("attack-violations.json"))
     options = parser.parse_args()
     only = tuple(name for name in options.only.split(",") if name)

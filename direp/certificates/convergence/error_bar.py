@@ -22,10 +22,17 @@ def error_bar(norm: AbstractNorm, rate: float, field: AbstractField, state: np.n
     """A bound of |s - s*| of every unit (batch x free), for a network's own field or a nudged one that contracts at
     `rate` in `norm`."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):
-        speed, doubt = _velocity(_double(field), jnp.asarray(state, jnp.float64))
+        double = _double(field)
+        speed, doubt = _velocity(double, jnp.asarray(state, jnp.float64))
     length = norm.upper(speed, doubt) / rate * (1 + 8 * _EPS)
     bar = length[:, None] * norm.entries
-    return np.where(np.isfinite(bar), bar, np.inf)
+    bar = np.where(np.isfinite(bar), bar, np.inf)
+    neuron = double.network.neuron
+    if neuron.low is None or neuron.high is None:
+        return bar
+    # Nor is an equilibrium outside the box.
+    inside = np.maximum(np.asarray(state, np.float64) - neuron.low, neuron.high - np.asarray(state, np.float64))
+    return np.minimum(bar, np.nextafter(inside, np.inf))
 
 
 def _double(field: AbstractField) -> Any:

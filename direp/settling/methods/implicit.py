@@ -44,7 +44,8 @@ class Implicit(AbstractMethod):
             return at, side, should, jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
 
         def solved(at: Array, side: Array, should: Array, left: Array) -> Array:
-            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, noise)
+            doubt = noise + 4 * jnp.finfo(at.dtype).eps * jnp.abs(at) / h  # no state lies between two numbers
+            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt)
             return (fine & (side == should)).all(-1)
 
         def unsolved(carry) -> Array:
