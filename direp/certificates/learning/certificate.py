@@ -1,12 +1,20 @@
 """What is proved of a rule's step: a certificate of learning is data, like one of convergence."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..convergence import Judged, Verdict, as_data
+
+
+def _below(value: float) -> float:
+    """A number with three digits that is not above a positive one."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    short = float(f"{math.floor(value / unit) * unit:.3g}")
+    return short if short <= value else float(f"{(math.floor(value / unit) - 1) * unit:.3g}")
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,7 @@ class LearningCertificate(Judged):
             return ""
         if not self.step_size:
             return "how far is not proved"
-        short = f"{self.step_size:.3g}"
-        return f"every step up to eta={short if float(short) <= self.step_size else repr(self.step_size)} lowers it"
+        return f"every step up to eta={_below(self.step_size):.3g} lowers it"
 
     @property
     def angle(self) -> float | None:
