@@ -1,12 +1,13 @@
 """What runs is what was proved: tolerances, methods and error bars where the mathematics meets execution."""
 
+import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import direp
-from direp.settling import CONVERGED, UNMOVED, attracts
+from direp.settling import CONVERGED, UNMOVED, attracts, how_to_settle
 
 RNG = np.random.default_rng(12)
 
@@ -201,3 +202,67 @@ def test_implicit_steps_settle_whatever_their_length():
     again = direp.settle(net, np.array([[1.0], [20.0]]), method=method)
     assert again.converged.all()
     assert np.allclose(again.state, found.state, atol=1e-5)
+
+
+def ring(weight, fast, neuron):
+    """Three units that inhibit each other in a ring, and a fast one beside them."""
+    graph = direp.Graph.complete(1, 4, 1)
+    matrix = np.zeros((6, 5))
+    matrix[0, 0], matrix[1, 1], matrix[2, 2], matrix[3, 0], matrix[0, 3] = 0.1, weight, weight, weight, fast * 1e-3
+    return direp.Network(graph, neuron, matrix, leak=[1.0, 1.0, 1.0, fast, 1.0], dtype=np.float32)
+
+
+@pytest.mark.parametrize("fast", [1.0, 1e4, 1e6])
+def test_an_equilibrium_that_repels_is_found_out_however_fast_other_units_are(fast):
+    net = ring(-3.0, fast, direp.Hopfield(direp.activation.tanh))
+    assert np.linalg.eigvals(np.asarray(net.matrix, float)[1:].T - np.diag(np.asarray(net.leak, float))).real.max() > 0
+    assert not direp.settle(net, np.ones((1, 1))).converged.any()
+
+
+def test_saturated_units_do_not_count_as_settled_where_they_start():
+    graph, big = direp.Graph.complete(1, 2, 1), 1e7
+    weight = np.zeros((4, 3))
+    weight[0], weight[1, 1], weight[2, 2], weight[3, 0] = big, -8 * big, -8 * big, -8 * big
+    net = direp.Network(graph, direp.Rate(direp.activation.tanh), weight, leak=1.0, dtype=np.float32)
+    found = direp.settle(net, np.ones((1, 1)))
+    assert not found.converged[0] or found.residual[0] < 1e-2
+
+
+def test_a_certificate_of_one_phase_lends_nothing_to_another():
+    net = pair(direp.Hopfield(direp.activation.identity), 0.1, 0.1)
+    certificate = direp.certify(net)
+    x, y = np.ones((1, 1)), np.full((1, 1), 0.5)
+    found = direp.estimate(net, x, y, direp.Local(direp.OneSided(-1.5)), certificate=certificate)
+    assert not found.used.any()  # at -1.5 the output excites itself
+
+
+def test_bars_count_in_the_rounding_of_a_strong_nudge():
+    with jax.enable_x64(True):
+        graph = direp.Graph.layered([1, 1])
+        net = direp.Network(graph, direp.Hopfield(direp.activation.tanh), np.ones((2, 1)) * graph.adjacency(), leak=1.0)
+        beta, x = 3.9e7, 11.8
+        certificate = direp.certify(net, nudge=direp.OneSided(beta))
+        state = direp.settle(net, np.full((1, 1), x)).state
+        field = direp.Nudged(net.field(jnp.full((1, 1), x)), direp.SquaredError(), jnp.ones((1, 1)), jnp.asarray(beta))
+        found = direp.settle(field, state=state, stop=direp.Tolerance(1e-15, 1e-15), certificate=certificate)
+        low, high = (flint.arb(float(found.state[0, 0])) + side for side in (-1e-3, 1e-3))
+        before, flint.ctx.prec = flint.ctx.prec, 256
+        try:
+            for _ in range(200):  # the flow falls with the state
+                middle = flint.arb(((low + high) / 2).mid())
+                low, high = (middle, high) if x - middle + beta * (1 - middle.tanh()) > 0 else (low, middle)
+            assert abs(float((low - float(found.state[0, 0])).mid())) <= found.error[0, 0]
+        finally:
+            flint.ctx.prec = before
+
+
+def test_what_cannot_be_used_as_a_certificate_is_refused_in_words():
+    net = pair(direp.Projected(), 0.5, 0.5)
+    with pytest.raises(ValueError, match="what certify returns"):
+        how_to_settle("settle", net, None, None, "no")
+    certificate = direp.certify(net)
+    traced = jax.jit(lambda x: direp.settle(net, x, certificate=certificate).state)(jnp.ones((1, 1), net.dtype))
+    assert np.allclose(traced, direp.settle(net, np.ones((1, 1))).state, atol=1e-5)
+    small = net.replace(net.parameters._replace(leak=net.leak * 1e-41))
+    with pytest.raises(ValueError, match="may take for zero"):
+        direp.certify(small)

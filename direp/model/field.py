@@ -4,12 +4,13 @@ from abc import abstractmethod
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
 class Signal(NamedTuple):
-    r"""The nudge of a field: its strength $|\beta|$, and $|\partial C/\partial r_o|$ of every output."""
+    r"""The nudge of a field: its strength $\beta$, and $\partial C/\partial r_o$ of every output."""
 
     strength: Float[Array, ""]
     error: Float[Array, "batch output"]
@@ -17,7 +18,7 @@ class Signal(NamedTuple):
     @property
     def size(self) -> Float[Array, " batch"]:
         """The largest current into an output; where it is no number, infinite."""
-        size = self.strength * self.error.max(-1)
+        size = jnp.abs(self.strength) * jnp.abs(self.error).max(-1)
         return jnp.where(jnp.isfinite(size), size, jnp.inf)
 
 
@@ -83,6 +84,10 @@ class AbstractField(eqx.Module):
         """For certificates: what is known of the Jacobian, or why nothing is. `declared` asks for it."""
         return "its class declares no coupling"
 
+    @abstractmethod
+    def sizes(self, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+        """What rounding of the drive is relative to: the sizes of its terms, summed."""
+
     def velocity(self, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]) -> Array:
         r"""$\dot s$: the flow, except that a bound holds what would leave the box. Zero at equilibrium."""
         flow = self.flow(state, drive)
@@ -114,6 +119,9 @@ class AbstractWrapper(AbstractField):
     def signal(self, state):
         return self.base.signal(state)
 
+    def sizes(self, state):
+        return self.base.sizes(state)
+
 
 class NetworkField(AbstractField):
     """A network with clamped inputs `x`. Their contribution to the drive is computed once."""
@@ -130,6 +138,11 @@ class NetworkField(AbstractField):
 
     def flow(self, state, drive):
         return self.network.neuron.transfer(drive) - self.total_leak * state
+
+    def sizes(self, state):
+        network = self.network
+        size = jax.tree.map(jnp.abs, network.weight)
+        return jnp.abs(self.input_drive) + network.synapses.drive(size, jnp.abs(network.neuron.rate(state)))
 
     def stiffness(self):
         return self.total_leak

@@ -89,6 +89,9 @@ class AdjointField(AbstractField):
     def stiffness(self):
         return self.base.stiffness()
 
+    def sizes(self, state):
+        return jnp.abs(self.linear.send_back(jnp.abs(state))) + jnp.abs(self.error)
+
     def clip(self, state):
         return state
 

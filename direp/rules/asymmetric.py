@@ -71,8 +71,14 @@ class AsymField(AbstractWrapper):
         return self.base.flow(state, drive) + (self.linear.send_back(moved) - self.linear.send(moved)) - nudge
 
     def signal(self, state):
-        error = jnp.abs(state_gradient(self.network, self.cost, self.y, state))
-        return Signal(jnp.abs(self.beta), error[:, self.network.graph.hidden :])
+        error = state_gradient(self.network, self.cost, self.y, state)
+        return Signal(self.beta, error[:, self.network.graph.hidden :])
+
+    def sizes(self, state):
+        moved = jnp.abs(state - self.free)
+        twice = jnp.abs(self.linear.send(moved)) + jnp.abs(self.linear.send_back(moved))
+        nudge = self.beta * state_gradient(self.network, self.cost, self.y, state)
+        return self.base.sizes(state) + twice + jnp.abs(nudge)
 
     def take(self, rows):
         linear = self.linear.take(rows)

@@ -82,7 +82,7 @@ def estimate(
     - `state`: where the free phase starts; by default at rest.
     - `valid`: samples to leave out are `False` (padding of a last batch).
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
-    - `certificate`: as in `settle`; every phase that it covers gets its `error`. A
+    - `certificate`: as in `settle`; the free phase and those of nudges that it names get their `error`. A
       sample with an error left whose response is below these bars is not used, and its phases say `UNMOVED`.
 
     Compiled on the first call for each shape of the arguments, and kept.

@@ -30,6 +30,11 @@ class AbstractCost(eqx.Module):
     def gradient(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array:
         r"""$\partial C/\partial r_o$."""
 
+    def sizes(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array | None:
+        """What rounding of the gradient is relative to: the sizes of the terms that cancel in it, that of the rates
+        included. `None`: unknown, so that no error bar holds for a nudged phase."""
+        return None
+
     def enclose(self, rate: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient and Hessian for one sample, over balls of python-flint, for proofs of learning."""
         raise NotImplementedError("it has none")
@@ -54,6 +59,9 @@ class SquaredError(AbstractCost):
 
     def gradient(self, rate, y):
         return rate - y
+
+    def sizes(self, rate, y):
+        return jnp.abs(rate) + jnp.abs(y)
 
     def enclose(self, rate, y):
         return rate - np.asarray(y, np.float64), np.eye(len(rate)) + 0 * rate
@@ -83,6 +91,11 @@ class CrossEntropy(AbstractCost):
 
     def gradient(self, rate, y):
         return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
+
+    def sizes(self, rate, y):
+        # Each softmax is relative to itself what the largest exponent is absolutely.
+        largest = jnp.abs(rate).max(-1, keepdims=True)
+        return self.sharpness * (2 + 2 * self.sharpness * largest + jnp.abs(y))
 
     def enclose(self, rate, y):
         # Shifted by a number, which changes nothing, so that no exponential overflows.

@@ -32,7 +32,13 @@ class Nudged(AbstractWrapper):
         return drive + jnp.pad(current, ((0, 0), (self.network.graph.hidden, 0)))
 
     def signal(self, state):
-        return Signal(jnp.abs(self.beta), jnp.abs(self.cost.gradient(self.network.outputs(state), self.y)))
+        return Signal(self.beta, self.cost.gradient(self.network.outputs(state), self.y))
+
+    def sizes(self, state):
+        rate = self.network.outputs(state)
+        parts = self.cost.sizes(rate, self.y)
+        parts = jnp.abs(self.cost.gradient(rate, self.y)) if parts is None else parts
+        return self.base.sizes(state) + jnp.abs(self.beta) * jnp.pad(parts, ((0, 0), (self.network.graph.hidden, 0)))
 
     def flow(self, state, drive):
         return self.base.flow(state, drive)

@@ -137,20 +137,19 @@ class Problem(eqx.Module):
             return settled, last
         # An output that could answer has an error and none of these has moved: tolerance or rounding hide the response.
         eps, hidden = jnp.finfo(signal.error.dtype).eps, self.network.graph.hidden
-        left = self._answers() & (signal.error > jnp.sqrt(eps))
+        left = self._answers(-signal.strength * signal.error) & (jnp.abs(signal.error) > jnp.sqrt(eps))
         away = jnp.abs(settled.state - start)[:, hidden:] > _DIGITS * eps * jnp.abs(start)[:, hidden:]
         unmoved = settled.converged & left.any(-1) & ((settled.steps == 0) | ~(left & away).any(-1))
         unmoved = unmoved if self.on is None else unmoved & self.on
         return eqx.tree_at(lambda s: s.result, settled, jnp.where(unmoved, UNMOVED, settled.result)), last
 
-    def _answers(self) -> Bool[Array, "batch output"]:
-        """Which outputs a current moves in the free phase: no bound holds them, and their slope is not zero."""
-        hidden, transfer = self.network.graph.hidden, self.network.neuron.transfer
-        state, drive = self.free.state, self.free.drive
-        held = self.field.held(state, self.field.flow(state, drive))[:, hidden:]
-        drive = drive[:, hidden:]
-        some = 1e-3 * (1 + jnp.abs(drive))
-        return ~held & (transfer(drive + some) != transfer(drive - some))
+    def _answers(self, current: Float[Array, "batch output"]) -> Bool[Array, "batch output"]:
+        """Which outputs a current of this sign moves in the free phase: no bound holds them, nor are they flat."""
+        hidden, field, state = self.network.graph.hidden, self.field, self.free.state
+        some = jnp.pad(jnp.sign(current), ((0, 0), (hidden, 0))) * 1e-3 * (1 + jnp.abs(self.free.drive))
+        flow = field.flow(state, self.free.drive + some)
+        moves = ~field.held(state, flow) & (flow != field.flow(state, self.free.drive))
+        return moves[:, hidden:]
 
     def nudge(
         self,

@@ -14,6 +14,7 @@ from ..model import AbstractField, Network
 from .checks import check_kind
 from .implicit import equilibrium
 from .methods import AbstractMethod, Fallback, choose_method
+from .methods.implicit import repels
 from .programs import compiled, within_trace
 from .result import CYCLING, MAX_STEPS, NON_FINITE, Settled
 from .stop import AbstractStop, Tolerance
@@ -74,7 +75,8 @@ def settle(
     chosen, stop = how_to_settle("settle", network, method, stop, certificate)
     settled = _settle(network, x, state, chosen, stop)
     if method is None and (persistent := persist(network, chosen, stop, settled.result)) is not None:
-        settled = _settle(network, x, state, persistent, stop)
+        again = _settle(network, x, state, persistent, stop)
+        settled = _unless_it_repels(network, x, settled, again)
     if certificate is None:
         return settled
     return eqx.tree_at(lambda s: s.error, settled, error_bar(certificate, network, x, settled), is_leaf=_is_none)
@@ -90,6 +92,16 @@ def error_bar(certificate: ContractionProof, network: Network | AbstractField, x
         return None
     field = network if isinstance(network, AbstractField) else network.field(jnp.asarray(x, network.dtype))
     return certificate.error(field, np.asarray(settled.state))
+
+
+def _unless_it_repels(network: Network | AbstractField, x: Any, first: Settled, second: Settled) -> Settled:
+    """The second try, but the first one's samples for which the second has found an equilibrium that repels."""
+    rows = np.flatnonzero(~np.asarray(first.converged) & np.asarray(second.converged))
+    if not len(rows):
+        return second
+    field = network if isinstance(network, AbstractField) else network.field(jnp.asarray(x, network.dtype))
+    wrong = rows[repels(field.take(jnp.asarray(rows)), second.state[rows])]
+    return jax.tree.map(lambda a, b: b.at[wrong].set(a[wrong]) if len(wrong) else b, first, second)
 
 
 _DENSE = 256  # free units up to which dense systems of stragglers are solved unasked,
@@ -139,11 +151,14 @@ def how_to_settle(
 ) -> tuple[AbstractMethod, AbstractStop]:
     """The method and the stop, checked, and chosen where none is given."""
     network = network.network if isinstance(network, AbstractField) else network
-    if method is None:
-        method = choose_method(network)
-        method = method if certificate is None else certificate.method(method)
-    stop = Tolerance() if stop is None else stop
+    if certificate is not None:
+        check_kind(f"{call}(certificate", certificate, ContractionProof, "what certify returns, or nothing")
+    given, method = method, choose_method(network) if method is None else method
     check_kind(f"{call}(method=...)", method, AbstractMethod, "a method object such as direp.Newton()")
+    if certificate is not None:
+        advised = certificate.method(method)
+        method = advised if given is None else method
+    stop = Tolerance() if stop is None else stop
     check_kind(f"{call}(stop=...)", stop, AbstractStop, "a stop object such as direp.Tolerance(1e-6)")
     method.check(network)
     return method, stop if certificate is None else certificate.stop(stop)

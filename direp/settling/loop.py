@@ -86,16 +86,22 @@ def _finish(
         some = field.take(rows)
         before = jax.tree.map(lambda leaf: leaf[rows], settled)
         to = signals.take(rows) if signals is not field else some
-        # From the start again: where the first method has led may be far away.
-        found, _ = _run(some, to, start[rows], None, method.second, last, None, None)
+        # From the start again, if where the first method has led is no closer.
+        at = start[rows]
+        closer = before.residual < _measure(some, to, last, at, some.flow(at, some.drive(at))).residual
+        at = jnp.where(closer[:, None], before.state, at)
+        found, _ = _run(some, to, at, None, method.second, last, None, None)
         # Where the terms of a drive cancel, no state may have a smaller residual than their rounding.
         flow = some.flow(found.state, found.drive)
         lost = some.total_leak * found.state
-        allowed = last.allowed(jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost)), some.total_leak)
-        allowed = jnp.maximum(allowed, rounding(some, found.state))
+        terms = jnp.maximum(jnp.abs(lost), jnp.abs(flow + lost))
+        doubt = rounding(some, found.state)
+        if not some.network.neuron.transfer.linear:  # a drive of unknown sign is no rest
+            doubt = jnp.minimum(doubt, 10 * jnp.sqrt(jnp.finfo(terms.dtype).eps) * terms)
+        allowed = jnp.maximum(last.allowed(terms, some.total_leak), doubt)
         moved = jnp.where(some.held(found.state, flow), 0, flow)
         fine = found.converged | (jnp.abs(moved) <= allowed).all(-1)
-        fine = fine if method.proved else fine & attracts(some, found.state)
+        fine = fine & attracts(some, found.state)
         found = dataclasses.replace(
             found, result=jnp.full_like(found.result, CONVERGED), steps=before.steps + found.steps
         )
@@ -238,8 +244,9 @@ def _advance(
         residual, finite, met = measured.residual, measured.finite, measured.met
         if near is not None and ratio is not None and measured.near is not None and measured.ratio is not None:
             # Rounding ends what steps can do before what is wanted is reached.
-            near = jnp.where(measured.near & ~(measured.ratio < (1 - 1e-4) * ratio), near + 1, 0)
-            ratio = jnp.minimum(ratio, measured.ratio)
+            closer = measured.ratio < (1 - 1e-4) * ratio
+            near = jnp.where(measured.near & ~closer, near + 1, 0)
+            ratio = jnp.where(closer, measured.ratio, ratio)
             met = met | (near > PATIENCE)
         if memory is None:
             # A sample whose state returns to an earlier one closer than this share of its step can no longer converge

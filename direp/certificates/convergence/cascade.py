@@ -169,7 +169,7 @@ def _proved(
         reason="" if proved else f"The free phase contracts, but {'; '.join(failed)}.",
         norms=norms,
         uncovered=tuple(uncovered),
-        about=About(network, system.cost, strengths),
+        about=About(network, system.cost, strengths, float(system.total_leak.max())),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ...model import AbstractField, Network, NetworkField
@@ -159,12 +160,20 @@ def _digits(value: float, rounded: Callable[[float], int]) -> str:
     return f"{rounded(value / step) * step:.3g}"
 
 
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two pytrees are of one kind and hold the same numbers."""
+    same = jax.tree.structure(one) == jax.tree.structure(other)
+    return same and all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
 class About(NamedTuple):
-    """What a certificate is of. `strengths`: the name of the phase at every strength of a nudge, 0 for none."""
+    """What a certificate is of. `strengths`: the name of the phase at every strength of a nudge, 0 for none. `leak`:
+    the largest total leak."""
 
     network: Network
     cost: AbstractCost
     strengths: dict[float, str]
+    leak: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,14 +238,15 @@ class Certificate(Judged):
                 f"a certificate that is {self.verdict} bounds no distance and chooses no steps: leave certificate out, "
                 "or mend the network first (its reason says how)"
             )
-        return Fallback(chosen if isinstance(self.norm, Euclidean) else chosen.contracting(), proved=True)
+        return Fallback(chosen if isinstance(self.norm, Euclidean) else chosen.contracting(), patience=2000)
 
     def stop(self, stop: AbstractStop) -> AbstractStop:
         """The tolerance, its share of a nudge finer by the rate over the largest total leak: so much further from
         equilibrium than a unit by itself can a network be, for the same residual."""
-        if not isinstance(stop, Tolerance) or self.about is None:
+        if not isinstance(stop, Tolerance) or self.about is None or not self:
             return stop
-        slow = self.rate / float(np.max(self.about.network.total_leak()))
+        slow = self.rate / self.about.leak
+        slow *= 1.0 if self.norm is None else float(self.norm.entries.min() / self.norm.entries.max())
         return dataclasses.replace(stop, share=stop.share * min(max(slow, 0.0), 1.0))
 
     def error(self, field: AbstractField, state: np.ndarray) -> np.ndarray | None:
@@ -247,12 +257,13 @@ class Certificate(Judged):
         if self.norm is None or self.about is None:
             return None
         mine, other = self.about.network, field.network
-        same = jax.tree.structure(mine) == jax.tree.structure(other)
-        if not same or not all(map(np.array_equal, jax.tree.leaves(mine), jax.tree.leaves(other))):
+        if not _equal(mine, other):
             raise ValueError("this certificate is of another network: call certify on the one that settles")
         beta, base, alike = 0.0, field, True
         if isinstance(field, Nudged):
-            beta, base, alike = float(field.beta), field.base, bool(field.cost == self.about.cost)
+            beta, base, alike = float(field.beta), field.base, _equal(field.cost, self.about.cost)
+            rates = self.about.network.outputs(jnp.asarray(state, self.about.network.dtype))
+            alike = alike and field.cost.sizes(rates, jnp.asarray(field.y)) is not None
         name = self.about.strengths.get(beta)
         if not isinstance(base, NetworkField) or name is None or not alike:
             return None

@@ -66,7 +66,11 @@ def _velocity(field: Any, state: Any) -> tuple[np.ndarray, np.ndarray]:
     flow = field.flow(state, drive)
     size = jax.tree.map(jnp.abs, network.weight)
     terms = synapses.drive(size, jnp.abs(field.rate(state))) + synapses.input_drive(size, jnp.abs(base.x))
-    terms = terms + jnp.abs(network.bias) + jnp.abs(field.drive(state) - base.drive(state))
+    terms = terms + jnp.abs(network.bias)
+    if isinstance(field, Nudged):
+        parts = field.cost.sizes(network.outputs(state), field.y)
+        assert parts is not None
+        terms = terms + jnp.abs(field.beta) * jnp.pad(parts, ((0, 0), (network.graph.hidden, 0)))
     leak = network.leak + synapses.outgoing(network.weight, jnp.abs)
     passed = jnp.abs(flow + field.total_leak * state)
     doubt = neuron.transfer.gain * terms + passed + leak * jnp.abs(state)

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import flint
+import jax.numpy as jnp
 import numpy as np
 
 from ...arithmetic import exact
 from ...model import Network
 from ..convergence import AbstractDiagonal
-
-_NEAR = 2e-5  # relative; controls take a leak this near its criterion for one that is held there
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,12 @@ class Following:
         `None` if the leaks are not those that the control sets.
         """
         leak, needed = np.asarray(network.leak, np.float64), self.needed(network)
-        near = _NEAR * (np.abs(needed) + np.abs(self.least) + self.margin)
+        near = (
+            8
+            * (network.graph.units + 8)
+            * float(jnp.finfo(network.dtype).eps)
+            * (np.abs(needed) + np.abs(self.least) + self.margin)
+        )
         if (np.abs(leak - np.maximum(needed, self.least)) > near).any():
             return None
         held = needed > self.least + near if self.falls else np.zeros(len(leak), bool)

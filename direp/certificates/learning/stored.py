@@ -83,6 +83,8 @@ class Stored:
         """
         if self.control is None or self.following is not None:
             return size
+        if getattr(getattr(self.control, "criterion", None), "moves", False):
+            return None  # its norm moves along the step, and its set need not be convex
         parameters = self.network.parameters
         largest = max(float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(parameters))
         tried = size or 1e-3 * largest / float(np.abs(self.numbers).max())

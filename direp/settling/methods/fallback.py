@@ -19,13 +19,11 @@ class Fallback(AbstractMethod):
     **Arguments:**
 
     - `first`: any method. `second`: by default `Implicit()`.
-    - `proved`: the network is certified, so that every equilibrium attracts and none is tried.
     """
 
     first: AbstractMethod = Preconditioned()
     second: AbstractMethod = Implicit()
     patience: int = eqx.field(static=True, default=500)
-    proved: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         check_count("Fallback(patience", self.patience)

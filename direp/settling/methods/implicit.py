@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Array, Bool, Float
 
 from ...model import AbstractField
@@ -33,6 +34,7 @@ class Implicit(AbstractMethod):
         noise = rounding(field, state)
         low, high = (field.clip(jnp.full_like(state, end)) for end in (-jnp.inf, jnp.inf))
         order = jnp.arange(state.shape[-1])
+        most = _NEWTON + 3 * state.shape[-1] if field.network.neuron.bounded else _NEWTON
 
         def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
             """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
@@ -50,7 +52,7 @@ class Implicit(AbstractMethod):
 
         def unsolved(carry) -> Array:
             count, found = carry
-            return (count < _NEWTON + 3 * state.shape[-1]) & ~solved(*found).all()
+            return (count < most) & ~solved(*found).all()
 
         def improve(carry):
             count, (at, side, should, left) = carry
@@ -67,7 +69,17 @@ class Implicit(AbstractMethod):
             matrix = jnp.where((side == 0)[..., None], eye - square(along, at), eye)
             size = jnp.abs(matrix).max(-1)  # leaks and weights may differ by many powers of ten
             change = jnp.linalg.solve(matrix / size[..., None], (left / size)[..., None])[..., 0]
-            return count + 1, measured(jnp.where(done, at, at + change), side)
+            whole = measured(jnp.where(done, at, at + change), side)
+            if field.network.neuron.bounded:
+                return count + 1, whole
+            # Where the field is curved, a whole Newton step may lead away.
+            best = whole
+            for share in (0.3, 0.03):
+                part = measured(jnp.where(done, at, at + share * change), side)
+                better = jnp.abs(part[3]).max(-1) < jnp.abs(best[3]).max(-1)
+                better = better | ~jnp.isfinite(best[3]).all(-1)
+                best = jax.tree.map(lambda a, b: jnp.where(better[:, None], a, b), part, best)  # noqa: B023
+            return count + 1, best
 
         first = jnp.array(0, jnp.int32), measured(state, jnp.zeros(state.shape, jnp.int32))
         _, found = jax.lax.while_loop(unsolved, improve, first)
@@ -79,26 +91,29 @@ class Implicit(AbstractMethod):
 
 def rounding(field: AbstractField, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
     """About how far rounding moves the field (rate/time), from the sizes of the terms of its sums."""
-    network = field.network
-    size = jax.tree.map(jnp.abs, network.weight)
-    drive = jnp.abs(field.drive(state))
-    terms = network.synapses.drive(size, jnp.abs(field.rate(state))) + drive
-    gain = network.neuron.transfer.gain
-    gain = gain if np.isfinite(gain) else 1.0
-    return 4 * jnp.finfo(state.dtype).eps * (gain * terms + jnp.abs(field.total_leak * state))
+    eps, drive = 4 * jnp.finfo(state.dtype).eps, field.drive(state)
+    doubt = eps * field.sizes(state)
+    spread = jnp.abs(field.flow(state, drive + doubt) - field.flow(state, drive - doubt))
+    passed = jnp.abs(field.flow(state, drive) + field.total_leak * state)
+    return spread + eps * (passed + jnp.abs(field.stiffness() * state))
+
+
+def _jacobian(field: AbstractField, state: Float[Array, "batch free"]) -> Float[Array, "batch free free"]:
+    """That of the units that no bound holds; a unit that is held has row and column of -1."""
+    _, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), state)
+    active = ~field.held(state, field.flow(state, field.drive(state)))
+    eye = jnp.eye(state.shape[-1], dtype=state.dtype)
+    return jnp.where(active[:, :, None] & active[:, None, :], square(along, state), -eye)
 
 
 def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Array, " batch"]:
     r"""Whether the field, to first order around equilibria, leads back to them: all eigenvalues of $J$ on the units
-    that no bound holds have negative real parts, up to about $10^{-4}$ of the largest.
+    that no bound holds have negative real parts, up to rounding.
 
     From the powers $2^k$ of the Cayley transform $(1-\tau J)^{-1}(1+\tau J)$, whose eigenvalues then lie in the unit
     disc.
     """
-    _, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), state)
-    active = ~field.held(state, field.flow(state, field.drive(state)))
     eye = jnp.eye(state.shape[-1], dtype=state.dtype)
-    jacobian = jnp.where(active[:, :, None] & active[:, None, :], square(along, state), -eye)
 
     def balance(_, jacobian: Array) -> Array:
         """One sweep of Osborne's (1960), damped: uneven weights would drown in rounding."""
@@ -106,7 +121,7 @@ def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Ar
         ratio = (size.sum(-1) / size.sum(-2)) ** 0.25
         return jacobian * (ratio[:, None, :] / ratio[:, :, None])
 
-    jacobian = jax.lax.fori_loop(0, 40, balance, jacobian)
+    jacobian = jax.lax.fori_loop(0, 40, balance, _jacobian(field, state))
     jacobian = jacobian / jnp.abs(jacobian).sum(-1).max(-1)[:, None, None]
     power = jnp.linalg.solve(eye - jacobian, eye + jacobian)
 
@@ -118,4 +133,17 @@ def attracts(field: AbstractField, state: Float[Array, "batch free"]) -> Bool[Ar
 
     power, logarithm = jax.lax.fori_loop(0, 16, twice, (power, jnp.zeros(state.shape[0], state.dtype)))
     growth = (logarithm + jnp.log(jnp.abs(power).max((-1, -2)) + jnp.finfo(power.dtype).tiny)) / 2**16
-    return growth <= 1e-4
+    return growth <= 64 * state.shape[-1] * jnp.finfo(state.dtype).eps
+
+
+def repels(field: AbstractField, state: Float[Array, "batch free"]) -> np.ndarray:
+    """On the host: at which equilibria an eigenvalue of the Jacobian has a positive real part, by more than rounding of
+    the Jacobian's entries, each by itself, can explain."""
+    jacobian, eps = np.asarray(_jacobian(field, state), np.float64), float(jnp.finfo(state.dtype).eps)
+    found = []
+    for square_ in jacobian:
+        values, left, right = (np.asarray(part) for part in scipy.linalg.eig(square_, left=True))
+        size = (np.abs(left) * (np.abs(square_) @ np.abs(right))).sum(0)
+        doubt = 8 * eps * size / np.maximum(np.abs((left.conj() * right).sum(0)), np.finfo(np.float64).tiny)
+        found.append((np.real(values) > doubt).any())
+    return np.array(found, bool)
