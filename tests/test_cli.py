@@ -383,3 +383,26 @@ def test_damaged_metrics_are_unreadable(line, tmp_path):
 def test_the_current_directory_is_a_run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(finished()[0])
     assert call("certify", ".", "--starts", "0", "--no-figures", "--quiet", "--out", tmp_path / "new")[0] == 0
+
+
+def test_a_nudge_that_moves_nothing_is_named_as_the_cause(tmp_path):
+    code, _, err = call("train", "xor", "--preset", "small", "--beta", "1e-12", "--epochs", "3", "--quiet",
+                        "--out", tmp_path / "run")  # fmt: skip
+    assert code == 4
+    assert "the nudge moved no sample for every seed; raise --beta or use --precision float64" in err
+    assert "--margin" not in err
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (line["unmoved"], line["unsettled"], line["left_out"]) == (1, 0, 1)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["left_out"] == (
+        "left out 100 % of samples in the last epoch: a nudge of 1e-12 does not move them in float32: raise --beta or "
+        "use --precision float64"
+    )
+
+
+def test_a_negative_one_sided_nudge_is_told_of_a_positive_one(tmp_path):
+    code, _, err = call("train", "xor", "--preset", "small", "--beta", "-4", "--nudge", "one-sided", "--quiet",
+                        "--out", tmp_path / "run")  # fmt: skip
+    assert code == 2
+    assert "or a positive beta" in err
+    assert "OneSided" not in err.partition(";")[2]

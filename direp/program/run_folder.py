@@ -100,7 +100,7 @@ def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
 
 def _rounded(name: str, values: np.ndarray) -> np.ndarray:
     """Shares of samples without what rounding left of them: no share is below zero."""
-    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unsettled") else values
+    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unmoved", "unsettled") else values
 
 
 def label_of(task: str) -> str:

@@ -140,8 +140,9 @@ def train(arguments: list[str]) -> int:
         print(f"direp: interrupted; the best networks so far are in {folder}", file=sys.stderr)
         return 128 + Stop.received
     if run.status == "failed":
-        why = "no sample settled" if (run.history["left_out"][-1] == 1).all() else "training diverged"
-        advice = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
+        from ..report import why_failed
+
+        why, advice = why_failed(run, settings)
         print(f"direp: {why} for every seed; {advice}. The last good networks are in {folder}", file=sys.stderr)
         return DIVERGED
     return OK
