@@ -209,3 +209,48 @@ def test_a_layout_other_than_the_default_is_kept(tmp_path):
         again = load_network(tmp_path / "net.safetensors")
         assert type(again.synapses) is type(layout)
         assert (np.asarray(again.matrix) == np.asarray(made.matrix)).all()
+
+
+def test_a_run_knows_its_data(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), np.arange(40) % 2
+    (tmp_path / "here").mkdir(), (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    np.savez("data.npz", x=x, y=y)
+    code, _, err = call("train", "data.npz", "--hidden", "4", "--epochs", "2", "--quiet", "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    monkeypatch.chdir(tmp_path / "there")  # found by the path it had
+
+    def certify(out):
+        asked = ("certify", tmp_path / "run", "--no-figures", "--samples", "2", "--quiet", "--json")
+        code, text, err = call(*asked, "--out", tmp_path / out)
+        assert code == 0
+        return json.loads(text)["learning"], err
+
+    learning, err = certify("one")
+    assert err == ""
+    assert learning["count"] == 2
+    data = tmp_path / "here" / "data.npz"
+    np.savez(data, x=x + np.eye(40, 3), y=y)
+    learning, err = certify("two")
+    assert learning["verdict"] == "undecided"
+    assert "is not that of the run" in learning["reason"]
+    assert err.count("is not that of the run") == len(err.splitlines()) == 1
+    again = ("train", "--config", tmp_path / "run" / "config.json", "--quiet")
+    for arguments in ([*again, "--epochs", "1"], ["gradient", tmp_path / "run", "--rules", "local", "--no-figures"]):
+        _, _, err = call(*arguments, "--out", tmp_path / arguments[0])
+        assert "is not that of the run" in err
+    np.savez(data, x=x[:, :2], y=y)  # networks have three inputs all the same
+    assert certify("three")[0]["verdict"] == "undecided"
+    data.unlink()
+    learning, err = certify("four")
+    assert learning["reason"].startswith("the data file is not there")
+    assert len(err.splitlines()) == 1
+    assert call("gradient", tmp_path / "run")[0] == 3
+
+
+def test_a_config_without_its_sha256_line_is_json(run):
+    lines = (run / "config.json").read_text().splitlines()
+    kept = [line for line in lines if '"sha256"' not in line]
+    assert len(kept) == len(lines) - 1
+    json.loads("\n".join(kept))

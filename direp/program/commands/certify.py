@@ -77,6 +77,7 @@ class _Subject:
     how: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
+    lost: str | None = None
 
 
 def certify(arguments: list[str]) -> int:
@@ -98,7 +99,9 @@ def certify(arguments: list[str]) -> int:
     k = worst(certificates, lambda c: c.verdict, lambda c: c.rate)
     chosen, network = certificates[k], subject.networks[k]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
-    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rules, subject.how, output.quiet)
+    learning = certify_rule(
+        subject.networks, subject.labels, x, y, subject.rules, subject.how, output.quiet, subject.lost
+    )
     folder = new_folder(fresh_folder(output.out, subject.folder))
     per_seed = [
         {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
@@ -149,7 +152,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
 
     from ..run_folder import open_run
 
-    run = open_run(path, allow_import=asked.allow_import)
+    run = open_run(path, allow_import=asked.allow_import, needs_data=False)
+    x, y = (None, None) if run.lost else map(np.asarray, run.task.train)
     return _Subject(
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
@@ -157,11 +161,12 @@ def _load(path: Path, asked: Certify) -> _Subject:
         None,
         run.parts.phases,
         run.parts.cost,
-        np.asarray(run.task.train.x),
-        np.asarray(run.task.train.y),
+        x,
+        y,
         run.rules,
         how_trained(run),
         _history(path / "metrics.jsonl"),
+        lost=run.lost,
     )
 
 
