@@ -18,6 +18,7 @@ from direp.program.build import load_task
 from direp.program.catalogue import WrongUse
 from direp.program.files import write_arrays
 from direp.program.parts import Unreadable
+from direp.program.report import print_summary
 from direp.program.run_folder import RunFolder, load_run
 from direp.program.seal import seal
 from direp.program.settings import parse_seeds
@@ -406,3 +407,23 @@ def test_a_negative_one_sided_nudge_is_told_of_a_positive_one(tmp_path):
     assert code == 2
     assert "or a positive beta" in err
     assert "OneSided" not in err.partition(";")[2]
+
+
+def test_the_summary_says_what_training_kept_in_the_words_of_the_user(capsys):
+    folder, document, _ = finished()
+    kept = "LeakController keeps the free phase certified at the rate 0.1, but not the phases AsymField beta=-0.1"
+    proof = {**document["certificate"], "phases": {"free": 1.0, "AsymField beta=-0.1": 1.0}}
+    print_summary({**document, "certificate": proof, "assumptions": [kept]}, folder)
+    out = capsys.readouterr().out
+    assert "AsymField" not in out
+    assert "phases free, AsymEP beta=-0.1); in training LeakController keeps the free phase only" in out
+    assert "proved for the final networks: contracts" in out
+
+
+def test_advice_of_a_run_names_the_command(tmp_path):
+    _, out, _ = call(
+        "train", "xor", "--preset", "small", "--neuron", "rate", "--activation", "tanh", "--outflow", "none", "--rule",
+        "asym-ep", "--epochs", "1", "--quiet", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert f"direp certify {tmp_path / 'run'} judges each network" in out
+    assert "certify(network" not in out

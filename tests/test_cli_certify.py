@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import network
+from matplotlib.colors import to_hex
 from program import call, finished, folder_of
 
 import direp
 from direp.program.build import arguments, load_task
+from direp.program.figures import certificate as plot
 from direp.program.network_file import load_network, save_network
 from direp.program.presets import preset
 
@@ -236,12 +238,12 @@ def test_a_run_knows_its_data(tmp_path, monkeypatch):
     assert learning["verdict"] == "undecided"
     assert "is not that of the run" in learning["reason"]
     assert err.count("is not that of the run") == len(err.splitlines()) == 1
-    again = ("train", "--config", tmp_path / "run" / "config.json", "--quiet")
-    for arguments in ([*again, "--epochs", "1"], ["gradient", tmp_path / "run", "--rules", "local", "--no-figures"]):
-        _, _, err = call(*arguments, "--out", tmp_path / arguments[0])
-        assert "is not that of the run" in err
+    _, _, err = call("train", "--config", tmp_path / "run" / "config.json", "--epochs", "1", "--quiet")
+    assert "is not that of the run" in err
     np.savez(data, x=x[:, :2], y=y)  # networks have three inputs all the same
     assert certify("three")[0]["verdict"] == "undecided"
+    code, _, err = call("gradient", tmp_path / "run")
+    assert (code, "is not that of the run" in err) == (3, True)
     data.unlink()
     learning, err = certify("four")
     assert learning["reason"].startswith("the data file is not there")
@@ -254,3 +256,27 @@ def test_a_config_without_its_sha256_line_is_json(run):
     kept = [line for line in lines if '"sha256"' not in line]
     assert len(kept) == len(lines) - 1
     json.loads("\n".join(kept))
+
+
+def test_figures_are_of_the_free_phase_where_only_other_phases_are_undecided(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plot, "save", lambda figure, path: drawn.update({path.stem: figure.axes[0]}))
+    net = network("rate-tanh", "none")
+    certificate = direp.certify(net, rule=direp.AsymEP(direp.Centred(2.0)), starts=0)
+    assert (certificate.verdict, set(certificate.phases)) == ("undecided", {"free"})
+    plot.save_figures(tmp_path, net, certificate, None, [{"epoch": 1, "lowest_margin": 0.1, "certified": 1}])
+    assert drawn["discs"].get_title() == "free phase proved; phases of AsymEP undecided"
+    colours = {to_hex(edge) for circles in drawn["discs"].collections for edge in circles.get_edgecolor()}
+    assert plot.GREEN in colours <= {plot.GREEN, plot.LIGHT}
+    times, bound = drawn["decay"].lines[-1].get_data()
+    np.testing.assert_allclose(bound, np.exp(-certificate.phases["free"] * times))
+    for line in drawn["decay"].lines[:-1]:  # the floor of rounding is not drawn
+        assert not (np.asarray(line.get_ydata()) <= 1e-10).any()
+    assert "free phase" in drawn["margin"].get_legend().get_texts()[0].get_text()
+
+
+def test_a_matrix_without_data_has_no_row_of_learning(tmp_path):
+    code, out, _ = call("certify", matrix(tmp_path / "ring.npz", RING / 6), "--no-figures")
+    assert code == 0
+    assert "learning" not in out
+    assert "\nassuming     the weights, biases and leaks stay as they are while it settles\n" in out

@@ -17,7 +17,7 @@ def data_of(settings: Settings, task: Task) -> dict[str, Any]:
     """What config.json keeps of data from a file: its sizes, and the SHA-256 of all samples as scaled and split."""
     if not settings.task.endswith(".npz"):
         return {}
-    sizes = {"samples": len(task.train.x), "inputs": task.inputs, "outputs": task.outputs}
+    sizes = {"inputs": task.inputs, "outputs": task.outputs}
     return {"data": {"path": str(Path(settings.task).resolve()), **sizes, "sha256": _seal(task)}}
 
 
@@ -38,7 +38,7 @@ def check_data(settings: Settings, task: Task, data: dict[str, Any] | None) -> s
 def load_again(settings: Settings, data: dict[str, Any] | None, needed: bool) -> tuple[Task, str | None]:
     """The task of a run, and why its data is not that of the run, if so.
 
-    Where the data is not `needed`, empty samples of the sizes that were stand in for other or missing ones.
+    Where the data is not `needed`, one empty sample stands in for other or missing ones.
     """
     try:
         task = load_task(settings)
@@ -52,5 +52,5 @@ def load_again(settings: Settings, data: dict[str, Any] | None, needed: bool) ->
     if why is None or needed or not data:
         assert task is not None
         return task, why
-    empty = Samples(*(np.zeros((data["samples"], data[name])) for name in ("inputs", "outputs")))
+    empty = Samples(*(np.zeros((1, data[name])) for name in ("inputs", "outputs")))
     return Task(Path(settings.task).stem, empty, empty, empty), why

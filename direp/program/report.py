@@ -13,6 +13,7 @@ from .commands import plural
 from .figures.style import save
 from .run_folder import summarise
 from .settings import Settings
+from .words import spoken
 
 
 def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
@@ -138,11 +139,16 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     proof = summary["certificate"]
     if proof["verdict"] == "proved":
         phases = ", ".join(proof["phases"])
-        print(f"  certificate  proved: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases {phases})")
+        free_only = next((text.split()[0] for text in summary["assumptions"] if "but not the phases" in text), None)
+        final = " for the final networks" if free_only else ""
+        print(
+            f"  certificate  proved{final}: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases "
+            f"{spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
+        )
     else:
-        print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {proof['reason']}")
+        print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {spoken(proof['reason'])}")
     for n, sentence in enumerate(summary["assumptions"]):
-        print(f"  {'' if n else 'assuming':<12} {sentence}")
+        print(f"  {'' if n else 'assuming':<12} {spoken(sentence)}")
     if "left_out" in summary:
         print(f"  nudge        {summary['left_out']}")
     if summary["failed"]:

@@ -294,7 +294,7 @@ class Config(typing.NamedTuple):
     data: dict[str, Any] | None
 
 
-_DATA_KEPT = {"path": str, "samples": int, "inputs": int, "outputs": int, "sha256": str}
+_DATA_KEPT = {"path": str, "inputs": int, "outputs": int, "sha256": str}
 
 
 def read_config(path: Path) -> Config:
@@ -311,7 +311,9 @@ def read_config(path: Path) -> Config:
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
     if altered:
-        raise ValueError("it was altered: its content is not that of its sha256; if you meant that, delete the line \"sha256\"")
+        raise ValueError(
+            'it was altered: its content is not that of its sha256; if you meant that, delete the line "sha256" at its top'
+        )
     unknown = set(content) - {"settings", "own", "versions", "data", "sha256"}
     if unknown:
         raise ValueError(f"{_short(sorted(unknown))} is not known")
@@ -329,7 +331,7 @@ def read_config(path: Path) -> Config:
         isinstance(data, dict)
         and set(data) == set(_DATA_KEPT)
         and all(_fits(data[name], kind) for name, kind in _DATA_KEPT.items())
-        and all(0 < data[name] <= _COUNTED for name in ("samples", "inputs", "outputs"))
+        and all(0 < data[name] <= _COUNTED for name in ("inputs", "outputs"))
     ):
         raise ValueError(f"data is {_short(data)}; needed are {', '.join(_DATA_KEPT)}")
     if not Path(settings.task).exists() and Path(data["path"]).exists():

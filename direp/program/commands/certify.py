@@ -11,6 +11,7 @@ from .. import catalogue, device
 from ..files import fresh_folder, new_folder, plain, write_json
 from ..parts import Unreadable, build
 from ..settings import WrongUse, help_of
+from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
 from ._learning import certify_rule, how_trained, learning_rows
 
@@ -240,7 +241,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
                 "each digit of accuracy",
             ),
             ("checked", certificate.check),
-            ("assuming", "; ".join(certificate.assumptions)),
+            *(("" if n else "assuming", sentence) for n, sentence in enumerate(certificate.assumptions)),
         ]
     else:
         rows.append(("reason", certificate.reason))
@@ -252,9 +253,9 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
     if example is not None:
         rows.append(("file", f"{example}; direp certify {example} proves it again"))
-    rows += [*learning_rows(learning), ("folder", str(folder))]
+    rows += [*(learning_rows(learning) if subject.rules is not None else []), ("folder", str(folder))]
     for name, text in rows:
-        print(f"{name:<11}  {text}")
+        print(f"{name:<11}  {spoken(text)}")
 
 
 def _again(subject: _Subject, path: Path, output: Output) -> int:

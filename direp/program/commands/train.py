@@ -95,7 +95,8 @@ def record(
     data: dict[str, Any] | None = None,
 ) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
-    the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what another run kept of the same."""
+    the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
+    kept of its data."""
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
