@@ -79,6 +79,7 @@ class _Subject:
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
     lost: str | None = None
+    matrix: bool = False
 
 
 def certify(arguments: list[str]) -> int:
@@ -139,7 +140,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
     beside = path.parent / f"{path.stem}-certificate"
     if path.suffix == ".npz":
         network = network_from_matrix(path, build("neuron", asked.neuron, known))
-        return _Subject([network], [path.name], beside, nudge)
+        return _Subject([network], [path.name], beside, nudge, matrix=True)
     if len(path.name) > 255:
         raise Unreadable(f"{path.name[:40]}... is no path: its name is too long")
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
@@ -253,7 +254,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
     if example is not None:
         rows.append(("file", f"{example}; direp certify {example} proves it again"))
-    rows += [*(learning_rows(learning) if subject.rules is not None else []), ("folder", str(folder))]
+    rows += [*(learning_rows(learning) if not subject.matrix else []), ("folder", str(folder))]
     for name, text in rows:
         print(f"{name:<11}  {spoken(text)}")
 
