@@ -244,6 +244,8 @@ def test_a_run_knows_its_data(tmp_path, monkeypatch):
     assert certify("three")[0]["verdict"] == "undecided"
     code, _, err = call("gradient", tmp_path / "run")
     assert (code, "is not that of the run" in err) == (3, True)
+    np.savez(data, x=x, y=0 * y)  # no task at all
+    assert "one class only" in certify("one class")[0]["reason"]
     data.unlink()
     learning, err = certify("four")
     assert learning["reason"].startswith("the data file is not there")

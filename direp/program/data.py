@@ -42,10 +42,11 @@ def load_again(settings: Settings, data: dict[str, Any] | None, needed: bool) ->
     """
     try:
         task = load_task(settings)
-    except Unreadable as error:
-        if needed or not data or Path(settings.task).exists():
+    except (Unreadable, ValueError) as error:
+        if needed or not data:
             raise
-        task, why = None, f"the data file is not there: {error}"
+        there = Path(settings.task).exists()
+        task, why = None, f"the data file {'is not that of the run' if there else 'is not there'}: {error}"
         print(f"direp: {why}", file=sys.stderr)
     else:
         why = check_data(settings, task, data)

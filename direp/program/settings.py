@@ -312,7 +312,8 @@ def read_config(path: Path) -> Config:
         raise ValueError("it has no settings")
     if altered:
         raise ValueError(
-            'it was altered: its content is not that of its sha256; if you meant that, delete the line "sha256" at its top'
+            "it was altered: its content is not that of its sha256; if you meant that, delete the line "
+            '"sha256" at its top'
         )
     unknown = set(content) - {"settings", "own", "versions", "data", "sha256"}
     if unknown:
