@@ -18,6 +18,7 @@ from direp.program.build import load_task
 from direp.program.catalogue import WrongUse
 from direp.program.files import write_arrays
 from direp.program.parts import Unreadable
+from direp.program.report import print_summary
 from direp.program.run_folder import RunFolder, load_run
 from direp.program.seal import seal
 from direp.program.settings import parse_seeds
@@ -383,3 +384,46 @@ def test_damaged_metrics_are_unreadable(line, tmp_path):
 def test_the_current_directory_is_a_run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(finished()[0])
     assert call("certify", ".", "--starts", "0", "--no-figures", "--quiet", "--out", tmp_path / "new")[0] == 0
+
+
+def test_a_nudge_that_moves_nothing_is_named_as_the_cause(tmp_path):
+    code, _, err = call("train", "xor", "--preset", "small", "--beta", "1e-12", "--epochs", "3", "--quiet",
+                        "--out", tmp_path / "run")  # fmt: skip
+    assert code == 4
+    assert "the nudge moved no sample for every seed; raise --beta or use --precision float64" in err
+    assert "--margin" not in err
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (line["unmoved"], line["unsettled"], line["left_out"]) == (1, 0, 1)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["left_out"] == (
+        "left out 100 % of samples in the last epoch: a nudge of 1e-12 does not move them in float32: raise --beta or "
+        "use --precision float64"
+    )
+
+
+def test_a_negative_one_sided_nudge_is_told_of_a_positive_one(tmp_path):
+    code, _, err = call("train", "xor", "--preset", "small", "--beta", "-4", "--nudge", "one-sided", "--quiet",
+                        "--out", tmp_path / "run")  # fmt: skip
+    assert code == 2
+    assert "or a positive beta" in err
+    assert "OneSided" not in err.partition(";")[2]
+
+
+def test_the_summary_says_what_training_kept_in_the_words_of_the_user(capsys):
+    folder, document, _ = finished()
+    kept = "LeakController keeps the free phase certified at the rate 0.1, but not the phases AsymField beta=-0.1"
+    proof = {**document["certificate"], "phases": {"free": 1.0, "AsymField beta=-0.1": 1.0}}
+    print_summary({**document, "certificate": proof, "assumptions": [kept]}, folder)
+    out = capsys.readouterr().out
+    assert "AsymField" not in out
+    assert "phases free, AsymEP beta=-0.1); in training LeakController keeps the free phase only" in out
+    assert "proved for the final networks: contracts" in out
+
+
+def test_advice_of_a_run_names_the_command(tmp_path):
+    _, out, _ = call(
+        "train", "xor", "--preset", "small", "--neuron", "rate", "--activation", "tanh", "--outflow", "none", "--rule",
+        "asym-ep", "--epochs", "1", "--quiet", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert f"direp certify {tmp_path / 'run'} judges each network" in out
+    assert "certify(network" not in out

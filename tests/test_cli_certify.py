@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import network
+from matplotlib.colors import to_hex
 from program import call, finished, folder_of
 
 import direp
 from direp.program.build import arguments, load_task
+from direp.program.figures import certificate as plot
 from direp.program.network_file import load_network, save_network
 from direp.program.presets import preset
 
@@ -209,3 +211,74 @@ def test_a_layout_other_than_the_default_is_kept(tmp_path):
         again = load_network(tmp_path / "net.safetensors")
         assert type(again.synapses) is type(layout)
         assert (np.asarray(again.matrix) == np.asarray(made.matrix)).all()
+
+
+def test_a_run_knows_its_data(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), np.arange(40) % 2
+    (tmp_path / "here").mkdir(), (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    np.savez("data.npz", x=x, y=y)
+    code, _, err = call("train", "data.npz", "--hidden", "4", "--epochs", "2", "--quiet", "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    monkeypatch.chdir(tmp_path / "there")  # found by the path it had
+
+    def certify(out):
+        asked = ("certify", tmp_path / "run", "--no-figures", "--samples", "2", "--quiet", "--json")
+        code, text, err = call(*asked, "--out", tmp_path / out)
+        assert code == 0
+        return json.loads(text)["learning"], err
+
+    learning, err = certify("one")
+    assert err == ""
+    assert learning["count"] == 2
+    data = tmp_path / "here" / "data.npz"
+    np.savez(data, x=x + np.eye(40, 3), y=y)
+    learning, err = certify("two")
+    assert learning["verdict"] == "undecided"
+    assert "is not that of the run" in learning["reason"]
+    assert err.count("is not that of the run") == len(err.splitlines()) == 1
+    _, _, err = call("train", "--config", tmp_path / "run" / "config.json", "--epochs", "1", "--quiet")
+    assert "is not that of the run" in err
+    np.savez(data, x=x[:, :2], y=y)  # networks have three inputs all the same
+    assert certify("three")[0]["verdict"] == "undecided"
+    code, _, err = call("gradient", tmp_path / "run")
+    assert (code, "is not that of the run" in err) == (3, True)
+    np.savez(data, x=x, y=0 * y)  # no task at all
+    assert "one class only" in certify("one class")[0]["reason"]
+    data.unlink()
+    learning, err = certify("four")
+    assert learning["reason"].startswith("the data file is not there")
+    assert len(err.splitlines()) == 1
+    assert call("gradient", tmp_path / "run")[0] == 3
+
+
+def test_a_config_without_its_sha256_line_is_json(run):
+    lines = (run / "config.json").read_text().splitlines()
+    kept = [line for line in lines if '"sha256"' not in line]
+    assert len(kept) == len(lines) - 1
+    json.loads("\n".join(kept))
+
+
+def test_figures_are_of_the_free_phase_where_only_other_phases_are_undecided(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plot, "save", lambda figure, path: drawn.update({path.stem: figure.axes[0]}))
+    net = network("rate-tanh", "none")
+    certificate = direp.certify(net, rule=direp.AsymEP(direp.Centred(2.0)), starts=0)
+    assert (certificate.verdict, set(certificate.phases)) == ("undecided", {"free"})
+    plot.save_figures(tmp_path, net, certificate, None, [{"epoch": 1, "lowest_margin": 0.1, "certified": 1}])
+    assert drawn["discs"].get_title() == "free phase proved; phases of AsymEP undecided"
+    colours = {to_hex(edge) for circles in drawn["discs"].collections for edge in circles.get_edgecolor()}
+    assert plot.GREEN in colours <= {plot.GREEN, plot.LIGHT}
+    times, bound = drawn["decay"].lines[-1].get_data()
+    np.testing.assert_allclose(bound, np.exp(-certificate.phases["free"] * times))
+    for line in drawn["decay"].lines[:-1]:  # the floor of rounding is not drawn
+        assert not (np.asarray(line.get_ydata()) <= 1e-10).any()
+    assert "free phase" in drawn["margin"].get_legend().get_texts()[0].get_text()
+
+
+def test_a_matrix_without_data_has_no_row_of_learning(tmp_path):
+    code, out, _ = call("certify", matrix(tmp_path / "ring.npz", RING / 6), "--no-figures")
+    assert code == 0
+    assert "learning" not in out
+    assert "\nassuming     the weights, biases and leaks stay as they are while it settles\n" in out

@@ -54,5 +54,5 @@ def test_commands_are_understood(page):
     for line in dict.fromkeys(lines):
         arguments = line.split()
         if not {"--help", "--config", "..."} & set(arguments):
-            settings, _ = parse_train(arguments)
+            settings, *_ = parse_train(arguments)
             settings.check()

@@ -340,7 +340,8 @@ def test_a_config_that_was_altered_is_refused(run, capsys):
     for command in (("certify", run), ("gradient", run), ("train", "--config", path)):
         code, out, err = call(*command)
         assert (code, out, err.count("\n")) == (3, "", 1)
-        assert "it was altered: its content is not that of its sha256; if you meant that, delete this line" in err
+        assert "it was altered: its content is not that of its sha256" in err
+        assert 'delete the line "sha256" at its top' in err
     path.write_text(text.replace('"sha256"', '"sha257"'))
     with pytest.raises(Unreadable, match=r"'sha257'.* is not known"):
         open_run(run)

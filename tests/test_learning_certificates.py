@@ -236,6 +236,7 @@ def test_what_did_not_settle_has_no_part_and_is_named():
     x, y = np.array([[-1.0], [1.0]]), np.ones((2, 1))
     said = direp.certify_learning(growing, x, y, direp.Local(0.1))
     assert said.left_out == (1,)
+    assert "sample 1 has no part in the cost" in said.assumptions
     assert "1 of 2 samples did not settle" in said.reason
     none = direp.certify_learning(growing, x[[1, 1]], y, direp.Local(0.1))
     assert none.verdict == "undecided"

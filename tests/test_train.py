@@ -89,6 +89,11 @@ def test_other_keys_rates_decays_nudges_and_margins_are_no_other_program():
     assert len(repr(one)) < 120
     assert "all samples" in one._repr_html_()
     assert "0 unsettled" in one._repr_html_()
+    assert one.unmoved is None
+    still = {**one.history, "unmoved": np.full_like(one.history["unmoved"], 0.25)}
+    assert "left out 25 % of samples in the last epoch: a nudge of 6 does" in (
+        dataclasses.replace(one, history=still)._repr_html_()
+    )
     for copied in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
         assert (copied.solved == one.solved).all()
         assert (flat(copied.network.parameters) == flat(one.network.parameters)).all()

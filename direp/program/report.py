@@ -13,10 +13,11 @@ from .commands import plural
 from .figures.style import save
 from .run_folder import summarise
 from .settings import Settings
+from .words import spoken
 
 
 def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
-    """An epoch beside the bar of progress: loss, accuracy, settling steps, unsettled share, margin."""
+    """An epoch beside the bar of progress: loss, accuracy, settling steps, unsettled and unmoved shares, margin."""
     now = summarise(row)
     part = "" if task.whole else "validation_"
     figures = [f"loss {now[part + 'loss']:.4f}"]
@@ -24,6 +25,8 @@ def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
         figures.append(f"right {now[part + 'accuracy']:.1%}")
     figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
     figures.append(f"unsettled {now['unsettled']:.1%}")
+    if now["unmoved"]:
+        figures.append(f"unmoved {now['unmoved']:.1%}")
     figures.append(f"margin {now['lowest_margin']:+.2g}")
     if now["failed"]:
         figures.append(f"failed seeds {now['failed']:.0f}")
@@ -55,11 +58,33 @@ def summary_of(
             "lowest_margin_in_training": history["lowest_margin"].min() if history else None,
             "certified_epochs": history["certified"].all(1).mean() if history else None,
         },
-        "assumptions": list(run.assumptions),
+        "assumptions": [sentence.replace(_IN_PYTHON, f"direp certify {folder}") for sentence in run.assumptions],
+        **({"left_out": f"{run.unmoved}: {_stronger(settings)}"} if run.unmoved else {}),
+        **({"failure": why_failed(run, settings)[0]} if run.failed.any() else {}),
         "epochs": len(history.get("loss", [])),
         "seconds": seconds,
         "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
     }  # fmt: skip
+
+
+_IN_PYTHON = "certify(network, rule=...)"  # what sentences of the library advise
+
+
+def _stronger(settings: Settings) -> str:
+    return "raise --beta" + ("" if settings.precision == "float64" else " or use --precision float64")
+
+
+def why_failed(run: Run, settings: Settings) -> tuple[str, str]:
+    """What ended the failed seeds, by their last epoch, and what helps."""
+    unmoved, left_out = (run.history[name][-1][run.failed] for name in ("unmoved", "left_out"))
+    calmer = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
+    if (unmoved == 1).all():
+        return "the nudge moved no sample", _stronger(settings)
+    if not (left_out == 1).all():
+        return "training diverged", calmer
+    if (unmoved == 0).all():
+        return "no sample settled", calmer
+    return "no sample settled and was moved by the nudge", f"{_stronger(settings)}; {calmer}"
 
 
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
@@ -114,15 +139,21 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     proof = summary["certificate"]
     if proof["verdict"] == "proved":
         phases = ", ".join(proof["phases"])
-        print(f"  certificate  proved: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases {phases})")
+        free_only = next((text.split()[0] for text in summary["assumptions"] if "but not the phases" in text), None)
+        final = " for the final networks" if free_only else ""
+        print(
+            f"  certificate  proved{final}: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases "
+            f"{spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
+        )
     else:
-        print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {proof['reason']}")
+        print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {spoken(proof['reason'])}")
     for n, sentence in enumerate(summary["assumptions"]):
-        print(f"  {'' if n else 'assuming':<12} {sentence}")
+        print(f"  {'' if n else 'assuming':<12} {spoken(sentence)}")
+    if "left_out" in summary:
+        print(f"  nudge        {summary['left_out']}")
     if summary["failed"]:
         print(
-            f"  failed       {plural(summary['failed'], 'seed')} diverged or never settled; left with their last good "
-            "weights"
+            f"  failed       {plural(summary['failed'], 'seed')}: {summary['failure']}; the last good weights are kept"
         )
     print(f"  folder       {folder}")
 

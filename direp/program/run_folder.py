@@ -15,8 +15,9 @@ import numpy as np
 from ..model import Network, Parameters
 from ..rules import AbstractRule, initialise, parameters_of, with_parameters
 from ..tasks import Task
-from .build import Parts, load_task
+from .build import Parts
 from .catalogue import is_own
+from .data import data_of, load_again
 from .files import fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
@@ -31,12 +32,14 @@ class RunFolder:
     """Writes a run as it goes: `config.json`, `metrics.jsonl`, `weights.safetensors`, `certificate.json`,
     `summary.json`, figures."""
 
-    def __init__(self, path: Path | None, settings: Settings):
+    def __init__(self, path: Path | None, settings: Settings, task: Task | None = None):
         self.path = fresh_folder(path, stamped(label_of(settings.task)))
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         new_folder(self.path)
-        config = plain({**config_of(settings), "versions": versions()})
-        write_json(self.path / "config.json", {**config, "sha256": seal(config)})
+        kept = {} if task is None else data_of(settings, task)
+        config = plain({**config_of(settings), **kept, "versions": versions()})
+        # First, so that what is left without this line is JSON.
+        write_json(self.path / "config.json", {"sha256": seal(config), **config})
         self._metrics = (self.path / "metrics.jsonl").open("w")
 
     def __enter__(self) -> "RunFolder":
@@ -100,7 +103,7 @@ def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
 
 def _rounded(name: str, values: np.ndarray) -> np.ndarray:
     """Shares of samples without what rounding left of them: no share is below zero."""
-    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unsettled") else values
+    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unmoved", "unsettled") else values
 
 
 def label_of(task: str) -> str:
@@ -110,7 +113,10 @@ def label_of(task: str) -> str:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run folder that was read: `networks`, and `rules` with what they learned themselves, for each seed."""
+    """A run folder that was read: `networks`, and `rules` with what they learned themselves, for each seed.
+
+    `lost`: why the data of the run could not be used, if so.
+    """
 
     path: Path
     settings: Settings
@@ -118,10 +124,12 @@ class LoadedRun:
     parts: Parts
     networks: list[Network]
     rules: list[AbstractRule]
+    lost: str | None = None
 
 
-def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
-    """Read a run folder.
+def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool = True) -> LoadedRun:
+    """Read a run folder. Data that is not that of the run is said on standard error; unless `needs_data`, it is not
+    used, and may be missing.
 
     Raises `Unreadable` if the folder or a file in it is missing, altered or foreign, or if the run has parts of the
     user's own and `allow_import` does not allow to import their modules. A file of an older version, without SHA-256,
@@ -130,7 +138,7 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
     path = Path(path)
     held = path / "weights.safetensors"
     try:
-        settings, own = read_config(path / "config.json")
+        settings, own, data = read_config(path / "config.json")
         held.stat()
     except FileNotFoundError as error:
         missing = Path(error.filename or held).name
@@ -144,7 +152,7 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
         settings.check()
     except ValueError as error:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
-    task = load_task(settings)
+    task, lost = load_again(settings, data, needs_data)
     parts = Parts(settings, task)
     try:
         _check(arrays, parts)
@@ -163,7 +171,7 @@ def open_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
         ]
     except (ValueError, LookupError, TypeError) as error:
         raise Unreadable(f"{held} does not hold what the settings describe: {error}") from None
-    return LoadedRun(path, settings, task, parts, networks, rules)
+    return LoadedRun(path, settings, task, parts, networks, rules, lost)
 
 
 def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:

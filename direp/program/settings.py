@@ -286,8 +286,19 @@ def config_of(settings: Settings) -> dict[str, Any]:
     return {"settings": settings.to_dict(), **({"own": own} if own else {})}
 
 
-def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]]:
-    """The settings of a config.json, and its own parts: setting -> (import path, fingerprint).
+class Config(typing.NamedTuple):
+    """A config.json: its settings, its own parts (setting -> import path and fingerprint), what it keeps of data."""
+
+    settings: Settings
+    own: dict[str, tuple[str, str | None]]
+    data: dict[str, Any] | None
+
+
+_DATA_KEPT = {"path": str, "inputs": int, "outputs": int, "sha256": str}
+
+
+def read_config(path: Path) -> Config:
+    """What a config.json says. A data file that is not where the settings name it is that of the path it had.
 
     Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
     version or made by hand, is read, and standard error says so.
@@ -300,8 +311,11 @@ def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
     if altered:
-        raise ValueError("it was altered: its content is not that of its sha256; if you meant that, delete this line")
-    unknown = set(content) - {"settings", "own", "versions", "sha256"}
+        raise ValueError(
+            "it was altered: its content is not that of its sha256; if you meant that, delete the line "
+            '"sha256" at its top'
+        )
+    unknown = set(content) - {"settings", "own", "versions", "data", "sha256"}
     if unknown:
         raise ValueError(f"{_short(sorted(unknown))} is not known")
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
@@ -311,4 +325,16 @@ def read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]
         raise ValueError(f"own is {_short(kept)}; needed is a path and a sha256 for each part") from None
     if "sha256" not in content:
         tell_unsealed(path)
-    return settings, own
+    data = content.get("data")
+    if data is None:
+        return Config(settings, own, None)
+    if not (
+        isinstance(data, dict)
+        and set(data) == set(_DATA_KEPT)
+        and all(_fits(data[name], kind) for name, kind in _DATA_KEPT.items())
+        and all(0 < data[name] <= _COUNTED for name in ("inputs", "outputs"))
+    ):
+        raise ValueError(f"data is {_short(data)}; needed are {', '.join(_DATA_KEPT)}")
+    if not Path(settings.task).exists() and Path(data["path"]).exists():
+        settings = dataclasses.replace(settings, task=data["path"])
+    return Config(settings, own, data)

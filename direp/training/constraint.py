@@ -107,16 +107,18 @@ def check_nudges(
         return
     margin = float(constraint.margin)
     for nudge in nudges:
-        for beta in (beta for beta in named("", nudge.strengths, network.dtype).values() if beta < 0):
+        strengths = list(named("", nudge.strengths, network.dtype).values())
+        positive = "OneSided" if max(strengths) > 0 else "a positive beta"
+        for beta in (beta for beta in strengths if beta < 0):
             loss = float(cost.feedback(beta, slope, np.ones(1))[0])
             if loss == np.inf:
                 raise ValueError(
                     f"{type(cost).__name__} does not bound what the phase at beta={beta:g} takes from the margin of "
-                    f"{type(constraint).__name__}: give it feedback(beta, slope, ratio), or use OneSided"
+                    f"{type(constraint).__name__}: give it feedback(beta, slope, ratio), or use {positive}"
                 )
             if loss >= margin:
                 raise ValueError(
                     f"{type(nudge).__name__}: the phase at beta={beta:g} can take {loss:.3g} from the margin "
                     f"{margin:g} that {type(constraint).__name__} keeps, and need not settle; use a beta below "
-                    f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or OneSided"
+                    f"{margin * abs(beta) / loss:.3g}, a margin above {loss:.3g}, or {positive}"
                 )

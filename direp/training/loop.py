@@ -20,6 +20,7 @@ from ..rules import (
     CrossEntropy,
     SquaredError,
     initialise,
+    nudges_of,
     parameters_of,
     phases_of,
     with_parameters,
@@ -124,7 +125,8 @@ class Run:
     - `networks`: the trained network of every seed (best epoch by validation); `network` is the first.
     - `history`: figures of every epoch, each an array (epochs x seeds), named as in `Metrics`.
     - `train`, `validation`, `test`: how the chosen networks do, an array a figure.
-    - `best_epoch`, `failed`: for every seed; `failed` seeds diverged or never settled and hold their last good state.
+    - `best_epoch`, `failed`: for every seed; `failed` seeds diverged, or no sample of an epoch settled and was moved by
+      the nudge, and hold their last good state.
     - `status`: `"done"`, `"failed"` (every seed did) or `"interrupted"`.
     - `trainer`: how it was trained; `rules`: the rule of every seed with what it has learned itself, `rule` the first.
     - `assumptions`: what its guarantee or its control covers of this run, and what it does not.
@@ -172,7 +174,20 @@ class Run:
             lines[name] = f"loss {part.loss.mean():.4g}" + ("" if np.isnan(right) else f", accuracy {right:.2%}")
             lines[name] += f", {part.unconverged.sum()} unsettled"
         lines |= {"assumptions": self.assumptions} if self.assumptions else {}
+        lines |= {"left out": f"{self.unmoved}: raise beta, or use 64 bits"} if self.unmoved else {}
         return f"<p><b>{html.escape(repr(self))}</b></p>{html_table(lines)}"
+
+    @property
+    def unmoved(self) -> str | None:
+        """Which share of the samples of the last epoch had no part in it, as the nudge did not move them; `None`: all
+        were moved."""
+        share = float(self.history["unmoved"][-1].mean()) if self.history else 0.0
+        if not share:
+            return None
+        strengths = [abs(float(np.asarray(b))) for n in nudges_of(self.trainer.rule) for b in n.strengths]
+        nudge = f"a nudge of {min(strengths):.3g}" if strengths else "its nudge"
+        shown = f"{share:.0%}".replace("%", " %") if share >= 0.01 else "less than 1 %"
+        return f"left out {shown} of samples in the last epoch: {nudge} does not move them in {self.network.dtype}"
 
     @property
     def solved(self) -> np.ndarray | None:
@@ -234,8 +249,9 @@ def fit(
 
     Seeds are dealt out evenly to all devices that JAX has.
 
-    A sample whose phases do not settle is left out of the update and counted. Seeds whose parameters stop being
-    finite, or none of whose samples settle in an epoch, stop with their last good state and are marked `failed`.
+    A sample whose phases do not settle, or which a nudge does not move, is left out of the update and counted. Seeds
+    whose parameters stop being finite, or all of whose samples are left out in an epoch, stop with their last good
+    state and are marked `failed`.
     """
     networks: list[Any] = list(network) if isinstance(network, list | tuple) else [network]
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)

@@ -21,7 +21,7 @@ from ..rules import (
     with_parameters,
     without_penalty,
 )  # fmt: skip
-from ..settling import AbstractMethod, AbstractStop, Settled, settle
+from ..settling import UNMOVED, AbstractMethod, AbstractStop, Settled, settle
 from ..tasks import AbstractAugmentation, Samples
 from .constraint import constrain
 from .control import AbstractControl
@@ -58,7 +58,8 @@ class Evaluation(NamedTuple):
 class Metrics(NamedTuple):
     """One epoch of one seed, for people: training figures are those of the samples as they passed by.
 
-    `unsettled` is the share of phases that did not settle, `left_out` the share of samples kept out of the updates,
+    `unsettled` is the share of phases that did not settle, `unmoved` that of samples left out as no nudge moved them
+    (`settling.UNMOVED`), `left_out` the share of all samples kept out of the updates,
     `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch and
     `lowest_margin` its least value after any update of the epoch, both in the norm of the control. Without a control
     they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
@@ -72,6 +73,7 @@ class Metrics(NamedTuple):
     validation_loss: Array
     validation_accuracy: Array
     unsettled: Array
+    unmoved: Array
     left_out: Array
     validation_unsettled: Array
     steps_mean: Array
@@ -88,6 +90,7 @@ class _StepMetrics(NamedTuple):
     loss: Array
     correct: Array
     unsettled: Array
+    unmoved: Array
     phases: Array
     used: Array
     steps: Array
@@ -195,12 +198,15 @@ class Trainer(eqx.Module):
         state = choose(found.used.any(), changed, state)
 
         phases = (found.free, *found.nudged)
-        unsettled = sum(((~phase.converged) & valid).sum() for phase in phases)
+        still = [phase.result == UNMOVED for phase in phases]
+        unsettled = sum((~(phase.converged | own) & valid).sum() for phase, own in zip(phases, still, strict=True))
+        unmoved = jnp.stack(still).any(0) & ~found.used & valid
         margin, rounding = self._margin(state)
         metrics = _StepMetrics(
             loss=jnp.where(valid, found.loss, 0).sum(),
             correct=(self._correct(network.outputs(found.free.state), y) & valid).sum(),
             unsettled=jnp.asarray(unsettled),
+            unmoved=unmoved.sum(),
             phases=valid.sum() * len(phases),
             used=found.used.sum(),
             steps=jnp.where(valid, found.free.steps, 0).sum(),
@@ -295,6 +301,7 @@ class Trainer(eqx.Module):
             validation_loss=after.loss,
             validation_accuracy=after.accuracy,
             unsettled=steps.unsettled.sum().astype(counted.dtype) / steps.phases.sum().astype(counted.dtype),
+            unmoved=steps.unmoved.sum().astype(counted.dtype) / counted,
             left_out=1 - steps.used.sum().astype(counted.dtype) / counted,
             validation_unsettled=after.unconverged,
             steps_mean=steps.steps.sum().astype(counted.dtype) / counted,

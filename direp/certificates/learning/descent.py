@@ -146,7 +146,8 @@ def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out:
             "criterion; the conditions T1 to T6 speak of leaks that stay"
         )
     if left_out:
-        said.append(f"samples {', '.join(map(str, left_out))} have no part in the cost")
+        named = "sample {} has" if len(left_out) == 1 else "samples {} have"
+        said.append(f"{named.format(', '.join(map(str, left_out)))} no part in the cost")
     return said
 
 

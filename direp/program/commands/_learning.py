@@ -10,16 +10,23 @@ from . import VERDICTS, plural, progress, worst
 
 
 def certify_rule(
-    networks: list["Network"], labels: list[str], x: Any, y: Any, rules: Any, how: dict[str, Any], quiet: bool
+    networks: list["Network"],
+    labels: list[str],
+    x: Any,
+    y: Any,
+    rules: Any,
+    how: dict[str, Any],
+    quiet: bool,
+    lost: str | None = None,
 ) -> dict:
     """The JSON of all networks together: the worst verdict, and how many have which. `how`: more arguments of
-    `certify_learning`."""
+    `certify_learning`; `lost`: why there is no data of the run."""
     import direp
 
     if x is None or rules is None:
         return {
             "verdict": "undecided", "criterion": None,
-            "reason": "a rule descends on data: certify the folder of a run, which names both",
+            "reason": lost or "a rule descends on data: certify the folder of a run, which names both",
         }  # fmt: skip
     found = []
     try:
@@ -72,8 +79,8 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
     if learning["verdict"] == "proved":
         rows.append(("step size", learning["reach"]))
     if learning["reason"]:
-        rows.append(("", learning["reason"]))
-    rows.append(("assuming", "; ".join(learning["assumptions"])))
+        rows.append(("reason", learning["reason"]))
+    rows += [("" if n else "assuming", sentence) for n, sentence in enumerate(learning["assumptions"])]
     if learning["blame"]:
         rows.append(("against it", ", ".join(learning["blame"][:10])))
     rows += [

@@ -11,6 +11,7 @@ from .. import catalogue, device
 from ..files import fresh_folder, new_folder, plain, write_json
 from ..parts import Unreadable, build
 from ..settings import WrongUse, help_of
+from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
 from ._learning import certify_rule, how_trained, learning_rows
 
@@ -77,6 +78,8 @@ class _Subject:
     how: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: list[dict] | None = None
     counterexample: "Counterexample | None" = None
+    lost: str | None = None
+    matrix: bool = False
 
 
 def certify(arguments: list[str]) -> int:
@@ -98,7 +101,9 @@ def certify(arguments: list[str]) -> int:
     k = worst(certificates, lambda c: c.verdict, lambda c: c.rate)
     chosen, network = certificates[k], subject.networks[k]
     x, y = (None if part is None else part[: asked.samples] for part in (subject.x, subject.y))
-    learning = certify_rule(subject.networks, subject.labels, x, y, subject.rules, subject.how, output.quiet)
+    learning = certify_rule(
+        subject.networks, subject.labels, x, y, subject.rules, subject.how, output.quiet, subject.lost
+    )
     folder = new_folder(fresh_folder(output.out, subject.folder))
     per_seed = [
         {"network": label, "verdict": c.verdict, "criterion": c.criterion, "rate": c.rate}
@@ -135,7 +140,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
     beside = path.parent / f"{path.stem}-certificate"
     if path.suffix == ".npz":
         network = network_from_matrix(path, build("neuron", asked.neuron, known))
-        return _Subject([network], [path.name], beside, nudge)
+        return _Subject([network], [path.name], beside, nudge, matrix=True)
     if len(path.name) > 255:
         raise Unreadable(f"{path.name[:40]}... is no path: its name is too long")
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
@@ -149,7 +154,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
 
     from ..run_folder import open_run
 
-    run = open_run(path, allow_import=asked.allow_import)
+    run = open_run(path, allow_import=asked.allow_import, needs_data=False)
+    x, y = (None, None) if run.lost else map(np.asarray, run.task.train)
     return _Subject(
         run.networks,
         [f"seed {seed}" for seed in run.parts.seeds[: len(run.networks)]],
@@ -157,11 +163,12 @@ def _load(path: Path, asked: Certify) -> _Subject:
         None,
         run.parts.phases,
         run.parts.cost,
-        np.asarray(run.task.train.x),
-        np.asarray(run.task.train.y),
+        x,
+        y,
         run.rules,
         how_trained(run),
         _history(path / "metrics.jsonl"),
+        lost=run.lost,
     )
 
 
@@ -235,7 +242,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
                 "each digit of accuracy",
             ),
             ("checked", certificate.check),
-            ("assuming", "; ".join(certificate.assumptions)),
+            *(("" if n else "assuming", sentence) for n, sentence in enumerate(certificate.assumptions)),
         ]
     else:
         rows.append(("reason", certificate.reason))
@@ -247,9 +254,9 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
     if example is not None:
         rows.append(("file", f"{example}; direp certify {example} proves it again"))
-    rows += [*learning_rows(learning), ("folder", str(folder))]
+    rows += [*(learning_rows(learning) if not subject.matrix else []), ("folder", str(folder))]
     for name, text in rows:
-        print(f"{name:<11}  {text}")
+        print(f"{name:<11}  {spoken(text)}")
 
 
 def _again(subject: _Subject, path: Path, output: Output) -> int:

@@ -13,7 +13,7 @@ from .. import device
 from ..catalogue import names
 from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset
-from ..settings import Settings, WrongUse, check_task, parse_seeds, read_config
+from ..settings import Config, Settings, WrongUse, check_task, parse_seeds, read_config
 from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ A preset gives every setting a value for the task; what you set yourself overrid
 """
 
 
-def parse_train(arguments: list[str]) -> tuple[Settings, Output]:
+def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] | None]:
+    """Settings and output; and what a --config keeps of its data, where this run takes the same."""
     config = option(arguments, "--config")
     task, rest = (None, arguments)
     if config is None or (arguments and not arguments[0].startswith("-")):
@@ -46,9 +47,9 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output]:
         check_task(task)
     if config is not None and option(rest, "--preset") is not None:
         raise WrongUse("--config and --preset both name the settings to begin with: give one of them")
-    own, positional = {}, task is not None
+    own, data, positional = {}, None, task is not None
     if config is not None:
-        default, own = _read_config(Path(config))
+        default, own, data = _read_config(Path(config))
         task = default.task if task is None else task
     else:
         task = "xor" if task is None else task
@@ -61,10 +62,11 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output]:
         if parsed.settings.own().get(name) == entry[0] and not (positional if name == "task" else typed(rest, name))
     }
     permit(asked, Path(config or ""), parsed.allow_import)
-    return parsed.settings, parsed.output
+    same = all(getattr(parsed.settings, name) == getattr(default, name) for name in ("task", "scale", "split"))
+    return parsed.settings, parsed.output, data if same else None
 
 
-def _read_config(path: Path) -> tuple[Settings, dict[str, tuple[str, str | None]]]:
+def _read_config(path: Path) -> Config:
     try:
         return read_config(path)
     except FileNotFoundError:
@@ -90,24 +92,28 @@ def record(
     label: str | None = None,
     callbacks: Sequence[Callable] = (),
     at_once: bool = False,
+    data: dict[str, Any] | None = None,
 ) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
-    the middle of a step; not before it begins, as an interrupt can crash an import."""
+    the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
+    kept of its data."""
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
     from ..build import Parts, load_task
+    from ..data import check_data
     from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
     from ..run_folder import RunFolder
 
     task = load_task(settings)
+    check_data(settings, task, data)
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
     Stop.check()
     if at_once:
         Stop.install(at_once=True)
-    with RunFolder(out, settings) as folder:
+    with RunFolder(out, settings, task) as folder:
         with progress(label or task.name, settings.epochs, not show, least=1) as step:
             step(share=0, figures="compiling")
             shown = lambda _, row: step(figures=line_of(task, row))  # noqa: E731
@@ -125,10 +131,10 @@ def record(
 
 
 def train(arguments: list[str]) -> int:
-    settings, output = parse_train(arguments)
+    settings, output, data = parse_train(arguments)
     settings.check()
     Stop.install()
-    outcome = record(settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True)
+    outcome = record(settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data)
     run, folder = outcome.run, outcome.folder
     if output.json:
         print((folder / "summary.json").read_text(), end="")
@@ -140,8 +146,9 @@ def train(arguments: list[str]) -> int:
         print(f"direp: interrupted; the best networks so far are in {folder}", file=sys.stderr)
         return 128 + Stop.received
     if run.status == "failed":
-        why = "no sample settled" if (run.history["left_out"][-1] == 1).all() else "training diverged"
-        advice = "keep it certified (--margin 0.1), lower --learning-rate or raise --leak"
+        from ..report import why_failed
+
+        why, advice = why_failed(run, settings)
         print(f"direp: {why} for every seed; {advice}. The last good networks are in {folder}", file=sys.stderr)
         return DIVERGED
     return OK

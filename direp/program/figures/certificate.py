@@ -9,19 +9,26 @@ import numpy as np
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
+from ...certificates import certify
 from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
 from ...model import Network
 from ...settling import linearise, settle
+from ..words import spoken
 from .style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 
 
 def save_figures(
     folder: Path, network: Network, certificate: Certificate, x: np.ndarray | None, history: list[dict] | None
 ) -> None:
-    """Draw in 64 bits whatever the network was trained in, at the first of the inputs `x`."""
+    """Draw the free phase, in 64 bits whatever the network was trained in, at the first of the inputs `x`."""
     network = network.astype(np.float64)
+    title = f"{certificate.verdict} ({certificate.criterion})"
+    if certificate.verdict == "undecided":
+        free = certify(network, starts=0)
+        if free:
+            certificate, title = free, f"free phase proved; {undecided(certificate)} undecided"
     x = np.full((1, network.graph.inputs), 0.5) if x is None else np.asarray(x)[:1]
-    figures = {"discs": discs(network, certificate, x), "decay": decay(network, certificate, x)}
+    figures = {"discs": discs(network, certificate, x, title), "decay": decay(network, certificate, x)}
     if history is not None:
         figures["margin"] = margin(history)
     for name, figure in figures.items():
@@ -29,7 +36,15 @@ def save_figures(
             save(figure, folder / f"{name}.png")
 
 
-def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure | None:
+def undecided(certificate: Certificate) -> str:
+    """Which phases a certificate leaves open, the free one being proved."""
+    marks = [name.partition(", phases of ")[2] for name in (each.criterion for each in certificate.attempts)]
+    named = [each.partition(":")[0] for each in certificate.uncovered] + list(filter(None, marks))
+    left = [name for name in dict.fromkeys(named) if not any(each.startswith(name) for each in certificate.phases)]
+    return spoken(f"phases of {', '.join(left)}") if left else "nudged phases"
+
+
+def discs(network: Network, certificate: Certificate, x: np.ndarray, title: str) -> Figure | None:
     """Eigenvalues of the Jacobian where the network settles, in the discs that hold them at every state.
 
     Gershgorin's discs of the majorant: centre minus total leak, radius the gain times the sum of outgoing weights,
@@ -56,12 +71,13 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray) -> Figure |
         axis.plot(values.real, values.imag, "o", color=BLUE, ms=4, label="eigenvalues where it settles", zorder=4)
     axis.axvline(0, color=RED, lw=1)
     if certificate:
-        axis.axvline(-certificate.rate, color=GREEN, ls="--", lw=1, label=f"certified rate {certificate.rate:.3g}")
+        rate = certificate.phases["free"]
+        axis.axvline(-rate, color=GREEN, ls="--", lw=1, label=f"certified rate {rate:.3g}")
     right, left = max(float((centre + sharp).max()), 0.0), float((centre - sharp).min())
     span = max(right - left, 1e-9)
     axis.set(
         xlim=(left - 0.05 * span, right + 0.08 * span), xlabel="real part, 1/time", ylabel="imaginary part, 1/time",
-        aspect="equal", title=f"{certificate.verdict} ({certificate.criterion})",
+        aspect="equal", title=title,
     )  # fmt: skip
     axis.set_ylim(-1.08 * float(sharp.max()) - 1e-9, 1.08 * float(sharp.max()) + 1e-9)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
@@ -94,7 +110,8 @@ def decay(network: Network, certificate: Certificate, x: np.ndarray, pairs: int 
     system = System.of(network)
     norm: AbstractNorm = certificate.norm or L1(np.ones(system.size))
     fastest = float(np.abs(system.total_leak).max() + system.gain * np.max(system.spread(np.ones(system.size), True)))
-    slowest = certificate.rate if certificate else 0.05 * fastest
+    rate = certificate.phases["free"] if certificate else 0.0
+    slowest = rate or 0.05 * fastest
     step = certificate.largest_step if certificate else 0.2 / fastest
     count = int(np.clip(np.log(1e4) / (slowest * step), 50, 20_000))
     every = -(-count // 250)
@@ -112,11 +129,13 @@ def decay(network: Network, certificate: Certificate, x: np.ndarray, pairs: int 
     figure = canvas(5.4, 3.8)
     axis = figure.subplots()
     floor = 1e-10
-    axis.semilogy(times, np.maximum(gaps, floor), color=LIGHT, lw=0.7)
-    axis.semilogy(times, np.maximum(gaps.max(1), floor), color=BLUE, lw=1.8, label=f"farthest of {pairs} pairs")
+    seen = np.where(gaps > floor, gaps, np.nan)  # below it, rounding is all that is left
+    axis.semilogy(times, seen, color=LIGHT, lw=0.7)
+    farthest = np.where(gaps.max(1) > floor, gaps.max(1), np.nan)
+    axis.semilogy(times, farthest, color=BLUE, lw=1.8, label=f"farthest of {pairs} pairs")
     if certificate:
-        bound = np.exp(-certificate.rate * times)
-        axis.semilogy(times, bound, color=GREEN, ls="--", lw=1.8, label=f"certified: exp(-{certificate.rate:.3g} t)")
+        bound = np.exp(-rate * times)
+        axis.semilogy(times, bound, color=GREEN, ls="--", lw=1.8, label=f"certified: exp(-{rate:.3g} t)")
     lowest = max(floor, min(float(gaps[gaps > floor].min(initial=1)), 1e-4) / 3)
     axis.set(
         xlabel="time", ylabel="distance over its first value", ylim=(lowest, max(3.0, 1.5 * float(gaps.max()))),
@@ -140,12 +159,12 @@ def _follow(network: Network, x: np.ndarray, start: np.ndarray, step: float, eve
 
 
 def margin(history: list[dict]) -> Figure:
-    """The contraction margin after every update of training, and the epochs that were not certified."""
+    """The contraction margin of the free phase after every update, and the epochs that were not certified."""
     at = np.array([line["epoch"] for line in history])
     values = np.array([np.nan if line["lowest_margin"] is None else line["lowest_margin"] for line in history], float)
     figure = canvas(5.4, 3.2)
     axis = figure.subplots()
-    axis.plot(at, values, color=GREEN, lw=1.6, label="lowest after any update")
+    axis.plot(at, values, color=GREEN, lw=1.6, label="margin (free phase), lowest after any update")
     lost = np.array([not line.get("certified", (line["lowest_margin"] or -1) > 0) for line in history])
     if lost.any():
         axis.plot(at[lost], values[lost], ".", color=RED, ms=4, label="epochs not certified")

@@ -1,0 +1,57 @@
+"""The data of a run, out of a file of the user's: what config.json keeps of it, and how it is found again."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..tasks import Samples, Task
+from .build import load_task
+from .parts import Unreadable
+from .seal import seal
+from .settings import Settings
+
+
+def data_of(settings: Settings, task: Task) -> dict[str, Any]:
+    """What config.json keeps of data from a file: its sizes, and the SHA-256 of all samples as scaled and split."""
+    if not settings.task.endswith(".npz"):
+        return {}
+    sizes = {"inputs": task.inputs, "outputs": task.outputs}
+    return {"data": {"path": str(Path(settings.task).resolve()), **sizes, "sha256": _seal(task)}}
+
+
+def _seal(task: Task) -> str:
+    parts = {name: getattr(task, name)._asdict() for name in ("train", "validation", "test")}
+    return seal({}, {f"{name}.{k}": table for name, part in parts.items() for k, table in part.items()})
+
+
+def check_data(settings: Settings, task: Task, data: dict[str, Any] | None) -> str | None:
+    """Whether a task's samples are those of a run: if not, why, which standard error says too."""
+    if not data or data["sha256"] == _seal(task):
+        return None
+    why = f"the data in {settings.task}, as scaled and split, is not that of the run, which was in {data['path']}"
+    print(f"direp: {why}", file=sys.stderr)
+    return why
+
+
+def load_again(settings: Settings, data: dict[str, Any] | None, needed: bool) -> tuple[Task, str | None]:
+    """The task of a run, and why its data is not that of the run, if so.
+
+    Where the data is not `needed`, one empty sample stands in for other or missing ones.
+    """
+    try:
+        task = load_task(settings)
+    except (Unreadable, ValueError) as error:
+        if needed or not data:
+            raise
+        there = Path(settings.task).exists()
+        task, why = None, f"the data file {'is not that of the run' if there else 'is not there'}: {error}"
+        print(f"direp: {why}", file=sys.stderr)
+    else:
+        why = check_data(settings, task, data)
+    if why is None or needed or not data:
+        assert task is not None
+        return task, why
+    empty = Samples(*(np.zeros((1, data[name])) for name in ("inputs", "outputs")))
+    return Task(Path(settings.task).stem, empty, empty, empty), why
