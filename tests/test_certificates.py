@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
+from direp.arithmetic import at_least, at_most
 
 neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
 
@@ -160,3 +161,16 @@ def test_a_notebook_shows_what_a_verdict_rests_on():
         for assumption in certificate.assumptions:
             assert assumption in shown
         assert shown.count("<tr>") == shown.count("</tr>") >= 3
+
+
+def test_printed_bounds_hold():
+    rng = np.random.default_rng(0)
+    for value in [*(10.0 ** rng.uniform(-12, 9, 2000)), 0.1, 1.0, 0.0, 99.96, 1e-300]:
+        up, down = (float(each(value, digits)) for each, digits in ((at_most, 2), (at_least, 3)))
+        assert down <= value * (1 + 1e-15)
+        assert up >= value * (1 - 1e-15)
+        assert up <= value * 1.1
+        assert down >= value * 0.99
+    assert at_most(0.000892, 2) == "0.0009"
+    assert at_least(0.14886) == "0.148"
+    assert at_most(np.inf) == "inf"

@@ -2,10 +2,11 @@
 
 from .affine import Affine, apply, constant, contract, inverse, solve, transform
 from .ball import exact, matrix, positive_definite, precise
+from .decimals import at_least, at_most
 from .form import Form, Near
 from .interval import Interval, Ramp, Shape, Smooth, down, up
 
 __all__ = [
-    "Affine", "Form", "Interval", "Near", "Ramp", "Shape", "Smooth", "apply", "constant", "contract", "down", "exact",
-    "inverse", "matrix", "positive_definite", "precise", "solve", "transform", "up",
+    "Affine", "Form", "Interval", "Near", "Ramp", "Shape", "Smooth", "apply", "at_least", "at_most", "constant",
+    "contract", "down", "exact", "inverse", "matrix", "positive_definite", "precise", "solve", "transform", "up",
 ]  # fmt: skip

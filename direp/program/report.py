@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
 from ..tasks import Task
 from ..training import Evaluation, Run
@@ -142,7 +143,7 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         free_only = next((text.split()[0] for text in summary["assumptions"] if "but not the phases" in text), None)
         final = " for the final networks" if free_only else ""
         print(
-            f"  certificate  proved{final}: contracts at rate {proof['rate']:.3g} ({proof['criterion']}; phases "
+            f"  certificate  proved{final}: contracts at rate {at_least(proof['rate'])} ({proof['criterion']}; phases "
             f"{spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
         )
     else:

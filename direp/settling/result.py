@@ -55,9 +55,12 @@ class Settled(eqx.Module):
         return f"{shown}: {', '.join(some)}{taken}{self._error()})"
 
     def _error(self) -> str:
-        if self.error is None or not np.size(self.error):
+        if self.error is None or not np.asarray(self.converged).any():
             return ""
-        return f", at most {np.max(self.error):.2g} from equilibrium"
+        from ..arithmetic import at_most  # which loads ball arithmetic
+
+        largest = np.max(np.asarray(self.error)[np.asarray(self.converged)])
+        return f", at most {at_most(float(largest), 2)} from equilibrium"
 
     def summary(self) -> str:
         """One line for people."""

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arithmetic import at_least
 from ...model import AbstractField, Network, NetworkField
 from ...rules import AbstractCost, Nudged
 from ...settling import AbstractMethod, AbstractStop, Fallback, Tolerance
@@ -217,12 +218,12 @@ class Certificate(Judged):
 
     def __str__(self) -> str:
         if self:
-            phases = ", ".join(f"{phase} {rate:.3g}" for phase, rate in self.phases.items())
-            return f"{self.sentence}, rate {self.rate:.3g} in {self.norm} ({self.criterion}; phases: {phases})"
+            phases = ", ".join(f"{phase} {at_least(rate)}" for phase, rate in self.phases.items())
+            return f"{self.sentence}, rate {at_least(self.rate)} in {self.norm} ({self.criterion}; phases: {phases})"
         return f"{self.sentence} ({self.criterion}). {self.reason}"
 
     def __repr__(self) -> str:
-        how = {"proved": f"at rate {self.rate:.3g} by", "refuted": "by", "undecided": "closest:"}[self.verdict]
+        how = {"proved": f"at rate {at_least(self.rate)} by", "refuted": "by", "undecided": "closest:"}[self.verdict]
         return f"Certificate({self.verdict} {how} {self.criterion})"
 
     @property

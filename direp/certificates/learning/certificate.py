@@ -1,20 +1,13 @@
 """What is proved of a rule's step: a certificate of learning is data, like one of convergence."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...arithmetic import at_least, at_most
 from ..convergence import Judged, Verdict, as_data
-
-
-def _below(value: float) -> float:
-    """A number with three digits that is not above a positive one."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    short = float(f"{math.floor(value / unit) * unit:.3g}")
-    return short if short <= value else float(f"{(math.floor(value / unit) - 1) * unit:.3g}")
 
 
 @dataclass(frozen=True)
@@ -88,12 +81,12 @@ class LearningCertificate(Judged):
 
     def __str__(self) -> str:
         if self:
-            angle = "" if self.angle is None else f", at most {self.angle:.3g} degrees from the gradient"
+            angle = "" if self.angle is None else f", at most {at_most(self.angle)} degrees from the gradient"
             return f"{self.sentence}{angle}; {self.reach} ({self.criterion}; {self.scope})"
         return f"{self.sentence} ({self.criterion}). {self.reason}"
 
     def __repr__(self) -> str:
-        angle = f", at most {self.angle:.3g} degrees" if self and self.angle is not None else ""
+        angle = f", at most {at_most(self.angle)} degrees" if self and self.angle is not None else ""
         return f"LearningCertificate({self.verdict}{angle}; {self.criterion})"
 
     @property
@@ -103,7 +96,7 @@ class LearningCertificate(Judged):
             return ""
         if not self.step_size:
             return "how far is not proved"
-        return f"every step up to eta={_below(self.step_size):.3g} lowers it"
+        return f"every step up to eta={at_least(self.step_size)} lowers it"
 
     @property
     def angle(self) -> float | None:

@@ -139,7 +139,7 @@ def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out:
     if control is None:
         said.append("weights and biases learn, leaks stay")
     elif step.following is None:
-        said.append(f"weights and biases learn, leaks stay; {type(control).__name__} changes none of these steps")
+        said.append(f"weights and biases learn, leaks stay, and {type(control).__name__} cuts no step that is covered")
     else:
         said.append(
             f"weights and biases learn, and {type(control).__name__} sets the leaks after every step, exactly at its "

@@ -64,6 +64,8 @@ def how_trained(run: "LoadedRun") -> dict[str, Any]:
 
 def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
     """Lines for people."""
+    from ...arithmetic import at_most
+
     if learning.get("criterion") is None:
         return [("learning", f"{learning['verdict']}: {learning['reason']}")]
     rows = [("learning", learning["sentence"])]
@@ -75,7 +77,7 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
         ("", f"the first {plural(learning['count'], 'training sample')}; {learning['criterion']}; {learning['scope']}")
     )
     if learning["angle"] is not None:
-        rows.append(("angle", f"{learning['angle']:.4g} degrees from the exact gradient, at most"))
+        rows.append(("angle", f"{at_most(learning['angle'], 4)} degrees from the exact gradient, at most"))
     if learning["verdict"] == "proved":
         rows.append(("step size", learning["reach"]))
     if learning["reason"]:

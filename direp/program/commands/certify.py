@@ -220,6 +220,7 @@ def _write(folder: Path, document: dict, certificate: "Certificate", network: "N
 
 def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder: Path, example: Path | None) -> None:
     """A few lines for people, on standard output."""
+    from ...arithmetic import at_least
     from ..network_file import describe_neuron
 
     certificate, network = certificates[k], subject.networks[k]
@@ -230,7 +231,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[k]}:"))
     rows.append(("verdict", certificate.sentence))
     if certificate:
-        phases = ", ".join(f"{rate:.3g} ({name})" for name, rate in certificate.phases.items())
+        phases = ", ".join(f"{at_least(rate)} ({name})" for name, rate in certificate.phases.items())
         sharper = certificate.criterion in ("local leak", "rows")
         hint = " (--criterion perron gives the sharpest rate)" if sharper else ""
         rows += [
@@ -238,8 +239,8 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
             ("rate", f"{phases}, 1/time: distances shrink like exp(-rate t)"),
             (
                 "steps",
-                f"Euler steps up to {certificate.largest_step:.3g} contract; {certificate.steps(0.1)} of them for "
-                "each digit of accuracy",
+                f"Euler steps up to {at_least(certificate.largest_step)} contract; {certificate.steps(0.1)} of them "
+                "for each digit of accuracy",
             ),
             ("checked", certificate.check),
             *(("" if n else "assuming", sentence) for n, sentence in enumerate(certificate.assumptions)),
@@ -250,7 +251,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
             rows.append(("blame", ", ".join(certificate.blame[:10]) + (" ..." if len(certificate.blame) > 10 else "")))
     rows += [("not covered", f"phases of {each}") for each in certificate.uncovered]
     for n, attempt in enumerate(certificate.attempts):
-        outcome = f"proved, rate {attempt.rate:.3g}" if attempt.proof is not None else attempt.note
+        outcome = f"proved, rate {at_least(attempt.rate)}" if attempt.proof is not None else attempt.note
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
     if example is not None:
         rows.append(("file", f"{example}; direp certify {example} proves it again"))
