@@ -31,10 +31,9 @@ class Implicit(AbstractMethod):
 
     def step(self, prepared, memory, field, state, flow):
         h = memory[:, None]
-        noise = rounding(field, state)
         low, high = (field.clip(jnp.full_like(state, end)) for end in (-jnp.inf, jnp.inf))
         order = jnp.arange(state.shape[-1])
-        most = _NEWTON + 3 * state.shape[-1] if field.network.neuron.bounded else _NEWTON
+        most = _NEWTON + 3 * state.shape[-1] if field.network.neuron.bounded else 4 * _NEWTON
 
         def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
             """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
@@ -45,18 +44,23 @@ class Implicit(AbstractMethod):
             face = jnp.where(side < 0, low, high)
             return at, side, should, jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
 
+        def open_(at: Array, side: Array, should: Array, left: Array) -> Array:
+            """What is left, in units of what may be: above 1 where the equation is not solved."""
+            doubt = rounding(field, at) + 4 * jnp.finfo(at.dtype).eps * jnp.abs(at) / h  # the spacing of states
+            share = jnp.abs(left) / jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt)
+            share = jnp.where(side == should, jnp.where(left == 0, 0, share), jnp.inf).max(-1)
+            return jnp.where(jnp.isnan(share), jnp.inf, share)
+
         def solved(at: Array, side: Array, should: Array, left: Array) -> Array:
-            doubt = noise + 4 * jnp.finfo(at.dtype).eps * jnp.abs(at) / h  # no state lies between two numbers
-            fine = jnp.abs(left) <= jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt)
-            return (fine & (side == should)).all(-1)
+            return open_(at, side, should, left) <= 1
 
         def unsolved(carry) -> Array:
             count, found = carry
-            return (count < most) & ~solved(*found).all()
+            return (count < most) & ((count == 0) | ~solved(*found).all())
 
         def improve(carry):
             count, (at, side, should, left) = carry
-            done = solved(at, side, should, left)[:, None]
+            done = (count > 0) & solved(at, side, should, left)[:, None]
             # All units that are on a wrong side change it at once; if that goes round, the last of them alone, which
             # ends wherever every principal minor of 1/h - J is positive (Murty 1974).
             last = jnp.where(side != should, order, -1).max(-1, keepdims=True)
@@ -76,8 +80,7 @@ class Implicit(AbstractMethod):
             best = whole
             for share in (0.3, 0.03):
                 part = measured(jnp.where(done, at, at + share * change), side)
-                better = jnp.abs(part[3]).max(-1) < jnp.abs(best[3]).max(-1)
-                better = better | ~jnp.isfinite(best[3]).all(-1)
+                better = open_(*part) < open_(*best)
                 best = jax.tree.map(lambda a, b: jnp.where(better[:, None], a, b), part, best)  # noqa: B023
             return count + 1, best
 
