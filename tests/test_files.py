@@ -423,7 +423,7 @@ def test_what_is_no_file_is_not_opened(run, tmp_path):
 def test_floats_of_16_bits_are_refused(saved, run, tmp_path):
     _, _, arrays = saved
     half = {name: array.astype(np.float16) for name, array in arrays.items() if array.dtype == np.float64}
-    with pytest.raises(Unreadable, match="leak is float16 of shape .* of 32 or 64 bits"):
+    with pytest.raises(Unreadable, match=r"leak is float16 of shape .* of 32 or 64 bits"):
         load_network(remade(saved, **half))
     with pytest.raises(ValueError, match="the network has numbers of float16, and a file holds float32 or float64"):
         save_network(tmp_path / "half", direp.Network(LAYERED, direp.Projected(), np.zeros((6, 4)), dtype=jnp.float16))
@@ -440,7 +440,7 @@ def test_floats_of_16_bits_are_refused(saved, run, tmp_path):
 def test_names_that_do_not_tell_units_apart_are_not_written(tmp_path):
     for names in (("a", "a", "b", "c", "d", "e"), ("a", "b", "c", "d", "e", "\x1b[2J")):
         graph = dataclasses.replace(LAYERED, names=names)
-        with pytest.raises(ValueError, match="names hold '(a|.x1b.2J)'"):
+        with pytest.raises(ValueError, match=r"names hold '(a|.x1b.2J)'"):
             save_network(tmp_path / "net", network("projected", "signed", graph))
 
 

@@ -20,7 +20,7 @@ from ..tasks import Task
 from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
-from .files import fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
+from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
 from .seal import seal, tell_unsealed
@@ -142,6 +142,8 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool =
     path = Path(path)
     held = path / "weights.safetensors"
     try:
+        if (path / "config.json").exists():
+            check_file(path / "config.json")
         config = read_config(path / "config.json")
         settings, own, data = config.settings, config.own, config.data
         held.stat()

@@ -306,8 +306,6 @@ def read_config(path: Path) -> Config:
     Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
     version or made by hand, is read: whoever uses it says so.
     """
-    if path.exists() and not path.is_file():
-        raise ValueError("it is no file")
     try:
         content = json.loads(path.read_text())
         sha256 = seal(content) if isinstance(content, dict) else ""
