@@ -359,7 +359,7 @@ def test_a_config_that_was_altered_is_refused(run, capsys):
     path.write_text(json.dumps(content))
     assert open_run(run).settings.leak == 2.0
     said = capsys.readouterr().err
-    assert "config.json carries no SHA-256 of its content: it is not the one that weights.safetensors" in said
+    assert "config.json carries no SHA-256 of its content: weights.safetensors was written with another one" in said
     assert said.count("\n") == 1
 
 
@@ -435,6 +435,16 @@ def test_floats_of_16_bits_are_refused(saved, run, tmp_path):
     write_arrays(held, half, metadata_of(held))
     with pytest.raises(Unreadable, match="its numbers are float16, and precision is float64"):
         open_run(run)
+
+
+def test_weights_that_a_layout_does_not_know_are_refused():
+    made = network("projected", "signed", LAYERED)
+    arrays = dict(
+        zip(network_file.weight_names(made.weight), map(np.asarray, jax.tree.leaves(made.weight)), strict=True)
+    )
+    network_file.weight_of(made.synapses, arrays)
+    with pytest.raises(ValueError, match=r"weight.more.0 is no weight of this layout"):
+        network_file.weight_of(made.synapses, arrays | {"weight.more.0": np.zeros(1)})
 
 
 def test_names_that_do_not_tell_units_apart_are_not_written(tmp_path):

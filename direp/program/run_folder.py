@@ -201,7 +201,7 @@ def _tell(path: Path, config: Config, metadata: dict[str, str]) -> None:
         if written is None:
             tell_unsealed(settings)
         elif written != config.sha256:
-            tell_unsealed(settings, f"it is not the one that {held.name} was written with, and is taken as it is")
+            tell_unsealed(settings, f"{held.name} was written with another one, and what follows holds for this one")
     if "sha256" not in metadata:
         tell_unsealed(held)
     elif written is None and config.sealed:
