@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from direp.program import cli
@@ -43,7 +44,8 @@ def finished():
 
 def folder_of(path, networks, preset=None, **settings):
     """A run folder as training leaves it, without the training."""
-    settings = Settings(**{**(preset or {}), "seeds": f"3..{2 + len(networks)}", **settings})
+    kind = str(np.asarray(networks[0].leak).dtype)
+    settings = Settings(**{**(preset or {}), "precision": kind, "seeds": f"3..{2 + len(networks)}", **settings})
     with RunFolder(path, settings) as folder:
         folder.weights(networks, tuple(range(3, 3 + len(networks))))
     return path

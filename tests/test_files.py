@@ -1,8 +1,10 @@
 """Files are what was written, or refused: one line, before anything is built."""
 
+import dataclasses
 import hashlib
 import io
 import json
+import os
 import zipfile
 
 import jax
@@ -129,6 +131,8 @@ def remade(saved, change=lambda described: {}, **arrays):
         (lambda d: {"bias": 1}, "needed is true or false"),
         (lambda d: {"bias": False}, "no bias unit"),
         (lambda d: {"names": ["a", "b"]}, "2 names for 6 units"),
+        (lambda d: {"names": ["a", "a", "b", "c", "d", "e"]}, "names hold 'a' 2 times"),
+        (lambda d: {"names": ["a\n", "b", "c", "d", "e", "f"]}, r"names hold 'a\\n'"),
         (lambda d: {"names": [1, 2, 3, 4, 5, 6]}, "list of words"),
         (lambda d: {"unit": 3}, "unit is not known"),
         (lambda d: {"neuron": d["neuron"] | {"outflo": "none"}}, "knows no outflo"),
@@ -157,6 +161,7 @@ FREE = np.ones(4)
         ({"leak": np.ones((2, 2))}, r"shape \(2, 2\)"),
         ({"bias": FREE * np.inf}, "bias holds NaN or infinite"),
         ({"bias": None}, "bias"),
+        ({"weight.between.0": np.ones(12)}, r"weight.between.0 is not known"),
         ({"weight": np.full(12, np.nan)}, "weight holds NaN"),
         ({"weight": np.ones(12, np.int32)}, "weight is int32"),
         ({"weight": np.ones(11)}, r"weight is float64 of shape \(11,\); needed are floats of shape \(12,\)"),
@@ -349,7 +354,104 @@ def test_a_config_that_was_altered_is_refused(run, capsys):
     del content["sha256"]
     path.write_text(json.dumps(content))
     assert open_run(run).settings.neuron == "projected"
-    assert capsys.readouterr().err.count("carries no SHA-256") == 1
+    assert capsys.readouterr().err == ""  # the weights carry the SHA-256 of this very content
+    content["settings"]["leak"] = 2.0
+    path.write_text(json.dumps(content))
+    assert open_run(run).settings.leak == 2.0
+    said = capsys.readouterr().err
+    assert "config.json carries no SHA-256 of its content: weights.safetensors was written with another one" in said
+    assert said.count("\n") == 1
+
+
+def test_weights_beside_the_config_of_another_run_are_refused(run, tmp_path, capsys):
+    """Same shapes, other settings: what is proved for one is not for the other."""
+    other = folder_of(tmp_path / "other", open_run(run).networks, hidden=(2,), outflow="absolute")
+    held = run / "weights.safetensors"
+    own = held.read_bytes()
+    held.write_bytes((other / "weights.safetensors").read_bytes())
+    code, out, err = call("certify", run)
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "was not written with the config.json beside it" in err
+    held.write_bytes(own)
+    metadata = metadata_of(held)
+    content = json.loads((run / "config.json").read_text())
+    assert metadata["config"] == content["sha256"]
+    held.write_bytes(
+        save(load_file(held), metadata | {"config": json.loads((other / "config.json").read_text())["sha256"]})
+    )
+    with pytest.raises(Unreadable, match="damaged or altered"):
+        open_run(run)
+    write_arrays(held, load_file(held), {"format": "direp 2"})  # as versions without that wrote it
+    assert len(open_run(run).networks) == 2
+    assert capsys.readouterr().err.endswith("does not tell which config.json it was written with\n")
+
+
+def test_a_config_that_is_refused_says_one_line(run):
+    path = run / "config.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    for changed, message in (
+        ({"cost": "cross-entropy"}, "cost cross-entropy needs two outputs or more, and xor has 1: use cost squared"),
+        ({"momentum": 2.0}, "momentum 2.0 is out of range"),
+        ({"hidden": [3]}, "weights.safetensors does not hold what the settings describe"),
+        ({"precision": "float32"}, "its numbers are float64, and precision is float32"),
+    ):
+        path.write_text(json.dumps(content | {"settings": content["settings"] | changed}))
+        code, out, err = call("certify", run)
+        assert (code, out, err.count("\n")) == (3, "", 1)
+        assert message in err
+        assert "--" not in err
+    path.write_text(json.dumps(content | {"settings": content["settings"] | {"momentum": 2.0}}))
+    assert call("train", "--config", path)[2].count("\n") == 1
+
+
+def test_what_is_no_file_is_not_opened(run, tmp_path):
+    """A pipe would wait for ever for what is written into it."""
+    pipes = [tmp_path / "m.npz", tmp_path / "net.safetensors", run / "config.json", run / "weights.safetensors"]
+    for path in pipes:
+        before = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        code, out, err = call("certify", run if path.parent == run else path)
+        assert (code, out, err.count("\n")) == (3, "", 1)
+        assert "is no file" in err
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+
+
+def test_floats_of_16_bits_are_refused(saved, run, tmp_path):
+    _, _, arrays = saved
+    half = {name: array.astype(np.float16) for name, array in arrays.items() if array.dtype == np.float64}
+    with pytest.raises(Unreadable, match=r"leak is float16 of shape .* of 32 or 64 bits"):
+        load_network(remade(saved, **half))
+    with pytest.raises(ValueError, match="the network has numbers of float16, and a file holds float32 or float64"):
+        save_network(tmp_path / "half", direp.Network(LAYERED, direp.Projected(), np.zeros((6, 4)), dtype=jnp.float16))
+    held = run / "weights.safetensors"
+    half = {
+        name: array.astype(np.float16) if array.dtype == np.float64 else array
+        for name, array in load_file(held).items()
+    }
+    write_arrays(held, half, metadata_of(held))
+    with pytest.raises(Unreadable, match="its numbers are float16, and precision is float64"):
+        open_run(run)
+
+
+def test_weights_that_a_layout_does_not_know_are_refused():
+    made = network("projected", "signed", LAYERED)
+    arrays = dict(
+        zip(network_file.weight_names(made.weight), map(np.asarray, jax.tree.leaves(made.weight)), strict=True)
+    )
+    network_file.weight_of(made.synapses, arrays)
+    with pytest.raises(ValueError, match=r"weight.more.0 is no weight of this layout"):
+        network_file.weight_of(made.synapses, arrays | {"weight.more.0": np.zeros(1)})
+
+
+def test_names_that_do_not_tell_units_apart_are_not_written(tmp_path):
+    for names in (("a", "a", "b", "c", "d", "e"), ("a", "b", "c", "d", "e", "\x1b[2J")):
+        graph = dataclasses.replace(LAYERED, names=names)
+        with pytest.raises(ValueError, match=r"names hold '(a|.x1b.2J)'"):
+            save_network(tmp_path / "net", network("projected", "signed", graph))
 
 
 def test_weights_of_a_run_carry_a_sha256(run, tmp_path, capsys):
@@ -369,9 +471,9 @@ def test_weights_of_a_run_carry_a_sha256(run, tmp_path, capsys):
     found = open_run(run)
     assert "weights.safetensors carries no SHA-256" in capsys.readouterr().err
     assert (np.asarray(found.networks[1].leak) == arrays["leak"][1]).all()
-    for kind in (np.float32, np.float16):  # not all of one kind
-        write_arrays(path, arrays | {"leak": arrays["leak"].astype(kind)}, {"format": "direp 2"})
-        with pytest.raises(Unreadable, match="of several kinds"):
+    for name in ("leak", "bias"):  # not all of one kind
+        write_arrays(path, arrays | {name: arrays[name].astype(np.float32)}, {"format": "direp 2"})
+        with pytest.raises(Unreadable, match="of several kinds" if name == "bias" else "precision is float64"):
             open_run(run)
 
 

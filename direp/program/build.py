@@ -31,12 +31,15 @@ def load_task(settings: Settings) -> Task:
             task = parts.build("task", settings.task, known, "task")
         except (tasks.DataMissing, tasks.DataUnreadable) as error:
             raise Unreadable(str(error)) from None
-    if settings.cost == "cross-entropy" and task.outputs < 2:
-        raise WrongUse(
-            f"--cost cross-entropy needs two outputs or more, and {settings.task} has {task.outputs}: "
-            "use --cost squared"
-        )
+    check_cost(settings, task.outputs)
     return task
+
+
+def check_cost(settings: Settings, outputs: int) -> None:
+    if settings.cost == "cross-entropy" and outputs < 2:
+        raise WrongUse(
+            f"--cost cross-entropy needs two outputs or more, and {settings.task} has {outputs}: use --cost squared"
+        )
 
 
 def _from_file(path: Path, settings: Settings) -> Task:

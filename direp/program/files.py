@@ -15,7 +15,7 @@ import numpy as np
 
 from .catalogue import WrongUse
 from .parts import Unreadable
-from .seal import intact, seal, tell_unsealed
+from .seal import intact, seal
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -41,20 +41,27 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]
     write(path, save(whole, {**metadata, "sha256": seal(metadata, whole)}))
 
 
+def check_file(path: Path) -> None:
+    """Raise `Unreadable` for what is not there, and for what is no file: to open a pipe would wait for its writer."""
+    if not path.is_file():
+        raise Unreadable(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+
+
 def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Metadata and arrays of a file that `write_arrays` wrote in the format `form`, or in an `older` one without a
-    SHA-256, which is said on standard error.
+    SHA-256.
 
     Raises `Unreadable` for any other file, and for one whose content is not that of its SHA-256.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_file(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
+    except Unreadable:
+        raise
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{path} is not a readable safetensors file ({error})") from None
     found = metadata.get("format", "no format")
@@ -63,9 +70,7 @@ def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[d
     if "sha256" in metadata:  # in whatever format: one altered to an older one is not taken for that
         if not intact(metadata, arrays):
             raise Unreadable(f"{path} is damaged or altered: its content is not that of the SHA-256 it carries")
-    elif found in older:
-        tell_unsealed(path)
-    else:
+    elif found not in older:
         raise Unreadable(f"{path} is damaged or altered: it carries no SHA-256, as files of format {form!r} do")
     return metadata, arrays
 
@@ -80,6 +85,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray]
     Raises `Unreadable` for a file that is not that, or that declares more numbers than it holds.
     """
     try:
+        check_file(path)
         with zipfile.ZipFile(path) as file:
             held = {entry.filename.removesuffix(".npy"): entry for entry in file.infolist()}
             if len(held) < len(file.infolist()):
@@ -95,8 +101,6 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray]
             return {name: _array(path, name, file.read(held[name])) for name in chosen}, tuple(held)
     except (Unreadable, MemoryError):
         raise
-    except FileNotFoundError:
-        raise Unreadable(f"{path} does not exist") from None
     except Exception:
         raise Unreadable(f"{path} is not a readable .npz file of plain arrays: write one with numpy.savez") from None
 

@@ -1,9 +1,10 @@
 """Networks in files: one safetensors file with everything, or a plain matrix with leaks from elsewhere."""
 
+import collections
 import contextlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ from . import parts
 from .catalogue import is_own
 from .files import read_arrays, read_back, write_arrays
 from .parts import Unreadable
+from .seal import tell_unsealed
 
 _FORMAT = "direp network 3"
 # The first has no layout and no parts of a user's own; neither has a SHA-256.
 _OLDER = ("direp network 1", "direp network 2")
+_FLOATS = (np.float32, np.float64)
 _EXAMPLE = ("x", "states", "direction")  # arrays of a counter-example
 _ARRAYS = ("source", "target", "weight", "leak", "bias", *_EXAMPLE)
 _DESCRIBED = {"units", "bias", "layers", "blocks", "names", "neuron", "layout", "own", "counterexample"}
@@ -46,10 +49,18 @@ def save_network(path: str | Path, network: Network, counterexample: Counterexam
     """Write a network, and what refutes its certificate, to a safetensors file.
 
     A file holds no code: a neuron, an activation or a layout of the user's own is kept as its import path with the
-    fingerprint of its module. Raises `ValueError` for one that no module holds under a name.
+    fingerprint of its module. Raises `ValueError` for one that no module holds under a name, for numbers other than
+    float32 and float64, and for names of units that are alike or cannot be printed.
     """
     graph, layout = network.graph, network.synapses
+    if network.leak.dtype not in _FLOATS:
+        raise ValueError(
+            f"save_network: the network has numbers of {network.leak.dtype}, and a file holds float32 or float64: "
+            "make it with Network(dtype=jnp.float32)"
+        )
     default = Graph(graph.inputs, graph.hidden, graph.outputs, graph.source, graph.target).names
+    if graph.names != default:
+        _check_names(graph.names)
     described: dict[str, Any] = {
         "units": [graph.inputs, graph.hidden, graph.outputs],
         "bias": graph.bias,
@@ -142,8 +153,10 @@ def _strengths(network: Network) -> np.ndarray:
 
 def check_floats(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise `ValueError` unless an array out of a file holds finite floats of that shape; leaks are not negative."""
-    if not jnp.issubdtype(array.dtype, jnp.floating) or array.shape != shape:
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; needed are floats of shape {shape}")
+    if array.dtype not in _FLOATS or array.shape != shape:
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}; needed are floats of shape {shape}, of 32 or 64 bits"
+        )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinite entries")
     if name == "leak" and (array < 0).any():
@@ -167,10 +180,13 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
 
 def load_counterexample(path: str | Path) -> Counterexample | None:
     """The counter-example in a network file, or `None` if it holds none. Raises as `open_network`."""
-    described, arrays = _read(Path(path))
+    described, arrays, sealed = _read(Path(path))
     with _in_words(Path(path)):
         _check(described, arrays)
-        return _counterexample(described, arrays)
+        example = _counterexample(described, arrays)
+    if not sealed:
+        tell_unsealed(Path(path))
+    return example
 
 
 def open_network(path: str | Path, *, allow_import: bool = False) -> tuple[Network, Counterexample | None]:
@@ -181,7 +197,16 @@ def open_network(path: str | Path, *, allow_import: bool = False) -> tuple[Netwo
     without SHA-256, is read, and standard error says so.
     """
     path = Path(path)
-    described, arrays = _read(path)
+    described, arrays, sealed = _read(path)
+    found = _opened(path, described, arrays, allow_import)
+    if not sealed:
+        tell_unsealed(path)
+    return found
+
+
+def _opened(
+    path: Path, described: dict[str, Any], arrays: dict[str, np.ndarray], allow_import: bool
+) -> tuple[Network, Counterexample | None]:
     with _in_words(path):
         own = {what: (kept["path"], kept["sha256"]) for what, kept in described.get("own", {}).items()}
         own |= {
@@ -218,6 +243,9 @@ def weight_of(layout: AbstractSynapses, arrays: Mapping[str, np.ndarray], lead: 
     kept: Any = layout.mask(layout.filled(1.0))
     leaves, shape = jax.tree.flatten(kept)
     names = weight_names(kept)
+    unknown = {name for name in arrays if name.startswith("weight.")} - set(names)
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))} is no weight of this layout")
     for name, leaf in zip(names, leaves, strict=True):
         check_floats(name, arrays[name], (*lead, *leaf.shape))
         if arrays[name][..., np.asarray(leaf) == 0].any():
@@ -243,17 +271,18 @@ def _in_words(path: Path) -> Iterator[None]:
         raise Unreadable(f"{path} is a damaged network file ({error})") from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a network file says of its network, and its arrays."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
+    """What a network file says of its network, its arrays, and whether it carries a SHA-256."""
     metadata, arrays = read_back(path, "network file; weights of a run are read with its folder", _FORMAT, _OLDER)
     with _in_words(path):
-        return dict(json.loads(metadata["network"])), arrays
+        return dict(json.loads(metadata["network"])), arrays, "sha256" in metadata
 
 
 def _check(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Raise `ValueError` for a description or arrays of the wrong kind, and for more units than the arrays fill."""
     unknown = set(described) - _DESCRIBED
-    foreign = [name for name in arrays if name not in _ARRAYS and not name.startswith("weight.")]
+    layout_decides = "weight" not in arrays
+    foreign = [name for name in arrays if name not in _ARRAYS and not (layout_decides and name.startswith("weight."))]
     if unknown or foreign:
         raise ValueError(f"{', '.join([*unknown, *foreign])} is not known")
     units, names = described["units"], described["names"]
@@ -266,11 +295,22 @@ def _check(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         raise ValueError(f"bias is {described['bias']!r}; needed is true or false")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("names are not a list of words")
+    if names is not None:
+        _check_names(names)
     for name in ("leak", "bias"):
         check_floats(name, arrays[name], (hidden + outputs,))
     if "weight" in arrays:
         check_floats("weight", arrays["weight"], arrays["source"].shape)
     check_alike(arrays)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise `ValueError` for names of units that do not tell them apart, or that would not be shown as they are."""
+    for name, count in collections.Counter(names).items():
+        if count > 1:
+            raise ValueError(f"names hold {name!r} {count} times: give each unit a name of its own")
+        if not name.isprintable():
+            raise ValueError(f"names hold {name!r}: give names that can be printed, without control characters")
 
 
 def _counterexample(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Counterexample | None:

@@ -2,6 +2,8 @@
 
 import json
 import platform
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,14 +17,14 @@ import numpy as np
 from ..model import Network, Parameters
 from ..rules import AbstractRule, initialise, parameters_of, with_parameters
 from ..tasks import Task
-from .build import Parts
+from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
-from .files import fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
+from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
-from .seal import seal
-from .settings import Settings, config_of, read_config
+from .seal import seal, tell_unsealed
+from .settings import Config, Settings, config_of, read_config
 
 _FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
@@ -39,7 +41,8 @@ class RunFolder:
         kept = {} if task is None else data_of(settings, task)
         config = plain({**config_of(settings), **kept, "versions": versions()})
         # First, so that what is left without this line is JSON.
-        write_json(self.path / "config.json", {"sha256": seal(config), **config})
+        self._config = seal(config)
+        write_json(self.path / "config.json", {"sha256": self._config, **config})
         self._metrics = (self.path / "metrics.jsonl").open("w")
 
     def __enter__(self) -> "RunFolder":
@@ -65,7 +68,7 @@ class RunFolder:
 
     def weights(self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[AbstractRule] = ()) -> None:
         """All seeds in one file; every array has the seeds as its first axis. What the rules, one a seed, have learned
-        themselves is kept too."""
+        themselves is kept too, and the SHA-256 of the config."""
         parameters = [network.parameters for network in networks]
         if rules:
             learned = [parameters_of(rule) for rule in rules]
@@ -74,7 +77,7 @@ class RunFolder:
         arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
         arrays |= dict(zip(weight_names(stacked.weight), jax.tree.leaves(stacked.weight), strict=True))
         arrays |= {f"rule.{k}": leaf for k, leaf in enumerate(jax.tree.leaves(stacked.rule))}
-        write_arrays(self.path / "weights.safetensors", arrays, {"format": _FORMAT})
+        write_arrays(self.path / "weights.safetensors", arrays, {"format": _FORMAT, "config": self._config})
 
     def finish(self, summary: dict[str, Any], certificate: dict[str, Any]) -> None:
         self._metrics.flush()
@@ -133,26 +136,36 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool =
 
     Raises `Unreadable` if the folder or a file in it is missing, altered or foreign, or if the run has parts of the
     user's own and `allow_import` does not allow to import their modules. A file of an older version, without SHA-256,
-    is read, and standard error says so.
+    is read, and so are weights that do not tell which config they belong to, and a config that was edited and lost its
+    SHA-256: standard error says so.
     """
     path = Path(path)
     held = path / "weights.safetensors"
     try:
-        settings, own, data = read_config(path / "config.json")
+        if (path / "config.json").exists():
+            check_file(path / "config.json")
+        config = read_config(path / "config.json")
+        settings, own, data = config.settings, config.own, config.data
         held.stat()
     except FileNotFoundError as error:
         missing = Path(error.filename or held).name
         raise Unreadable(f"{path} is no run folder: {missing} is missing in it") from None
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise Unreadable(f"{path} is no readable run folder ({error})") from None
-    _, arrays = read_back(held, "file of a run's weights", _FORMAT, _OLDER)
+    metadata, arrays = read_back(held, "file of a run's weights", _FORMAT, _OLDER)
+    if config.sealed and metadata.get("config", config.sha256) != config.sha256:
+        raise Unreadable(f"{held} was not written with the config.json beside it: it carries the SHA-256 of another")
     check_precision(held, arrays)
     permit(own, path / "config.json", allow_import)
     try:
         settings.check()
+        if data:
+            check_cost(settings, data["outputs"])
+        task, lost = load_again(settings, data, needs_data)
+    except Unreadable:
+        raise
     except ValueError as error:
-        raise Unreadable(f"{path} is no readable run folder ({error})") from None
-    task, lost = load_again(settings, data, needs_data)
+        raise Unreadable(f"{path} is no readable run folder ({_without_flags(error)})") from None
     parts = Parts(settings, task)
     try:
         _check(arrays, parts)
@@ -170,8 +183,29 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool =
             for k in range(len(parts.seeds))
         ]
     except (ValueError, LookupError, TypeError) as error:
-        raise Unreadable(f"{held} does not hold what the settings describe: {error}") from None
+        raise Unreadable(f"{held} does not hold what the settings describe: {_without_flags(error)}") from None
+    _tell(path, config, metadata)
     return LoadedRun(path, settings, task, parts, networks, rules, lost)
+
+
+def _without_flags(error: Exception) -> str:
+    """A message that names settings as a config.json does."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), str(error))
+
+
+def _tell(path: Path, config: Config, metadata: dict[str, str]) -> None:
+    """Say on standard error what nothing vouches for: a file without SHA-256, and that the two belong together."""
+    settings, held = path / "config.json", path / "weights.safetensors"
+    written = metadata.get("config")
+    if not config.sealed:
+        if written is None:
+            tell_unsealed(settings)
+        elif written != config.sha256:
+            tell_unsealed(settings, f"{held.name} was written with another one, and what follows holds for this one")
+    if "sha256" not in metadata:
+        tell_unsealed(held)
+    elif written is None and config.sealed:
+        print(f"direp: {held} does not tell which config.json it was written with", file=sys.stderr)
 
 
 def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
@@ -187,6 +221,8 @@ def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
         if array.shape[:1] != seeds.shape:
             raise ValueError(f"{name} has shape {array.shape}; needed is an entry for each of {len(seeds)} seeds")
     settings = parts.settings
+    if arrays["leak"].dtype != settings.precision:  # weights and biases are of the same kind
+        raise ValueError(f"its numbers are {arrays['leak'].dtype}, and precision is {settings.precision}")
     if is_own("graph", settings.graph):
         return
     check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))

@@ -28,9 +28,6 @@ def intact(description: Mapping[str, Any], arrays: Mapping[str, Any] | None = No
     return description["sha256"] == seal(description, arrays)
 
 
-def tell_unsealed(path: Path) -> None:
-    """Say on standard error that a file has no SHA-256."""
-    print(
-        f"direp: {path} carries no SHA-256 of its content: whether it is as it was written cannot be told",
-        file=sys.stderr,
-    )
+def tell_unsealed(path: Path, unknown: str = "whether it is as it was written cannot be told") -> None:
+    """Say on standard error that a file has no SHA-256, and what is not known therefore."""
+    print(f"direp: {path} carries no SHA-256 of its content: {unknown}", file=sys.stderr)

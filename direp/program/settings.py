@@ -17,7 +17,7 @@ import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names, nearest
 from .parts import fingerprint
-from .seal import intact, tell_unsealed
+from .seal import seal
 
 _DATA = ", or a file.npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
@@ -287,11 +287,14 @@ def config_of(settings: Settings) -> dict[str, Any]:
 
 
 class Config(typing.NamedTuple):
-    """A config.json: its settings, its own parts (setting -> import path and fingerprint), what it keeps of data."""
+    """A config.json: its settings, its own parts (setting -> import path and fingerprint), what it keeps of data, the
+    SHA-256 of its content, and whether it carries that."""
 
     settings: Settings
     own: dict[str, tuple[str, str | None]]
     data: dict[str, Any] | None
+    sha256: str
+    sealed: bool
 
 
 _DATA_KEPT = {"path": str, "inputs": int, "outputs": int, "sha256": str}
@@ -301,16 +304,17 @@ def read_config(path: Path) -> Config:
     """What a config.json says. A data file that is not where the settings name it is that of the path it had.
 
     Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
-    version or made by hand, is read, and standard error says so.
+    version or made by hand, is read: whoever uses it says so.
     """
     try:
         content = json.loads(path.read_text())
-        altered = isinstance(content, dict) and "sha256" in content and not intact(content)
+        sha256 = seal(content) if isinstance(content, dict) else ""
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
-    if altered:
+    sealed = "sha256" in content
+    if sealed and content["sha256"] != sha256:
         raise ValueError(
             "it was altered: its content is not that of its sha256; if you meant that, delete the line "
             '"sha256" at its top'
@@ -323,11 +327,9 @@ def read_config(path: Path) -> Config:
         own = {name: (entry, kept.get(name, {}).get("sha256")) for name, entry in settings.own().items()}
     except AttributeError:
         raise ValueError(f"own is {_short(kept)}; needed is a path and a sha256 for each part") from None
-    if "sha256" not in content:
-        tell_unsealed(path)
     data = content.get("data")
     if data is None:
-        return Config(settings, own, None)
+        return Config(settings, own, None, sha256, sealed)
     if not (
         isinstance(data, dict)
         and set(data) == set(_DATA_KEPT)
@@ -337,4 +339,4 @@ def read_config(path: Path) -> Config:
         raise ValueError(f"data is {_short(data)}; needed are {', '.join(_DATA_KEPT)}")
     if not Path(settings.task).exists() and Path(data["path"]).exists():
         settings = dataclasses.replace(settings, task=data["path"])
-    return Config(settings, own, data)
+    return Config(settings, own, data, sha256, sealed)

@@ -175,7 +175,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
 def _history(path: Path) -> list[dict] | None:
     """What training recorded after each epoch."""
     try:
-        history = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        history = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{path} is not the metrics.jsonl of a run ({error})") from None
     if not all(isinstance(row, dict) and "epoch" in row and "lowest_margin" in row for row in history):

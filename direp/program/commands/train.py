@@ -13,6 +13,7 @@ from .. import device
 from ..catalogue import names
 from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset
+from ..seal import tell_unsealed
 from ..settings import Config, Settings, WrongUse, check_task, parse_seeds, read_config
 from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed
 
@@ -47,9 +48,10 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
         check_task(task)
     if config is not None and option(rest, "--preset") is not None:
         raise WrongUse("--config and --preset both name the settings to begin with: give one of them")
-    own, data, positional = {}, None, task is not None
+    own, data, kept, positional = {}, None, None, task is not None
     if config is not None:
-        default, own, data = _read_config(Path(config))
+        kept = _read_config(Path(config))
+        default, own, data = kept.settings, kept.own, kept.data
         task = default.task if task is None else task
     else:
         task = "xor" if task is None else task
@@ -62,6 +64,9 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
         if parsed.settings.own().get(name) == entry[0] and not (positional if name == "task" else typed(rest, name))
     }
     permit(asked, Path(config or ""), parsed.allow_import)
+    parsed.settings.check()
+    if kept is not None and not kept.sealed:
+        tell_unsealed(Path(config or ""))
     same = all(getattr(parsed.settings, name) == getattr(default, name) for name in ("task", "scale", "split"))
     return parsed.settings, parsed.output, data if same else None
 
@@ -132,7 +137,6 @@ def record(
 
 def train(arguments: list[str]) -> int:
     settings, output, data = parse_train(arguments)
-    settings.check()
     Stop.install()
     outcome = record(settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data)
     run, folder = outcome.run, outcome.folder
