@@ -76,11 +76,11 @@ class Implicit(AbstractMethod):
             whole = measured(jnp.where(done, at, at + change), side)
             if field.network.neuron.bounded:
                 return count + 1, whole
-            # Where the field is curved, a whole Newton step may lead away.
+            # Where the field is curved, a whole Newton step may lead away, again and again.
             best = whole
             for share in (0.3, 0.03):
                 part = measured(jnp.where(done, at, at + share * change), side)
-                better = open_(*part) < open_(*best)
+                better = (count >= 2 * _NEWTON) & (open_(*part) < open_(*best))
                 best = jax.tree.map(lambda a, b: jnp.where(better[:, None], a, b), part, best)  # noqa: B023
             return count + 1, best
 
