@@ -264,5 +264,4 @@ def test_what_cannot_be_used_as_a_certificate_is_refused_in_words():
     traced = jax.jit(lambda x: direp.settle(net, x, certificate=certificate).state)(jnp.ones((1, 1), net.dtype))
     assert np.allclose(traced, direp.settle(net, np.ones((1, 1))).state, atol=1e-5)
     small = pair(direp.Projected(), 0.5, 0.5, leak=8e-41)
-    with pytest.raises(ValueError, match="may take for zero"):
-        direp.certify(small)
+    assert "taken for zero" in direp.certify(small).assumptions[-1]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Num
@@ -82,6 +84,7 @@ def certify(
         *(f"slopes of {name} stay within {bounds}" for name, bounds in slopes.items()),
         "the inputs are clamped",
         "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
+        *_tiny(network),
     )
     attempts: list[Attempt] = []
     for criterion in criteria:
@@ -171,6 +174,14 @@ def _proved(
         uncovered=tuple(uncovered),
         about=About(network, system.cost, strengths, float(system.total_leak.max())),
     )
+
+
+def _tiny(network: Network) -> list[str]:
+    """Numbers that arithmetic may flush to zero."""
+    least = float(jnp.finfo(network.dtype).tiny)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(network.parameters)]
+    some = any(((leaf != 0) & (np.abs(leaf) < least)).any() for leaf in leaves)
+    return [f"numbers below {least:.2g} are not taken for zero, as most machines do: scale the network"] if some else []
 
 
 def _activations(network: Network) -> list[Activation]:

@@ -65,12 +65,6 @@ class System:
                 raise ValueError(
                     f"certify: the network's {name} holds NaN or infinite entries; nothing can be proved of it"
                 )
-            tiny = float(jnp.finfo(network.dtype).tiny)
-            if any(((leaf != 0) & (np.abs(leaf) < tiny)).any() for leaf in map(np.asarray, jax.tree.leaves(tree))):
-                raise ValueError(
-                    f"certify: the network's {name} holds entries below {tiny:.2g}, which {network.dtype} may take for "
-                    "zero: scale it, or set them to zero"
-                )
         leak = np.asarray(network.leak, np.float64)
         if (leak < 0).any():
             raise ValueError(f"certify: the network has a leak of {leak.min():g}; leaks are 0 or above")
