@@ -25,15 +25,18 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-.venv/installed: pyproject.toml
+.venv/made:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "direp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/made pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-.venv/dev: .venv/installed
+.venv/dev: .venv/made pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+	touch .venv/installed $@
 
 clean:
 	rm -rf .venv runs

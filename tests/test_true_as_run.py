@@ -69,7 +69,7 @@ def test_however_weak_a_nudge_it_gives_the_gradient_or_is_reported(bits, weakest
 
 
 @pytest.mark.parametrize("neuron", [direp.Projected(), direp.Hopfield(direp.activation.identity)])
-@pytest.mark.parametrize("strength", [4.0, 40.0])
+@pytest.mark.parametrize("strength", [40.0])
 def test_a_network_that_turns_settles(neuron, strength):
     net = pair(neuron, strength, -strength)
     certificate = direp.certify(net)
@@ -102,7 +102,7 @@ def test_random_certified_networks_settle_and_lie_within_their_bars():
     """Perron-certified up to a narrow margin, with uneven weights."""
     graph = direp.Graph.complete(1, 3, 1)
     worst = 0.0
-    for k in range(40):
+    for k in range(20):
         rng = np.random.default_rng(k)
         scale = 10.0 ** rng.uniform(-3, 3, 4)
         weight = rng.normal(size=(4, 4)) * (scale[:, None] / scale)
