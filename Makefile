@@ -9,7 +9,7 @@ CACHE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR='$(C
 # One run's folder; a second demo goes to a new one.
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test tested check bench clean
 
 demo: .venv/installed
 	$(BIN)/direp train digits --seeds 0..4 --out $(DEMO)
@@ -17,7 +17,11 @@ demo: .venv/installed
 bench: .venv/installed
 	$(BIN)/direp bench
 
-test: check
+# The types are checked beside the tests: either leaves a core idle at times.
+test: .venv/dev
+	$(MAKE) --no-print-directory -j 2 check tested
+
+tested: .venv/dev
 	$(CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 check: .venv/dev
