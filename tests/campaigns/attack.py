@@ -501,7 +501,7 @@ def _methods(judge: Judge) -> dict[str, direp.AbstractMethod]:
     methods: dict[str, Any] = {
         "Preconditioned": direp.Preconditioned(), "Anderson": direp.Anderson(), "Newton": direp.Newton(),
     }  # fmt: skip
-    if _graph(judge.drawn.graph).layers is not None:
+    if direp.Coloured.suits(judge.network):
         methods["Coloured"] = direp.Coloured()
     if judge.proved:
         step = float(judge.certificate.largest_step)
