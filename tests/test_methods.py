@@ -200,3 +200,20 @@ def test_an_implicit_step_is_solved_to_the_spacing_of_states():
     found = direp.settle(net, np.zeros((1, 1)), state=np.array([[-6.8, -10.1]]), method=direp.Implicit())
     assert found.converged.all()
     assert np.abs(found.state).max() < 1e-3
+
+
+def test_an_implicit_step_of_any_length_is_solved_between_faces():
+    """One step of length 1e6 from rest in strong skew networks, where Newton goes round between faces."""
+    rng = np.random.default_rng(0)
+    graph = direp.Graph.complete(2, 5, 1)
+    length = 1e6
+    for _ in range(6):
+        skew = rng.normal(size=(6, 6)) * 10 ** rng.uniform(0, 2)
+        weight = np.concatenate([20 * rng.normal(size=(2, 6)), skew - skew.T])
+        net = direp.Network(graph, direp.Projected(), weight, leak=1.0, dtype=np.float64)
+        field, rest = net.field(jnp.asarray(rng.normal(size=(16, 2)))), net.rest(16)
+        flow = field.flow(rest, field.drive(rest))
+        found, after = direp.Implicit().step(None, jnp.full(16, length), field, rest, flow)
+        assert (after > length).all()
+        moves = field.flow(found, field.drive(found))
+        assert np.allclose(found, np.clip(rest + length * moves, 0, 1), atol=1e-4)

@@ -33,7 +33,7 @@ class Implicit(AbstractMethod):
         h = memory[:, None]
         low, high = (field.clip(jnp.full_like(state, end)) for end in (-jnp.inf, jnp.inf))
         order = jnp.arange(state.shape[-1])
-        most = _NEWTON + 3 * state.shape[-1] if field.network.neuron.bounded else 4 * _NEWTON
+        most = _NEWTON + max(200, 3 * state.shape[-1]) if field.network.neuron.bounded else 4 * _NEWTON
 
         def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
             """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
@@ -61,10 +61,11 @@ class Implicit(AbstractMethod):
         def improve(carry):
             count, (at, side, should, left) = carry
             done = (count > 0) & solved(at, side, should, left)[:, None]
-            # All units that are on a wrong side change it at once; if that goes round, the last of them alone, which
-            # ends wherever every principal minor of 1/h - J is positive (Murty 1974).
+            # All units that are on a wrong side change it at once; if that goes round, the last of them alone, and
+            # from a face to none, which ends wherever every principal minor of 1/h - J is positive (Murty 1974).
             last = jnp.where(side != should, order, -1).max(-1, keepdims=True)
-            side = jnp.where(done | ((count >= _NEWTON) & (order != last)), side, should)
+            alone = jnp.where(order != last, side, jnp.where(side == 0, should, 0))
+            side = jnp.where(done, side, jnp.where(count >= _NEWTON, alone, should))
             moves = field.flow(at, field.drive(at))
             face = jnp.where(side < 0, low, high)
             left = jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
