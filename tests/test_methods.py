@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import direp
 from direp.settling import loop as settling
 from direp.settling.methods.accelerated import AbstractAccelerated
+from direp.settling.methods.implicit import rounding
 
 METHODS = {
     "preconditioned": direp.Preconditioned(),
@@ -217,3 +218,29 @@ def test_an_implicit_step_of_any_length_is_solved_between_faces():
         assert (after > length).all()
         moves = field.flow(found, field.drive(found))
         assert np.allclose(found, np.clip(rest + length * moves, 0, 1), atol=1e-4)
+
+
+def test_what_an_implicit_step_calls_solved_solves_its_equation():
+    """Units of uneven sizes between faces: a fast one outside its face by a hair would move a slow one by much."""
+    rng = np.random.default_rng(0)
+    graph = direp.Graph.complete(2, 5, 1)
+    step = jax.jit(direp.Implicit().step)
+    solved = 0
+    for _ in range(60):
+        size = 10.0 ** rng.uniform(-4, 4, 6)
+        weight = np.concatenate([rng.normal(size=(2, 6)), rng.normal(size=(6, 6)) * size / size[:, None]])
+        net = direp.Network(
+            graph, direp.Projected("absolute"), weight * graph.adjacency(), leak=rng.uniform(0, 3, 6), dtype=np.float32
+        )
+        field = net.field(jnp.asarray(rng.normal(size=(16, 2)), jnp.float32))
+        state = jnp.asarray(rng.integers(0, 2, (16, 6)), jnp.float32)
+        flow = field.flow(state, field.drive(state))
+        length = jnp.asarray(10.0 ** rng.uniform(-3, 3, 16), jnp.float32)
+        found, after = step(None, length, field, state, flow)
+        moves = np.asarray(field.flow(found, field.drive(found)))
+        left = np.abs(found - np.clip(state + length[:, None] * moves, 0, 1)) / length[:, None]
+        allowed = 0.11 * np.abs(found - state) / length[:, None] + 2 * rounding(field, found) + 1e-6 / length[:, None]
+        fine = np.asarray(after > length)
+        assert (left <= allowed)[fine].all()
+        solved += fine.sum()
+    assert solved > 900

@@ -35,19 +35,24 @@ class Implicit(AbstractMethod):
         order = jnp.arange(state.shape[-1])
         most = _NEWTON + max(200, 3 * state.shape[-1]) if field.network.neuron.bounded else 4 * _NEWTON
 
+        def doubt(at: Array) -> Array:
+            return rounding(field, at) + 4 * jnp.finfo(at.dtype).eps * jnp.abs(at) / h  # the spacing of states
+
         def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
             """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
             the equation (rate/time) with the former."""
             moves = field.flow(at, field.drive(at))
-            aim = state + h * moves
-            should = jnp.sign(aim - field.clip(aim)).astype(jnp.int32)
+            aim, slack = state + h * moves, h * doubt(at)
             face = jnp.where(side < 0, low, high)
+            # A free unit belongs to the face beyond which it is; one at a face stays, unless it is led away for sure.
+            away = jnp.where(side < 0, aim > low + slack, aim < high - slack)
+            led = jnp.where(side == 0, at, jnp.where(away, aim, jnp.where(side < 0, -jnp.inf, jnp.inf)))
+            should = jnp.sign(led - field.clip(led)).astype(jnp.int32)
             return at, side, should, jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
 
         def open_(at: Array, side: Array, should: Array, left: Array) -> Array:
             """What is left, in units of what may be: above 1 where the equation is not solved."""
-            doubt = rounding(field, at) + 4 * jnp.finfo(at.dtype).eps * jnp.abs(at) / h  # the spacing of states
-            share = jnp.abs(left) / jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt)
+            share = jnp.abs(left) / jnp.maximum(0.1 * jnp.abs(at - state) / h, doubt(at))
             share = jnp.where(side == should, jnp.where(left == 0, 0, share), jnp.inf).max(-1)
             return jnp.where(jnp.isnan(share), jnp.inf, share)
 
@@ -74,7 +79,8 @@ class Implicit(AbstractMethod):
             matrix = jnp.where((side == 0)[..., None], eye - square(along, at), eye)
             size = jnp.abs(matrix).max(-1)  # leaks and weights may differ by many powers of ten
             change = jnp.linalg.solve(matrix / size[..., None], (left / size)[..., None])[..., 0]
-            whole = measured(jnp.where(done, at, at + change), side)
+            there = jnp.where(side == 0, at + change, face)  # exactly: others may multiply it by much
+            whole = measured(jnp.where(done, at, there), side)
             if field.network.neuron.bounded:
                 return count + 1, whole
             # Where the field is curved, a whole Newton step may lead away, again and again.
@@ -85,7 +91,8 @@ class Implicit(AbstractMethod):
                 best = jax.tree.map(lambda a, b: jnp.where(better[:, None], a, b), part, best)  # noqa: B023
             return count + 1, best
 
-        first = jnp.array(0, jnp.int32), measured(state, jnp.zeros(state.shape, jnp.int32))
+        held = field.held(state, flow)
+        first = jnp.array(0, jnp.int32), measured(state, jnp.where(held, jnp.sign(flow), 0).astype(jnp.int32))
         _, found = jax.lax.while_loop(unsolved, improve, first)
         fine = solved(*found) & jnp.isfinite(found[0]).all(-1)
         at, side, *_ = found
