@@ -11,11 +11,13 @@ drown in the tolerance: 32 bits, all defaults, targets close to what the network
 
 import argparse
 import collections
+import inspect
 import itertools
 import json
 import multiprocessing
 import pathlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -200,6 +202,14 @@ def stepped(network: direp.Network, gradient: Any, control: Any, sizes: Any) -> 
     return jax.vmap(one)(sizes)
 
 
+# A version before certificates knew controls and step sizes has neither.
+_CONTROLLED = "control" in inspect.signature(direp.certify_learning).parameters
+
+
+def proved_step(said: direp.LearningCertificate) -> float:
+    return getattr(said, "step_size", 0.0)
+
+
 class Judge:
     """Tries out what one certificate claims. `wrong` lists what did not hold."""
 
@@ -275,8 +285,8 @@ class Judge:
         if abs(cosine) > 1e-3:
             self.seen["small steps"] += 1
             self.expect(self.step(way, falls.mean()) == (said.verdict == "proved"), f"{said.verdict}, not by a step")
-        if said.step_size:
-            self.steps(said.step_size, way)
+        if most := proved_step(said):
+            self.steps(most, way)
 
     def steps(self, most: float, way: np.ndarray) -> None:
         """All steps up to the size that is proved."""
@@ -288,11 +298,11 @@ class Judge:
 
     def reach(self, most: float, way: np.ndarray) -> None:
         """How eta* compares with the largest step that in fact descends; at most one of 128 times all numbers."""
-        before, size = self.before, max(np.abs(self.net.weight).max(), 1e-9)
-        end = max(128 * size / np.abs(way).max(), most)
         if not most:
             self.seen["reach 0.00"] += 1
             return
+        before, size = self.before, max(np.abs(self.net.weight).max(), 1e-9)
+        end = max(128 * size / np.abs(way).max(), most)
         tried = np.append(most * 1.1 ** np.arange(max(int(np.log(end / most) / np.log(1.1)), 0)), end)
         for low, high in itertools.pairwise(tried):
             try:
@@ -566,7 +576,8 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
         rule = direp.Local(direp.Centred(beta) if kind.centred else direp.OneSided(beta))
         how = {"stop": None if kind.drowned else STOP}
         control = CONTROLS[kind.control]
-        said = direp.certify_learning(network, x, y, rule, control=control, **how)
+        more = {"control": control} if _CONTROLLED else {}
+        said = direp.certify_learning(network, x, y, rule, **more, **how)
         # The same numbers again; of several equilibria, the oracle judges the one that direp speaks of.
         run = direp.estimate(network, x, y, rule, **how)
         kept = np.setdiff1d(np.arange(len(x)), said.left_out)
@@ -586,9 +597,9 @@ def chunk(task: tuple[int, int, Kind, int]) -> tuple[collections.Counter, list[d
             if k % 20 == 0:
                 finite_differences(judge)
             if said.verdict == "proved" and k % 10 == 0:
-                judge.reach(said.step_size, way)
-            if said.step_size:
-                judge.own(network, run, way, said.step_size)
+                judge.reach(proved_step(said), way)
+            if most := proved_step(said):
+                judge.own(network, run, way, most)
         except (Unsettled, np.linalg.LinAlgError):
             counts["not settled by the oracle"] += 1
             continue
@@ -624,6 +635,13 @@ def numbered(task: tuple[int, int, Kind, int]) -> tuple[int, collections.Counter
     return task[1], *done
 
 
+def shares_decided(counts: collections.Counter) -> Iterator[str]:
+    for family in ("plain", "controlled", "drowned"):
+        found = [counts[f"as run, {family}: {verdict}"] for verdict in ("proved", "refuted", "undecided")]
+        if sum(found):
+            yield f"{sum(found[:2]):,} of {sum(found):,} {family}"
+
+
 def table(counts: collections.Counter) -> str:
     names = sorted({name.rpartition(": ")[0] for name in counts if ": " in name})
     lines = ["| verdict on | proved | refuted | undecided |", "|---|---:|---:|---:|"]
@@ -636,9 +654,9 @@ def table(counts: collections.Counter) -> str:
     shares = np.repeat(list(reach), list(reach.values())) if reach else np.zeros(1)
     names = "median, 10 %, 1 %, least"
     told = ", ".join(f"{q:.3f}" for q in np.quantile(shares, [0.5, 0.1, 0.01, 0]))
-    return "\n".join(
-        [*lines, "", "; ".join(rest), f"eta* over the largest step that descends ({len(shares)}): {names}: {told}"]
-    )
+    decided = f"verdicts as run that are not undecided: {', '.join(shares_decided(counts))}"
+    reached = f"eta* over the largest step that descends ({len(shares)}): {names}: {told}"
+    return "\n".join([*lines, "", decided, "; ".join(rest), reached])
 
 
 def main() -> None:
