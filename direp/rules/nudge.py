@@ -95,7 +95,7 @@ def as_nudge(rule: str, nudge: Any, beta: Any, default: AbstractNudge) -> Abstra
     name, given = ("beta", beta) if nudge is None else ("nudge", nudge)
     if isinstance(given, bool) or not isinstance(given, float | int | np.number | Array):
         raise ValueError(f"{rule}({name}={given!r}): give a number, beta=1.0, or a nudge, nudge=Centred(0.1)")
-    return OneSided(given)
+    return OneSided(given)  # pyright: ignore[reportArgumentType]
 
 
 def nudges_of(tree: Any) -> tuple[AbstractNudge, ...]:
