@@ -1,8 +1,10 @@
-"""How long certificates take: local criterion, Perron with its re-check, dense and sparse networks.
+"""How long certificates take: local criterion, Perron with its re-check, dense and sparse networks; and error bars.
 
-python benchmarks/certify_speed.py        # prints a Markdown table; medians of three calls, the network is made before
+python benchmarks/certify_speed.py           # prints a Markdown table; medians of three calls, networks made before
+python benchmarks/certify_speed.py --bars    # what the error bar of a phase costs; medians of 21 calls
 """
 
+import argparse
 import platform
 import time
 
@@ -14,9 +16,9 @@ import direp
 WEAK, STRONG = 1.001, 0.999  # times the spectral abscissa: just proved, just not
 
 
-def timed(call):
+def timed(call, calls=3):
     seconds, result = [], None
-    for _ in range(3):
+    for _ in range(calls):
         begun = time.perf_counter()
         result = call()
         seconds.append(time.perf_counter() - begun)
@@ -39,7 +41,30 @@ def with_leak(network: direp.Network, leak: float) -> direp.Network:
     return network.replace(network.parameters._replace(leak=np.full_like(network.leak, leak)))
 
 
+def bars() -> None:
+    """784-512-10, the size of MNIST, and 64 samples."""
+    graph = direp.Graph.layered([784, 512, 10])
+    network = direp.Network(graph, direp.Projected(), direp.FanIn(), key=jax.random.key(0))
+    network = direp.LeakController(margin=0.1).begin(network)
+    certificate, x = direp.certify(network, starts=0), np.random.default_rng(0).random((64, 784), np.float32)
+    settled = direp.settle(network, x, certificate=certificate)
+    field = network.field(jax.numpy.asarray(x))
+    seconds, bar = timed(lambda: certificate.error(field, np.asarray(settled.state)), 21)
+    print(f"784-512-10, 64 samples: the error bar of a phase takes {1e3 * seconds:.0f} ms; at most {bar.max():.2g}")
+    seconds, _ = timed(lambda: jax.block_until_ready(direp.settle(network, x).state), 21)
+    print(f"settling itself, without a certificate: {1e3 * seconds:.0f} ms")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bars", action="store_true", help="what an error bar costs, and nothing else")
+    if parser.parse_args().bars:
+        bars()
+    else:
+        certificates()
+
+
+def certificates() -> None:
     print(f"{platform.processor() or platform.machine()}, {jax.device_count()} device(s), NumPy {np.__version__}\n")
     print("| network | recurrent synapses | criterion | verdict | seconds |")
     print("|---|---|---|---|---|")

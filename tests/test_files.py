@@ -20,7 +20,8 @@ import direp
 from direp.certificates.convergence import Counterexample
 from direp.program import files, network_file
 from direp.program.files import read_arrays, write_arrays
-from direp.program.network_file import load_counterexample, load_network, network_from_matrix, save_network
+from direp.program.matrix_file import network_from_matrix
+from direp.program.network_file import load_counterexample, load_network, save_network
 from direp.program.parts import Unreadable
 from direp.program.run_folder import open_run
 

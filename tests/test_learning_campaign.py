@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "campaigns"))
-import learning
-from learning import Kind, chunk
+from learning import chunk
+from learning_draw import DROWNED, GRAPHS, Kind, draw
+from learning_judge import Judge, finite_differences
 
 import direp
 from direp.certificates.learning import descent, directions, stored, structure
@@ -32,7 +33,7 @@ KINDS = [
     Kind("one layer, skips", "rate", "sigmoid", "none", 4, centred=True),
     Kind("complete 4+1", "rate", "tanh", "absolute", 2, centred=False, control="leak"),
     Kind("two outputs", "projected", "identity", "none", 2, centred=False, control="leak, blind"),
-    learning.DROWNED,
+    DROWNED,
 ]
 
 
@@ -135,7 +136,7 @@ STEPS = {
         Kind("complete 4+1", "rate", "tanh", "none", 2, centred=False, control="leak, blind"), _forgotten,
     ),
     "another gradient": (
-        stored.Stored, "of", learning.DROWNED,
+        stored.Stored, "of", DROWNED,
         lambda original: lambda network, gradient, control: original(
             network, gradient._replace(bias=-gradient.bias), control
         ),
@@ -161,9 +162,9 @@ def test_a_broken_library_is_caught(name, monkeypatch):
 def test_the_oracle_agrees_with_finite_differences():
     rng = np.random.default_rng(0)
     for number, kind in enumerate(KINDS):
-        graph = learning.GRAPHS[kind.graph]()
-        net, x, y, _ = learning.draw(kind, graph, np.random.default_rng((1, number)))
+        graph = GRAPHS[kind.graph]()
+        net, x, y, _ = draw(kind, graph, np.random.default_rng((1, number)))
         start = net.settle(x, y)
-        judge = learning.Judge(net, x, y, start, rng)
-        learning.finite_differences(judge)
+        judge = Judge(net, x, y, start, rng)
+        finite_differences(judge)
         assert judge.wrong == []

@@ -11,7 +11,8 @@ import direp
 from direp.certificates.convergence.equilibria import enclose
 from direp.certificates.convergence.refute import Counterexample, search
 from direp.model.activation import relu, softplus, tanh
-from direp.program.network_file import load_counterexample, load_network, network_from_matrix, save_network
+from direp.program.matrix_file import network_from_matrix
+from direp.program.network_file import load_counterexample, load_network, save_network
 from direp.program.parts import Unreadable
 
 

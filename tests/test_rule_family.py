@@ -11,6 +11,7 @@ import direp
 from direp.rules.adjoint import limit_response
 from direp.rules.alignment import cosine
 from direp.rules.homeostasis import antisymmetry, without_penalty
+from direp.rules.nudge import as_nudge
 from direp.settling import linearise
 
 PAIRS = [(neuron, outflow) for neuron in NEURONS for outflow in OUTFLOWS]
@@ -275,6 +276,28 @@ def test_a_negative_nudge_beyond_the_margin_is_refused():
 def test_wrong_values_are_refused_in_words(make, message):
     with pytest.raises(Exception, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("rule", "usual"),
+    [
+        (direp.Local, direp.OneSided(1.0)), (direp.VectorField, direp.OneSided(1.0)),
+        (direp.SymmetricEP, direp.OneSided(1.0)), (direp.Trajectory, direp.OneSided(10.0)),
+        (direp.AsymEP, direp.Centred(0.1)),
+    ],
+)  # fmt: skip
+def test_every_rule_takes_its_nudge_by_the_same_arguments(rule, usual):
+    random = direp.RandomSign(0.2)
+    said = [rule().nudge, rule(0.2).nudge, rule(beta=0.2).nudge, rule(random).nudge, rule(nudge=random).nudge]
+    assert said == [usual, direp.OneSided(0.2), direp.OneSided(0.2), random, random]
+    with pytest.raises(ValueError, match=rf"{rule.__name__}\(nudge=0.2, beta=0.3\) must have one of the two"):
+        rule(0.2, beta=0.3)
+
+
+@pytest.mark.parametrize(("nudge", "beta"), [("0.2", None), (True, None), (None, True), (None, direp.Centred(0.1))])
+def test_a_nudge_of_a_wrong_kind_is_refused(nudge, beta):
+    with pytest.raises(ValueError, match=r"AsymEP\((nudge='0.2'|nudge=True|beta=True|beta=Centred\(.*)\): give a nu"):
+        as_nudge("AsymEP", nudge, beta, direp.Centred(0.1))
 
 
 def test_a_penalty_is_found_in_rules_within_rules():

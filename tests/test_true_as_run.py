@@ -160,6 +160,18 @@ def test_a_certificate_is_of_one_network():
     other = net.replace(net.parameters._replace(leak=net.leak + 1e-3))
     with pytest.raises(ValueError, match="another network"):
         direp.settle(other, np.array([[1.0]]), certificate=certificate)
+    double = net.astype(jnp.float64)
+    other_graph = direp.Network(direp.Graph.complete(1, 2, 1), direp.Projected(), leak=1.0, key=jax.random.key(0))
+    other_neuron = pair(direp.Projected(outflow="signed"), 0.5, 0.5)
+    for call in (
+        lambda net: direp.settle(net, np.array([[1.0]]), certificate=certificate),
+        lambda net: direp.estimate(net, np.ones((1, 1)), np.ones((1, 1)), direp.Local(), certificate=certificate),
+    ):
+        for wrong in (double, other_graph, other_neuron):
+            with pytest.raises(ValueError, match="another network"):
+                jax.eval_shape(call, wrong)
+        traced = jax.eval_shape(call, net)  # of the same kind, with numbers that nobody knows yet
+        assert getattr(traced, "free", traced).error is None
     open_ = pair(direp.Projected(), 5.0, 5.0)
     with pytest.raises(ValueError, match="bounds no distance"):
         direp.settle(open_, np.array([[1.0]]), certificate=direp.certify(open_, starts=0))

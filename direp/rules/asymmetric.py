@@ -24,8 +24,8 @@ class AsymEP(AbstractRule):
 
     **Arguments:**
 
-    - `nudge`: by default `Centred(0.1)`. In 32 bits a much weaker one drowns in the tolerance of settling; in 64 bits
-      `Centred(1e-3)` with a tight tolerance equals the adjoint to $10^{-6}$.
+    - `nudge`, `beta`: as in `Local`; by default `Centred(0.1)`. In 32 bits a much weaker one drowns in the tolerance of
+      settling; in 64 bits `Centred(1e-3)` with a tight tolerance equals the adjoint to $10^{-6}$.
 
     Source: derived here; the idea of cancelling the antisymmetric part is that of the literature on asymmetric
     equilibrium propagation.
@@ -33,8 +33,8 @@ class AsymEP(AbstractRule):
 
     nudge: AbstractNudge
 
-    def __init__(self, nudge: AbstractNudge | float = Centred(0.1)):  # noqa: B008
-        self.nudge = as_nudge("AsymEP", nudge)
+    def __init__(self, nudge: AbstractNudge | float | None = None, *, beta: float | Array | None = None):
+        self.nudge = as_nudge("AsymEP", nudge, beta, Centred(0.1))
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)

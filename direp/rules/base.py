@@ -83,7 +83,8 @@ def estimate(
     - `valid`: samples to leave out are `False` (padding of a last batch).
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
     - `certificate`: as in `settle`; the free phase and those of nudges that it names get their `error`. A
-      sample with an error left whose response is below these bars is not used, and its phases say `UNMOVED`.
+      sample with an error left whose response is below these bars is not used, and its phases say `UNMOVED`. Where
+      JAX traces the call there are no bars, and no sample is left out for them.
 
     Compiled on the first call for each shape of the arguments, and kept.
     """

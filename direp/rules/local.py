@@ -1,7 +1,7 @@
 from jaxtyping import Array
 
 from .base import AbstractRule
-from .nudge import AbstractNudge, as_nudge
+from .nudge import AbstractNudge, OneSided, as_nudge
 
 
 class Local(AbstractRule):
@@ -19,7 +19,8 @@ class Local(AbstractRule):
     **Arguments:**
 
     - `nudge`: `OneSided(beta)`, `Centred(beta)`, `RandomSign(beta)` or `Fading(start, end, updates)`; a number means
-      one-sided.
+      one-sided. By default `OneSided(1.0)`.
+    - `beta`: the strength of a one-sided nudge, in place of `nudge`. Every rule with a nudge takes these two.
 
     Source: derived from the claims of Costa & Santos (2025), whose equations were not at hand; for symmetric weights
     it is that of Scellier & Bengio (2017) and, centred, Laborieux et al. (2021).
@@ -27,8 +28,8 @@ class Local(AbstractRule):
 
     nudge: AbstractNudge
 
-    def __init__(self, nudge: AbstractNudge | float = 1.0, *, beta: float | Array | None = None):
-        self.nudge = as_nudge("Local", nudge if beta is None else beta)
+    def __init__(self, nudge: AbstractNudge | float | None = None, *, beta: float | Array | None = None):
+        self.nudge = as_nudge("Local", nudge, beta, OneSided(1.0))
 
     def estimate(self, problem, key):
         response = problem.nudge(self.nudge, key)

@@ -84,13 +84,18 @@ class AbstractNudge(eqx.Module):
         return tuple(Nudged(field, cost, y, jnp.asarray(beta, y.dtype)) for beta in self.strengths)
 
 
-def as_nudge(rule: str, nudge: AbstractNudge | float | Array) -> AbstractNudge:
-    """A nudge, or the strength of a one-sided one."""
+def as_nudge(rule: str, nudge: Any, beta: Any, default: AbstractNudge) -> AbstractNudge:
+    """The nudge of a rule, from its arguments: `nudge`, or `beta` for a one-sided one; the default without either."""
+    if nudge is not None and beta is not None:
+        raise ValueError(f"{rule}(nudge={nudge!r}, beta={beta!r}) must have one of the two: beta=1.0 is OneSided(1.0)")
+    if nudge is None and beta is None:
+        return default
     if isinstance(nudge, AbstractNudge):
         return nudge
-    if isinstance(nudge, bool) or not isinstance(nudge, float | int | np.number | Array):
-        raise ValueError(f"{rule}(nudge={nudge!r}) must be a number (beta) or a nudge, such as OneSided(1.0)")
-    return OneSided(nudge)
+    name, given = ("beta", beta) if nudge is None else ("nudge", nudge)
+    if isinstance(given, bool) or not isinstance(given, float | int | np.number | Array):
+        raise ValueError(f"{rule}({name}={given!r}): give a number, beta=1.0, or a nudge, nudge=Centred(0.1)")
+    return OneSided(given)  # pyright: ignore[reportArgumentType]
 
 
 def nudges_of(tree: Any) -> tuple[AbstractNudge, ...]:

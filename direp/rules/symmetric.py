@@ -1,9 +1,10 @@
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ..model import Parameters, Weight
 from .base import AbstractRule
-from .nudge import AbstractNudge, as_nudge
+from .nudge import AbstractNudge, OneSided, as_nudge
 
 
 class SymmetricEP(AbstractRule):
@@ -20,8 +21,8 @@ class SymmetricEP(AbstractRule):
 
     nudge: AbstractNudge
 
-    def __init__(self, nudge: AbstractNudge | float = 1.0):
-        self.nudge = as_nudge("SymmetricEP", nudge)
+    def __init__(self, nudge: AbstractNudge | float | None = None, *, beta: float | Array | None = None):
+        self.nudge = as_nudge("SymmetricEP", nudge, beta, OneSided(1.0))
 
     def estimate(self, problem, key):
         network, synapses, free = problem.network, problem.network.synapses, problem.free

@@ -5,7 +5,7 @@ from jaxtyping import Array
 from ..model import Parameters, Weight
 from ..settling import NON_FINITE
 from .base import AbstractRule
-from .nudge import AbstractNudge, as_nudge
+from .nudge import AbstractNudge, OneSided, as_nudge
 
 
 class Trajectory(AbstractRule):
@@ -18,7 +18,7 @@ class Trajectory(AbstractRule):
 
     **Arguments:**
 
-    - `nudge`: `OneSided(beta)`, or the number; 10 in the publication.
+    - `nudge`, `beta`: as in `Local`, with one phase an update; by default `OneSided(10.0)`, as in the publication.
     - `hebbian`, `differential`: $\beta_0$ and $\beta_1$; 0 and 1 in the publication.
 
     Source: Farinha, Pequito, Santos & Figueiredo, ESANN 2020, arXiv:2006.08798.
@@ -28,8 +28,11 @@ class Trajectory(AbstractRule):
     hebbian: float | Array = 0.0
     differential: float | Array = 1.0
 
-    def __init__(self, nudge: AbstractNudge | float = 10.0, *, hebbian: float = 0.0, differential: float = 1.0):
-        self.nudge = as_nudge("Trajectory", nudge)
+    def __init__(
+        self, nudge: AbstractNudge | float | None = None, *, beta: float | Array | None = None,
+        hebbian: float = 0.0, differential: float = 1.0,
+    ):  # fmt: skip
+        self.nudge = as_nudge("Trajectory", nudge, beta, OneSided(10.0))
         if len(self.nudge.now(0, jax.random.key(0)).strengths) != 1:
             raise ValueError("Trajectory(nudge=...) must have one nudged phase: use OneSided(beta)")
         self.hebbian, self.differential = hebbian, differential

@@ -1,5 +1,7 @@
+from jaxtyping import Array
+
 from .base import AbstractRule, needs_derivative
-from .nudge import AbstractNudge, as_nudge
+from .nudge import AbstractNudge, OneSided, as_nudge
 
 
 class VectorField(AbstractRule):
@@ -17,8 +19,8 @@ class VectorField(AbstractRule):
 
     nudge: AbstractNudge
 
-    def __init__(self, nudge: AbstractNudge | float = 1.0):
-        self.nudge = as_nudge("VectorField", nudge)
+    def __init__(self, nudge: AbstractNudge | float | None = None, *, beta: float | Array | None = None):
+        self.nudge = as_nudge("VectorField", nudge, beta, OneSided(1.0))
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)

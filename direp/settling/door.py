@@ -24,6 +24,10 @@ from .stop import AbstractStop, Tolerance
 class ContractionProof(Protocol):
     """A proof that a network contracts, such as a `Certificate`: what settling asks of it."""
 
+    def check_network(self, network: Network) -> None:
+        """Raise `ValueError` for another network; of what JAX traces the numbers are not known and may be any."""
+        ...
+
     def method(self, chosen: AbstractMethod) -> AbstractMethod:
         """How to settle, given what its graph and size suggest. Raises `ValueError` if nothing is proved."""
         ...
@@ -33,8 +37,7 @@ class ContractionProof(Protocol):
         ...
 
     def error(self, field: AbstractField, state: np.ndarray) -> np.ndarray | None:
-        """A bound of every unit's distance from its equilibrium, where the phase is covered. Raises `ValueError` for
-        another network."""
+        """A bound of every unit's distance from its equilibrium, where the phase is covered."""
         ...
 
 
@@ -64,7 +67,9 @@ def settle(
     - `stop`: by default `Tolerance()`; `Steps(n)` takes a fixed number of steps.
     - `state`: where to start; by default at rest. Start a nudged phase from the free one.
     - `certificate`: that of this network, `certify(network, ...)`, with the phase of a field covered. Its norm chooses
-      the steps, and `Settled.error` bounds how far every unit is from its equilibrium.
+      the steps, and `Settled.error` bounds how far every unit is from its equilibrium. Where JAX traces the call, it
+      chooses steps and tolerance all the same, and `error` is `None`: a bound needs the numbers. Another network is
+      refused; of one that is traced, another graph, neuron, layout or precision.
 
     **Returns:**
 
@@ -152,7 +157,8 @@ def how_to_settle(
     """The method and the stop, checked, and chosen where none is given."""
     network = network.network if isinstance(network, AbstractField) else network
     if certificate is not None:
-        check_kind(f"{call}(certificate", certificate, ContractionProof, "what certify returns, or nothing")
+        check_kind(f"{call}(certificate=...)", certificate, ContractionProof, "what certify returns, or nothing")
+        certificate.check_network(network)
     given, method = method, choose_method(network) if method is None else method
     check_kind(f"{call}(method=...)", method, AbstractMethod, "a method object such as direp.Newton()")
     if certificate is not None:

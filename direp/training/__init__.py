@@ -3,7 +3,8 @@
 from .constraint import AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
-from .loop import Run, fit
+from .loop import fit
+from .run import Run
 from .step import AT_ONCE, Evaluation, Metrics, Trainer, TrainState, choose
 from .update import own_keys, prune, shrink, trainable
 

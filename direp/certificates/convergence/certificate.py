@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ...arithmetic import at_least
 from ...model import AbstractField, Network, NetworkField
@@ -162,9 +163,13 @@ def _digits(value: float, rounded: Callable[[float], int]) -> str:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two pytrees are of one kind and hold the same numbers."""
+    """Whether two pytrees are of one kind and hold the same numbers; those that JAX traces count as the same."""
+
+    def alike(a: Any, b: Any) -> bool:
+        return np.shape(a) == np.shape(b) and (isinstance(b, Tracer) or np.array_equal(a, b))
+
     same = jax.tree.structure(one) == jax.tree.structure(other)
-    return same and all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+    return same and all(map(alike, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
 class About(NamedTuple):
@@ -231,6 +236,13 @@ class Certificate(Judged):
         """1 - `shrink`, rounded up."""
         return _factor(self.shrink)
 
+    def check_network(self, network: Network) -> None:
+        """Raise `ValueError` if this is a certificate of another network. Of a network that JAX traces the numbers are
+        not known: its graph, neuron, layout and precision are compared alone."""
+        mine = None if self.about is None else self.about.network
+        if mine is not None and not (mine.dtype == network.dtype and _equal(mine, network)):
+            raise ValueError("this certificate is of another network: call certify on the one that settles")
+
     def method(self, chosen: AbstractMethod) -> AbstractMethod:
         """How to settle, given the method that suits the graph: full steps where the norm has one weight a unit, and
         implicit steps for samples that take long. Raises `ValueError` if nothing is proved."""
@@ -257,9 +269,7 @@ class Certificate(Judged):
         `ValueError` if the field is not that of the network which the certificate is of."""
         if self.norm is None or self.about is None:
             return None
-        mine, other = self.about.network, field.network
-        if not _equal(mine, other):
-            raise ValueError("this certificate is of another network: call certify on the one that settles")
+        self.check_network(field.network)
         beta, base, alike = 0.0, field, True
         if isinstance(field, Nudged):
             beta, base, alike = float(field.beta), field.base, _equal(field.cost, self.about.cost)

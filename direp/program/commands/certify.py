@@ -129,7 +129,8 @@ def certify(arguments: list[str]) -> int:
 def _load(path: Path, asked: Certify) -> _Subject:
     import numpy as np
 
-    from ..network_file import network_from_matrix, open_network
+    from ..matrix_file import network_from_matrix
+    from ..network_file import open_network
 
     values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
 
