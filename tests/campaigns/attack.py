@@ -46,6 +46,9 @@ KINDS: dict[str, tuple[Callable[..., Report], float]] = {
 }  # fmt: skip
 
 
+_CHUNKS = 16  # of one process: its compiled programs take up memory, and pieces of it
+
+
 def attack(
     seed: int, chunk: int, only: tuple[str, ...] = (), networks: int = NETWORKS, precisions: tuple = PRECISIONS
 ) -> Report:
@@ -87,7 +90,7 @@ def campaign(
         if not jobs:
             yield from map(_one, work())
             return
-        with multiprocessing.get_context("spawn").Pool(jobs, prepare) as pool:
+        with multiprocessing.get_context("spawn").Pool(jobs, prepare, maxtasksperchild=_CHUNKS) as pool:
             waiting, source = collections.deque(), work()
             while True:
                 while len(waiting) < 2 * jobs and (job := next(source, None)) is not None:

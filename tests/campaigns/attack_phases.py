@@ -84,9 +84,10 @@ def _phases(
         for each, at, phase, beta in zip(nets, truths, found.nudged, betas, strict=True):
             judge.judge(phase, each, at, usual, usual, judge.proved, f"{rule}: beta={beta:+g}")
         if truth is not None:
-            left = np.abs(nets[0].current.error(out)).max(-1) > math.sqrt(
-                judge.eps
-            )  # less is nothing left to learn, and not reported
+            # An error of less is nothing left to learn and not reported, and one of an output that is flat has no part.
+            ends = [each.state[:, net.hidden :] for each in (truth, *truths)]
+            moved = np.max([np.abs(one - ends[0]) for one in ends[1:]], axis=0) > 0
+            left = (moved & (np.abs(nets[0].current.error(out)) > math.sqrt(judge.eps))).any(-1)
             report.counts["nothing left"] += int((used & ~left).sum())
             responses(judge, used & left, found, truth, truths)  # pyright: ignore[reportArgumentType]
     elif rule == "asym":
