@@ -244,3 +244,25 @@ def test_what_an_implicit_step_calls_solved_solves_its_equation():
         assert (left <= allowed)[fine].all()
         solved += fine.sum()
     assert solved > 900
+
+
+def test_implicit_steps_solve_systems_whose_units_lie_twenty_powers_of_ten_apart():
+    """Linear networks that a diagonal norm proves: each step is one linear system, and its length never falls back."""
+    rng, graph = np.random.default_rng(3), direp.Graph.complete(2, 7, 1)
+    step = jax.jit(direp.Implicit().step)
+    for _ in range(20):
+        size, speed = 10.0 ** rng.uniform(-10, 10, 8), 10.0 ** rng.uniform(-4, 8, 8)
+        share = rng.normal(size=(8, 8)) * (rng.random((8, 8)) < 0.5) * ~np.eye(8, dtype=bool)
+        share *= rng.uniform(0.9, 0.9999) / max(np.abs(np.linalg.eigvals(np.abs(share))).max(), 1e-9)
+        weight = np.vstack([rng.normal(size=(2, 8)) * size * speed, share * (size * speed) / size[:, None]])
+        net = direp.Network(graph, direp.Hopfield("identity"), weight, leak=speed, dtype=np.float64)
+        field, state = net.field(jnp.asarray(rng.normal(size=(4, 2)))), net.rest(4)
+        length = direp.Implicit().begin(None, field, state)
+        for _ in range(30):
+            state, after = step(None, length, field, state, field.flow(state, field.drive(state)))
+            assert (after > length).all()
+            length = after
+        dense = np.diag(speed) - np.asarray(net.matrix)[2:].T
+        even = dense * size / (size * speed)[:, None]  # the same system in the units of its units
+        truth = size * np.linalg.solve(even, np.asarray(field.input_drive).T / (size * speed)[:, None]).T
+        assert np.allclose(state / size, truth / size, rtol=1e-6, atol=1e-6 * np.abs(truth / size).max())

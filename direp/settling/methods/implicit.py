@@ -36,7 +36,9 @@ class Implicit(AbstractMethod):
         most = _NEWTON + max(200, 3 * state.shape[-1]) if field.network.neuron.bounded else 4 * _NEWTON
 
         def doubt(at: Array) -> Array:
-            return rounding(field, at) + 4 * jnp.finfo(at.dtype).eps * jnp.abs(at) / h  # the spacing of states
+            numbers = jnp.finfo(at.dtype)
+            spacing = 4 * numbers.eps * jnp.abs(at) + 64 * numbers.tiny
+            return rounding(field, at) + spacing / h + numbers.tiny * (1 + jnp.abs(field.stiffness()))
 
         def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
             """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
@@ -71,15 +73,15 @@ class Implicit(AbstractMethod):
             last = jnp.where(side != should, order, -1).max(-1, keepdims=True)
             alone = jnp.where(order != last, side, jnp.where(side == 0, should, 0))
             side = jnp.where(done, side, jnp.where(count >= _NEWTON, alone, should))
-            moves = field.flow(at, field.drive(at))
-            face = jnp.where(side < 0, low, high)
-            left = jnp.where(side == 0, moves - (at - state) / h, (face - at) / h)
-            _, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), at)
+            moves, along = jax.linearize(lambda s: field.flow(s, field.drive(s)), at)
+            # Held units go to their face exactly, apart from the system: others may multiply their rounding by much.
+            loose, face = side == 0, jnp.where(side < 0, low, high)
+            onto = jnp.where(loose, 0, face - at)
+            left = jnp.where(loose, moves + along(onto) - (at - state) / h, 0)
             eye = jnp.eye(at.shape[-1], dtype=at.dtype) / h[..., None]
-            matrix = jnp.where((side == 0)[..., None], eye - square(along, at), eye)
-            size = jnp.abs(matrix).max(-1)  # leaks and weights may differ by many powers of ten
-            change = jnp.linalg.solve(matrix / size[..., None], (left / size)[..., None])[..., 0]
-            there = jnp.where(side == 0, at + change, face)  # exactly: others may multiply it by much
+            matrix = jnp.where(loose[..., None] & loose[..., None, :], eye - square(along, at), eye)
+            change = _solved(matrix, left)
+            there = jnp.where(loose, at + change, face)
             whole = measured(jnp.where(done, at, there), side)
             if field.network.neuron.bounded:
                 return count + 1, whole
@@ -98,6 +100,26 @@ class Implicit(AbstractMethod):
         at, side, *_ = found
         at = jnp.where(side == 0, field.clip(at), jnp.where(side < 0, low, high))
         return jnp.where(fine[:, None], at, state), jnp.where(fine, 10 * memory, memory / 10)
+
+
+def _solved(matrix: Float[Array, "batch free free"], right: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
+    """A linear system whose unknowns may differ by many powers of ten: balanced first, so that its diagonal dominates
+    if it does in any weights."""
+    size = jnp.abs(jnp.diagonal(matrix, axis1=-2, axis2=-1))
+    size = jnp.where(size > 0, size, jnp.abs(matrix).max(-1))
+    scaled = matrix / size[..., None]
+    off = jnp.where(jnp.eye(matrix.shape[-1], dtype=bool), 0, jnp.abs(scaled))
+
+    def balance(_, unit: Array) -> Array:
+        # Osborne (1960), damped; where a row or a column has its diagonal alone, the other sums to 1.
+        into, out = (off * unit[:, None, :]).sum(-1), (off / unit[:, :, None]).sum(-2)
+        both = jnp.sqrt(jnp.where(into > 0, into, 1)) / jnp.sqrt(jnp.where(out > 0, out, 1))
+        even = jnp.where(into > 0, jnp.where(out > 0, both, into), jnp.where(out > 0, 1 / out, unit))
+        return jnp.where(jnp.isfinite(even) & (even > 0), jnp.sqrt(unit) * jnp.sqrt(even), unit)
+
+    unit = jax.lax.fori_loop(0, 20, balance, jnp.ones_like(right))
+    balanced = scaled * unit[:, None, :] / unit[:, :, None]
+    return unit * jnp.linalg.solve(balanced, (right / size / unit)[..., None])[..., 0]
 
 
 def rounding(field: AbstractField, state: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
