@@ -1,5 +1,6 @@
 """A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,13 @@ jax.config.update("jax_disable_most_optimizations", True)  # tests compile much 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("direp", deadline=None, max_examples=20, print_blob=True)
 settings.load_profile("direp")
+
+
+def pytest_collection_finish():
+    """Millions of objects of modules and tests are there to stay: the collector need not visit them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)
