@@ -26,6 +26,19 @@ settings.register_profile("direp", deadline=None, max_examples=20, print_blob=Tr
 settings.load_profile("direp")
 
 
+# Files that take longest: workers that share out files begin with them, and end together.
+LONGEST = ("extending", "rule_laws", "cli_gradient", "rule_family", "layouts", "true_as_run", "settling", "train")
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 def pytest_collection_finish():
     """Millions of objects of modules and tests are there to stay: the collector need not visit them again and again."""
     gc.collect()
