@@ -56,16 +56,19 @@ def estimate(*arguments, **settings):
     return direp.estimate(*arguments, **settings)
 
 
-@eqx.filter_jit
-def gradients(net, x, y, rules, cost=None, stop=TIGHT, method=None, key=None):
-    """The gradients of several rules from one and the same free phase, compiled as one program."""
+def problems(net, x, y, costs, stop=TIGHT, method=None):
+    """For each cost what a rule is asked, after one and the same free phase."""
     field = net.field(jnp.asarray(x))
     method = method or direp.choose_method(net)
     free = direp.settle(field, state=net.rest(len(x)), stop=stop, method=method)
-    problem = direp.rules.Problem(
-        field, jnp.asarray(y), cost or direp.SquaredError(), method, stop, free,
-        jnp.ones(len(x), bool), 0,
-    )  # fmt: skip
+    every = jnp.ones(len(x), bool)
+    return [direp.rules.Problem(field, jnp.asarray(y), cost, method, stop, free, every, 0) for cost in costs]
+
+
+@eqx.filter_jit
+def gradients(net, x, y, rules, cost=None, stop=TIGHT, method=None, key=None):
+    """The gradients of several rules from one and the same free phase, compiled as one program."""
+    (problem,) = problems(net, x, y, [cost or direp.SquaredError()], stop, method)
     return [rule.estimate(problem, key).gradient for rule in rules]
 
 

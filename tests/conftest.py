@@ -1,16 +1,23 @@
-"""A strict session: 64 bits, no silent promotion, shapes checked at every call. Warnings are errors."""
+"""A strict session: 64 bits, no silent promotion, types and shapes checked at every call. Warnings are errors."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
 
+from beartype.claw import beartype_package
 from jaxtyping import install_import_hook
 
 # Measured: programs compile twice as fast with these. XLA ends a process over a flag that it does not know.
 if "XLA_FLAGS" not in os.environ and version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
-with install_import_hook("direp", "beartype.beartype"):
+# Numbers and bounds are called a million times, and name no shapes: their types are checked, without what shapes need.
+with install_import_hook(
+    [f"direp.{r.stem}" for r in Path(__file__).parents[1].glob("direp/*") if r.stem != "arithmetic"],
+    "beartype.beartype",
+):
+    beartype_package("direp.arithmetic")
     import direp.training  # noqa: F401
 
 
@@ -23,6 +30,26 @@ jax.config.update("jax_disable_most_optimizations", True)  # tests compile much 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("direp", deadline=None, max_examples=20, print_blob=True)
 settings.load_profile("direp")
+
+
+# Files that take longest: workers that share out files begin with them, and end together.
+LONGEST = ("extending", "rule_laws", "cli_gradient", "rule_family", "layouts", "true_as_run", "settling", "train")
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def pytest_collection_finish():
+    """Millions of objects of modules and tests are there to stay: the collector need not visit them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)

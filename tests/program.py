@@ -6,10 +6,12 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from direp.program import cli
 from direp.program.run_folder import RunFolder
@@ -18,12 +20,17 @@ from direp.program.settings import Settings
 _KEPT = tempfile.TemporaryDirectory()  # until the process ends
 
 
-def call(*arguments):
-    """Exit code, standard output, standard error."""
+def _unseen(figure, path, **_):
+    Path(path).touch()
+
+
+def call(*arguments, drawn=False):
+    """Exit code, standard output, standard error. Figures are made, and put on paper where a test looks at them."""
     out, err = io.StringIO(), io.StringIO()
+    paper = contextlib.nullcontext() if drawn else mock.patch.object(Figure, "savefig", _unseen)
     # Optax itself multiplies floats with integer counts, which strict promotion refuses.
     with (
-        jax.numpy_dtype_promotion("standard"), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+        paper, jax.numpy_dtype_promotion("standard"), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as left,
     ):  # fmt: skip
         cli.main([str(argument) for argument in arguments])
@@ -36,8 +43,9 @@ def finished():
     """A real run with JSON on standard output and nothing else: its folder, its document, what standard error had."""
     folder = Path(_KEPT.name) / "xor"
     code, out, err = call(
-        "train", "xor", "--preset", "small", "--seeds", "0,2..3", "--epochs", "60", "--json", "--out", folder
-    )
+        "train", "xor", "--preset", "small", "--seeds", "0,2..3", "--epochs", "60", "--json", "--out", folder,
+        drawn=True,
+    )  # fmt: skip
     assert code == 0
     return folder, json.loads(out), err
 

@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
 
 def test_a_run_is_certified_for_the_phases_it_was_trained_with(run):
-    code, out, _ = call("certify", run, "--json")
+    code, out, _ = call("certify", run, "--json", drawn=True)
     assert code == 0
     document = json.loads(out)
     assert document["convergence"]["verdict"] == "proved"

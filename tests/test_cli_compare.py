@@ -31,6 +31,7 @@ def compared(tmp_path_factory):
         code, out, _ = call(
             "compare", "identity", "--preset", "small", "--hidden", "2", "--epochs", "5", "--seeds", "0,2..3",
             "--probe", "2", "--rules", "local", "local:beta=6.0", "adjoint", "--json", "--quiet", "--out", folder,
+            drawn=True,
         )  # fmt: skip
     assert code == 0
     return folder, json.loads(out), outcomes

@@ -102,29 +102,26 @@ def test_a_bound_that_is_met_on_the_way_does_not_bend_the_order():
     assert abs(order["order"] - 1) < 0.1
 
 
-def growing():
-    """A network that grows without bound for x=1 and rests at x=-1."""
-    graph = direp.Graph.layered([1, 2, 1])
-    return direp.Network(
-        graph, direp.Rate(direp.activation.relu), np.full((4, 3), 3.0) * graph.adjacency(), leak=1.0, bias=0.1
-    )
+def rectified(strength, bias=0.1, dtype=None):
+    """Strength 3 grows without bound for x=1 and rests at x=-1."""
+    graph = direp.Graph.complete(2, 2, 1)
+    matrix = strength * graph.adjacency()
+    matrix[:2, 2] = 0  # the output never falls silent
+    return direp.Network(graph, direp.Rate(direp.activation.relu), matrix, leak=1.0, bias=bias, dtype=dtype)
 
 
 def test_samples_that_do_not_settle_in_one_rule_are_left_out_of_all():
-    net, x, y = growing(), np.array([[-1.0], [1.0]]), np.ones((2, 1))
+    net, x, y = rectified(3.0), np.array([[-1.0], [1.0], [-1.0], [-1.0]]) * np.ones(2), np.ones((4, 1))
     rules = {"local": direp.Local(0.1), "dyadic": direp.Dyadic()}
     found, left_out = compare_gradients(net, x, y, rules)
-    alone, _ = compare_gradients(net, x[[0, 0]], y[[0, 0]], rules)  # as many samples: the same compiled programs
+    alone, _ = compare_gradients(net, x[[0] * 4], y, rules)  # as many samples: the same compiled programs
     assert left_out == (1,)
     assert found["local"].unsettled == found["dyadic"].unsettled == (1,)
     assert abs(found["local"].cosine - alone["local"].cosine) < 1e-9
     # A nudge that lets no sample settle spoils its own rule only.
-    linear = direp.Network(
-        net.graph, direp.Rate(direp.activation.relu), 0.2 * net.graph.adjacency(), leak=1.0, bias=0.1
-    )
     spoilt = {"local": direp.Local(direp.OneSided(-60.0)), "dyadic": direp.Dyadic()}
-    found, left_out = compare_gradients(linear, x, -y, spoilt)
-    assert (left_out, found["local"].unsettled) == ((), (0, 1))
+    found, left_out = compare_gradients(rectified(0.2), x, -y, spoilt)
+    assert (left_out, found["local"].unsettled) == ((), (0, 1, 2, 3))
     assert math.isnan(found["local"].cosine)
     assert found["dyadic"].cosine > 1 - 1e-8
 
@@ -149,7 +146,7 @@ def test_units_without_gradient_are_counted():
 
 def test_the_command_promises_its_keys(run):
     assert tuple(name for name in names("rule") if name not in ("adjoint", "safeguard")) == RULES
-    code, out, err = call("gradient", run, "--rules", "local", "dyadic", "--json", "--quiet")
+    code, out, err = call("gradient", run, "--rules", "local", "dyadic", "--json", "--quiet", drawn=True)
     assert (code, err) == (0, "")
     document = json.loads(out)
     for name in ("local", "local (limit)", "dyadic"):
@@ -197,10 +194,7 @@ def test_where_training_has_left_no_gradient_the_beginning_is_measured_and_said_
 
 def test_a_run_that_never_settles_leaves_with_4(tmp_path):
     made = {"task": "and", "hidden": (2,), "neuron": "rate", "activation": "relu", "outflow": "none", "margin": None}
-    weight = 50.0 * direp.Graph.complete(2, 2, 1).adjacency()
-    wild = direp.Network(
-        direp.Graph.complete(2, 2, 1), direp.Rate(direp.activation.relu), weight, leak=1.0, bias=5.0, dtype=np.float32
-    )
+    wild = rectified(50.0, bias=5.0, dtype=np.float32)  # its programs are those of the samples that do not settle
     folder = folder_of(tmp_path / "run", [wild], **made)
     code, out, err = call("gradient", folder, "--rules", "dyadic", "--no-figures", "--quiet")
     assert code == 4

@@ -148,14 +148,14 @@ STEPS = {
 def test_a_library_with_wrong_steps_is_caught(name, monkeypatch):
     place, attribute, kind, broken = STEPS[name]
     monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
-    assert chunk((3, 0, kind, 30))[1]
+    assert chunk((3, 0, kind, 16))[1]
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_library_is_caught(name, monkeypatch):
     place, attribute, kind, broken = BROKEN[name]
     monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
-    _, wrong = chunk((3, 0, Kind(*kind, 2, centred=False), 30))
+    _, wrong = chunk((3, 0, Kind(*kind, 2, centred=False), 16))
     assert wrong
 
 

@@ -5,7 +5,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradients, mean_cost, network, relative
+from cases import (
+    NEURONS,
+    OUTFLOWS,
+    SOME,
+    TIGHT,
+    data,
+    estimate,
+    flat,
+    gradients,
+    mean_cost,
+    network,
+    problems,
+    relative,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,9 +52,16 @@ BETAS = (0.01, 0.02, 1e-3, 2e-3)
 @eqx.filter_jit
 def laws(net, x, y):
     """One program for all laws of a neuron: `Local` and `Adjoint` under both costs, and `Local` at several betas."""
-    both = [gradients(net, x, y, (direp.Local(direp.Centred(1e-3)), direp.Adjoint()), cost=c) for c in COSTS.values()]
-    at = lambda beta: gradients(net, x, y, [direp.Local(kind(beta)) for kind in (direp.OneSided, direp.Centred)])  # noqa: E731
-    return both, jax.lax.map(at, jnp.array(BETAS))
+    squared, other = problems(net, x, y, COSTS.values())
+    ask = lambda problem, rule: rule.estimate(problem, None).gradient  # noqa: E731
+    at = lambda beta: [ask(squared, direp.Local(kind(beta))) for kind in (direp.OneSided, direp.Centred)]  # noqa: E731
+    several = jax.lax.map(at, jnp.array(BETAS))
+    centred = (
+        jax.tree.map(lambda leaf: leaf[BETAS.index(1e-3)], several[1]),
+        ask(other, direp.Local(direp.Centred(1e-3))),
+    )
+    exact = [ask(problem, direp.Adjoint()) for problem in (squared, other)]
+    return list(zip(centred, exact, strict=True)), several
 
 
 @pytest.mark.parametrize(("neuron", "outflow"), PAIRS)
