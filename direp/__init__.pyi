@@ -56,6 +56,10 @@ from .rules import Local as Local
 from .rules import Trajectory as Trajectory
 from .rules import VectorField as VectorField
 from .rules import SymmetricEP as SymmetricEP
+from .rules import AbstractFeedback as AbstractFeedback
+from .rules import SharedFeedback as SharedFeedback
+from .rules import LearnedFeedback as LearnedFeedback
+from .rules import FixedFeedback as FixedFeedback
 from .rules import AsymEP as AsymEP
 from .rules import Dyadic as Dyadic
 from .rules import Homeostasis as Homeostasis

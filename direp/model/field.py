@@ -28,6 +28,7 @@ class Coupling(NamedTuple):
     - `jacobian`: `"network"` if it is a Jacobian of the network at some state, `"transposed"` if it is the transpose of
       one (in both, on the units that no bound holds, and with a nudge or without), `"bounded"` if all that is known is
       $|J_{ki}|\le\mathrm{forth}\,|w_{ik}|+\mathrm{back}\,|w_{ki}|$ beside the nudge.
+    - `feedback`: whether what is transposed, or sent back, are the strengths $m$ of the rule's feedback, not weights.
     - `cost`, `slope`: of the nudge, if there is one: it adds $-\beta D\,\partial^2_rC\,D'$ between the outputs, where
       products of an entry of $D$ and one of $D'$ stay within `slope`.
     """
@@ -37,6 +38,7 @@ class Coupling(NamedTuple):
     back: float = 0.0
     cost: Any = None
     slope: tuple[float, float] | None = None
+    feedback: bool = False
 
 
 class AbstractField(eqx.Module):

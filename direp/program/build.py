@@ -10,7 +10,17 @@ import optax
 
 from .. import tasks
 from ..model import AbstractSynapses, Graph, Network
-from ..rules import AbstractRule, Fading, Homeostasis, Local, RuleRun, Safeguard, phases_of
+from ..rules import (
+    AbstractRule,
+    Fading,
+    Homeostasis,
+    Local,
+    RuleRun,
+    Safeguard,
+    companions,
+    phases_of,
+    with_companions,
+)  # fmt: skip
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
 from ..training import prune, shrink
@@ -76,6 +86,7 @@ class Parts:
     activation = cached_property(lambda self: self.part("activation"))
     criterion = cached_property(lambda self: self.part("norm"))
     cost = cached_property(lambda self: self.part("cost"))
+    feedback = cached_property(lambda self: self.part("feedback"))
     guarantee = cached_property(lambda self: self.part("guarantee"))
 
     @property
@@ -183,4 +194,8 @@ def constant(init_value: float) -> float:
 
 
 def _weights_alone(params: Any) -> Any:
-    return params._replace(weight=True, bias=False, leak=False)
+    """What decays: weights, and companions beside them."""
+    found = companions(params.rule)
+    decays = [jax.tree.map(lambda _, yes=node.learned: yes, node.recurrent) for node in found]
+    rule = with_companions(jax.tree.map(lambda _: False, params.rule), decays)
+    return params._replace(weight=True, bias=False, leak=False, rule=rule)

@@ -61,10 +61,12 @@ CATALOGUE: dict[str, Kind] = {
         **{name: Entry("direp.tasks:images") for name in ("mnist", "fashion-mnist")},
     }),
     "graph": Kind(
-        "direp.model:Graph direp.model.synapses:AbstractSynapses", "inputs hidden=units outputs sizes density", {
+        "direp.model:Graph direp.model.synapses:AbstractSynapses",
+        "inputs hidden=units outputs sizes density reciprocity neighbours rewired", {
         "complete": Entry("direp.model:Graph.complete", "every unit sends to every free one"),
         "layered": Entry("direp.model:Graph.layered", "neighbouring layers, in both directions"),
         "random": Entry("direp.model:Graph.random", "each synapse with probability --density"),
+        "small-world": Entry("direp.model:Graph.small_world", "a ring of neighbours, some synapses rewired"),
     }),
     "layout": Kind("direp.model.synapses:AbstractSynapses", "graph", {
         "auto": Entry("direp.model.synapses:lay_out", "what suits the graph"),
@@ -93,7 +95,7 @@ CATALOGUE: dict[str, Kind] = {
         "normal": Entry("direp.model:Normal", "one spread for all"),
         "fan-in": Entry("direp.model:FanIn", "by the number of sources"),
     }),
-    "rule": Kind("direp.rules:AbstractRule", "nudge beta updates inputs hidden=units outputs key", {
+    "rule": Kind("direp.rules:AbstractRule", "nudge beta feedback updates inputs hidden=units outputs key", {
         "local": Entry("direp.rules:Local", "two phases, local", limit=True, certificate=True),
         "trajectory": Entry("direp.rules:Trajectory", "DEEP 2020: along one nudged phase"),
         "vector-field": Entry("direp.rules:VectorField", "with slopes of the activation"),
@@ -103,6 +105,11 @@ CATALOGUE: dict[str, Kind] = {
         "safeguard": Entry("direp.program.build:safeguard", "local where it is known to descend, else asym-ep"),
         "adjoint": Entry("direp.rules:Adjoint", "exact, not local", certificate=True),
         "bptt": Entry("direp.rules:BPTT", "exact, not local: by unrolled steps"),
+    }),
+    "feedback": Kind("direp.rules:AbstractFeedback", "scale=companion_scale", {
+        "shared": Entry("direp.rules:SharedFeedback", "the synapses themselves, both ways"),
+        "learned": Entry("direp.rules:LearnedFeedback", "companions that learn as their partners: local"),
+        "fixed": Entry("direp.rules:FixedFeedback", "companions that stay as they were drawn: local"),
     }),
     "nudge": Kind("direp.rules:AbstractNudge", "beta beta_end updates", {
         "one-sided": Entry("direp.rules:OneSided", "one phase at beta"),

@@ -91,8 +91,9 @@ def why_failed(run: Run, settings: Settings) -> tuple[str, str]:
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
-    settings = {"rule": parts.phases, "cost": parts.cost, "criteria": criteria, "starts": 0}
-    return [certify(network, **settings) for network in run.networks]
+    settings = {"cost": parts.cost, "criteria": criteria, "starts": 0}
+    pairs = zip(run.rules, run.networks, strict=True)
+    return [certify(network, rule=parts.phases.of(rule, network), **settings) for rule, network in pairs]
 
 
 def worst_of(certificates: list[Certificate]) -> Certificate:

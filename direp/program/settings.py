@@ -80,6 +80,12 @@ class Settings:
     """Hidden units; for a layered graph, of each hidden layer."""
     density: float = 0.5
     """Share of synapses that exist, for a random graph."""
+    reciprocity: float | None = None
+    """Share of synapses between free units that have a partner, for a random graph; by default left to chance."""
+    neighbours: int = 8
+    """Targets of every free unit, for a small-world graph."""
+    rewired: float = 0.1
+    """Share of these synapses that go elsewhere."""
     neuron: Annotated[str, help_of("neuron")] = "projected"
     activation: Annotated[str, help_of("activation", "For hopfield and rate: ")] = "hard-sigmoid"
     outflow: Annotated[str, help_of("outflow", "What a neuron loses by sending: ")] = "signed"
@@ -99,6 +105,11 @@ class Settings:
     centred: bool = True
     """Set the initial biases for the mean input instead of zero inputs (normal only)."""
     rule: Annotated[str, help_of("rule")] = "local"
+    feedback: Annotated[
+        str, help_of("feedback", "For asym-ep and dyadic, what tells a unit how its targets deviate: ")
+    ] = "shared"
+    companion_scale: float = 1.0
+    """Spread of the initial companions, in that of the weights of their kind (feedback learned and fixed)."""
     beta: float = 1.0
     """Nudge strength."""
     beta_end: float | None = None
@@ -190,6 +201,11 @@ class Settings:
              f"--beta-end {self.beta_end} must have the sign of --beta {self.beta} and not be 0"),
             (self.momentum >= 1,
              f"--momentum {self.momentum} is out of range: give a number of at least 0 and below 1"),
+            (self.reciprocity is not None and self.density * (2 - self.reciprocity) > 1,
+             f"--reciprocity {self.reciprocity} at --density {self.density} does not fit: at least "
+             f"{max(0.0, 2 - 1 / self.density):g}, or a density of at most {1 / (2 - (self.reciprocity or 0)):.3g}"),
+            (max(self.reciprocity or 0, self.rewired) > 1,
+             "--reciprocity and --rewired are shares: give numbers from 0 to 1"),
             (self.density > 1, f"--density {self.density} is out of range: it is a share, above 0 and at most 1"),
             (self.margin is not None and self.leak <= 0,
              f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin none to train without a "
@@ -202,17 +218,19 @@ class Settings:
             (min(self.hidden, default=0) < 0, f"--hidden {hidden} has a negative number of units: give 0 or more"),
             (self.graph == "layered" and 0 in self.hidden,
              "--hidden 0 makes an empty layer: give every hidden layer 1 unit or more"),
-            (self.graph in ("complete", "random") and len(self.hidden) > 1,
+            (self.graph in ("complete", "random", "small-world") and len(self.hidden) > 1,
              f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"),
             (synapses > _COUNTED, f"--hidden {hidden} makes more than {_COUNTED:,} synapses: give fewer units"),
             (self.task == "xor" and sum(self.hidden) == 0,
              "--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more"),
-            (self.method == "coloured" and self.graph in ("complete", "random"),
+            (self.method == "coloured" and self.graph in ("complete", "random", "small-world"),
              f"--method coloured needs layers, and the graph is {self.graph}: use --graph layered or --method auto"),
             (self.shift and self.task in names("task", without=_IMAGES),
              f"--shift {self.shift} moves images, and {self.task} has none: leave it out"),
             (self.rule == "trajectory" and self.nudge == "centred",
              "--rule trajectory watches one nudged phase: use --nudge one-sided"),
+            (self.feedback != "shared" and self.rule in names("rule", without=("asym-ep", "dyadic")),
+             f"--feedback {self.feedback} needs a rule that sends deviations back: use --rule asym-ep, or dyadic"),
             (not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf),
              f"--start {self.start[0]} {self.start[1]} is no range: give the lower end first"),
         ):  # fmt: skip
@@ -273,9 +291,10 @@ _NAMED = tuple(field.name for field in dataclasses.fields(Settings) if field.nam
 _LEAST = {  # numbers, by the least that they may be
     "above -inf": "beta beta_end bias",
     "of at least 0": "momentum weight_scale input_scale feedback_scale bias_scale leak decay shrink homeostasis probe "
-    "shift split",
+    "companion_scale "
+    "shift split reciprocity rewired",
     "above 0": "learning_rate margin tolerance sharpness euler_step density",
-    "of at least 1": "epochs batch_size fixed_steps max_steps",
+    "of at least 1": "neighbours epochs batch_size fixed_steps max_steps",
 }
 _IMAGES = tuple(name for name, entry in CATALOGUE["task"].entries.items() if entry.path.endswith(":images"))
 

@@ -6,6 +6,18 @@ from .asymmetric import AsymEP, Dyadic
 from .base import AbstractRule, estimate
 from .bptt import BPTT
 from .cost import AbstractCost, CrossEntropy, SquaredError
+from .feedback import (
+    AbstractFeedback,
+    Companions,
+    FixedFeedback,
+    LearnedFeedback,
+    SharedFeedback,
+    agreement,
+    beside,
+    companions,
+    feedback_of,
+    with_companions,
+)  # fmt: skip
 from .homeostasis import Homeostasis, antisymmetry, without_penalty
 from .learned import Learned, initialise, parameters_of, with_parameters
 from .local import Local
@@ -18,9 +30,11 @@ from .trajectory import Trajectory
 from .vector_field import VectorField
 
 __all__ = [
-    "BPTT", "AbstractCost", "AbstractNudge", "AbstractRule", "Adjoint", "AdjointField", "AsymEP", "Centred",
-    "CrossEntropy", "Dyadic", "Estimate", "Fading", "FieldPhase", "Homeostasis", "Learned", "Local", "Nudged",
-    "OneSided", "Problem", "RandomSign", "Response", "RuleRun", "Safeguard", "SquaredError", "SymmetricEP",
-    "Trajectory", "VectorField", "antisymmetry", "cosine", "estimate", "initialise", "inner", "limit_response",
-    "nudges_of", "parameters_of", "phases_of", "state_gradient", "with_nudge", "with_parameters", "without_penalty",
+    "BPTT", "AbstractCost", "AbstractFeedback", "AbstractNudge", "AbstractRule", "Adjoint", "AdjointField",
+    "AsymEP", "Centred", "Companions", "CrossEntropy", "Dyadic", "Estimate", "Fading", "FieldPhase",
+    "FixedFeedback", "Homeostasis", "Learned", "LearnedFeedback", "Local", "Nudged", "OneSided", "Problem",
+    "RandomSign", "Response", "RuleRun", "Safeguard", "SharedFeedback", "SquaredError", "SymmetricEP", "Trajectory",
+    "VectorField", "agreement", "antisymmetry", "beside", "companions", "cosine", "estimate", "feedback_of",
+    "initialise", "inner", "limit_response", "nudges_of", "parameters_of", "phases_of", "state_gradient",
+    "with_companions", "with_nudge", "with_parameters", "without_penalty",
 ]  # fmt: skip

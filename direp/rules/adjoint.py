@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import AbstractField, Coupling, Network, NetworkField, declared
+from ..model.synapses import Weight
 from ..settling import AbstractStop, Linearisation, Preconditioned, Settled, linearise
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
@@ -67,9 +68,11 @@ class AdjointField(AbstractField):
     error: Float[Array, "batch free"]
 
     @classmethod
-    def at(cls, field: NetworkField, free: Settled, error: Float[Array, "batch free"]) -> "AdjointField":
+    def at(
+        cls, field: NetworkField, free: Settled, error: Float[Array, "batch free"], feedback: Weight | None = None
+    ) -> "AdjointField":
         r"""At the free equilibrium, with $\partial_sC$ given."""
-        linear = linearise(field, free.state, free.drive)
+        linear = linearise(field, free.state, free.drive, feedback)
         return cls(field, linear, jnp.where(linear.active, error, 0))
 
     @property
@@ -106,8 +109,9 @@ class AdjointField(AbstractField):
 
     @property
     def coupling(self):
-        own = declared(self.base) == Coupling("network")
-        return Coupling("transposed") if own else "it is the adjoint of a field other than the network's own"
+        if declared(self.base) != Coupling("network"):
+            return "it is the adjoint of a field other than the network's own"
+        return Coupling("transposed", feedback=self.linear.feedback is not None)
 
     def solve(self) -> Float[Array, "batch free"]:
         """The equilibrium, by a dense solve for every sample."""

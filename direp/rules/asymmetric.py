@@ -1,13 +1,14 @@
-r"""Rules that are exact on directed weights, without a Jacobian: products with the weights, forth and back."""
+r"""Rules for directed weights, without a Jacobian: what units deviate by travels back along synapses."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import AbstractWrapper, Coupling, NetworkField, Signal, declared
-from ..settling import Linearisation, linearise
+from ..settling import Linearisation, check_kind, linearise
 from .adjoint import AdjointField, state_gradient
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
+from .feedback import FEEDBACK, AbstractFeedback, SharedFeedback
 from .nudge import AbstractNudge, Centred, as_nudge
 from .problem import all_settled
 
@@ -26,49 +27,71 @@ class AsymEP(AbstractRule):
 
     - `nudge`, `beta`: as in `Local`; by default `Centred(0.1)`. In 32 bits a much weaker one drowns in the tolerance of
       settling; in 64 bits `Centred(1e-3)` with a tight tolerance equals the adjoint to $10^{-6}$.
+    - `feedback`: what carries deviations back, in the place of $J^\top$: `SharedFeedback()` (the synapses themselves),
+      `LearnedFeedback()` or `FixedFeedback()` (companions of their own: then the rule is local).
 
     Source: derived here; the idea of cancelling the antisymmetric part is that of the literature on asymmetric
     equilibrium propagation.
     """
 
     nudge: AbstractNudge
+    feedback: AbstractFeedback
 
-    def __init__(self, nudge: AbstractNudge | float | None = None, *, beta: float | Array | None = None):
-        self.nudge = as_nudge("AsymEP", nudge, beta, Centred(0.1))
+    def __init__(
+        self,
+        nudge: AbstractNudge | float | None = None,
+        *,
+        beta: float | Array | None = None,
+        feedback: AbstractFeedback = SharedFeedback(),  # noqa: B008
+    ):
+        check_kind("AsymEP(feedback=...)", feedback, AbstractFeedback, FEEDBACK)
+        self.nudge, self.feedback = as_nudge("AsymEP", nudge, beta, Centred(0.1)), feedback
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         free, cost, y = problem.free, problem.cost, problem.y
-        linear = linearise(problem.field, free.state, free.drive)
-        make = lambda beta: AsymField(problem.field, free.state, linear, cost, y, beta)  # noqa: E731
+        linear = linearise(problem.field, free.state, free.drive, self.feedback.weight(problem.network))
+        make = lambda beta: AsymField(problem.field, free.state, free.drive, linear, cost, y, beta)  # noqa: E731
         response = problem.nudge(self.nudge, key, make=make)
         a, used = response.difference("state"), response.settled & problem.valid
         post = problem.network.neuron.transfer_slope(free.drive) * a
-        return problem.estimate(problem.gradient(post, a, used), used, response.phases)
+        gradient = self.feedback.gradient(problem.gradient(post, a, used))
+        return problem.estimate(gradient, used, response.phases)
 
 
 class AsymField(AbstractWrapper):
     r"""$F(s)-\beta\,\partial_sC+(J^\top-J)(s_0)\,(s-s_0)$.
 
-    Its Jacobian, without the nudge, is $J(s)-J(s_0)+J(s_0)^\top$. Where slopes are 1 everywhere that is $J^\top$, in a
-    box too. With a curved `transfer`, entries of $J(s)-J(s_0)$ are within $(d_2-d_1)|w_{ik}|$. With a curved `rate` the
-    nudge has the derivative $\psi''\partial_rC$ too, and nothing is claimed.
+    With feedback, $J^\top$ has its strengths. The Jacobian, without the nudge, is $J(s)-J(s_0)+J(s_0)^\top$. Where
+    slopes are 1 everywhere that is $J^\top$, in a box too; the network's own terms then stay what they are at $s_0$,
+    and a step takes one product. With a curved `transfer`, entries of $J(s)-J(s_0)$ are within $(d_2-d_1)|w_{ik}|$.
+    With a curved `rate` the nudge has the derivative $\psi''\partial_rC$ too, and nothing is claimed.
     """
 
     base: NetworkField
     free: Float[Array, "batch free"]
+    free_drive: Float[Array, "batch free"]
     linear: Linearisation
     cost: AbstractCost
     y: Float[Array, "batch output"]
     beta: Float[Array, ""]
 
+    @property
+    def _straight(self) -> bool:
+        """Whether slopes are 1 everywhere."""
+        return self.network.neuron.transfer.linear and self.network.neuron.rate.linear
+
     def drive(self, state, into=None):
+        if self._straight:
+            return self.free_drive + self.linear.send_back(state - self.free)
         return self.base.drive(state, into)
 
     def flow(self, state, drive):
+        flow = self.base.flow(state, drive) - self.beta * state_gradient(self.network, self.cost, self.y, state)
+        if self._straight:
+            return flow
         moved = state - self.free
-        nudge = self.beta * state_gradient(self.network, self.cost, self.y, state)
-        return self.base.flow(state, drive) + (self.linear.send_back(moved) - self.linear.send(moved)) - nudge
+        return flow + (self.linear.send_back(moved) - self.linear.send(moved))
 
     def signal(self, state):
         error = state_gradient(self.network, self.cost, self.y, state)
@@ -82,7 +105,8 @@ class AsymField(AbstractWrapper):
 
     def take(self, rows):
         linear = self.linear.take(rows)
-        return AsymField(self.base.take(rows), self.free[rows], linear, self.cost, self.y[rows], self.beta)
+        free, drive = self.free[rows], self.free_drive[rows]
+        return AsymField(self.base.take(rows), free, drive, linear, self.cost, self.y[rows], self.beta)
 
     @property
     def coupling(self):
@@ -93,10 +117,11 @@ class AsymField(AbstractWrapper):
             return "an activation has no slope bounds"
         if not neuron.rate.linear:
             return f"nothing bounds how the slope of {neuron.rate.name!r} changes, which multiplies its nudge"
+        feedback = self.linear.feedback is not None
         if neuron.transfer.linear:
-            return Coupling("transposed", cost=self.cost, slope=one)
+            return Coupling("transposed", cost=self.cost, slope=one, feedback=feedback)
         low, high = neuron.slope
-        return Coupling("bounded", high - low, neuron.gain, self.cost, one)
+        return Coupling("bounded", high - low, neuron.gain, self.cost, one, feedback)
 
     def stiffness(self):
         # The nudge is added to the velocity, past the transfer, and has a factor of psi' that moves with the state.
@@ -113,8 +138,17 @@ class Dyadic(AbstractRule):
     $m$ settles in the free phase, $d$ in the second; then $d=a$ and the gradient is exact, without a nudge that would
     have to be small: $d$ is linear in the error, which is scaled to 1 while it settles. One product back a step.
 
+    **Arguments:**
+
+    - `feedback`: as in `AsymEP`.
+
     Source: derived here; two-compartment units are those of dual propagation, Høier, Staudt & Zach (2023).
     """
+
+    feedback: AbstractFeedback = SharedFeedback()
+
+    def __check_init__(self):
+        check_kind("Dyadic(feedback=...)", self.feedback, AbstractFeedback, FEEDBACK)
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
@@ -122,9 +156,10 @@ class Dyadic(AbstractRule):
         error = state_gradient(network, problem.cost, problem.y, free.state)
         size = jnp.abs(error).max(-1, keepdims=True)
         size = jnp.where(size > 0, size, 1)
-        linear = AdjointField.at(problem.field, free, error / size)
+        linear = AdjointField.at(problem.field, free, error / size, self.feedback.weight(network))
         difference, _ = problem.settle(linear, jnp.zeros_like(free.state))
         a = size * difference.state
         used = all_settled(free, difference) & problem.valid
         post = network.neuron.transfer_slope(free.drive) * a
-        return problem.estimate(problem.gradient(post, a, used), used, (difference,))
+        gradient = self.feedback.gradient(problem.gradient(post, a, used))
+        return problem.estimate(gradient, used, (difference,))

@@ -9,9 +9,11 @@ import numpy as np
 from jax.core import Tracer
 
 from ..model import AbstractField, Coupling, Network, NetworkField, declared
+from ..model.synapses import Weight
 from ..settling import CONVERGED, Settled, Tolerance, choose_method
 from .base import AbstractRule
 from .cost import AbstractCost, SquaredError
+from .feedback import feedback_of
 from .learned import initialise, parameters_of, with_parameters
 from .nudge import AbstractNudge
 from .problem import Problem
@@ -36,17 +38,29 @@ class RuleRun(NamedTuple):
     - `others`: names of all else that it settles, and of nudges whose strength is learned or computed from the batch,
       each with why no certificate of a network covers it.
     - `watched`: whether it looks at the steps of a phase, and not only at its end.
+    - `feedback`: the strengths by which the fields of a coupling with `feedback` send back.
     """
 
     nudges: tuple[AbstractNudge, ...]
     fields: tuple[FieldPhase, ...]
     others: dict[str, str]
     watched: bool
+    feedback: Weight | None = None
 
     @property
     def strengths(self) -> tuple[float, ...]:
         r"""Every $\beta$ of the nudged phases, once."""
         return _strengths(*self.nudges)
+
+    def of(self, rule: AbstractRule, network: Network) -> "RuleRun":
+        """The same for another network of its kind, and its rule: with the strengths of that one's feedback."""
+        return self if self.feedback is None else self._replace(feedback=_apart(rule, network)[0])
+
+
+def _apart(rule: AbstractRule, network: Network) -> list[Weight]:
+    """The strengths of a rule's feedback, where these are not the weights."""
+    held = [each.weight(network) for each in feedback_of(initialise(rule, network, jax.random.key(0)))]
+    return [weight for weight in held if weight is not None]
 
 
 def _strengths(*nudges: AbstractNudge) -> tuple[float, ...]:
@@ -135,7 +149,14 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
             fields.append(FieldPhase(name, coupling, () if nudge is None else _strengths(nudge)))
         elif nudge is not None and not any(nudge is known for known in nudges):
             nudges.append(nudge)
-    return RuleRun(tuple(nudges), tuple(dict.fromkeys(fields)), others, record.watched)
+    fields = tuple(dict.fromkeys(fields))
+    if not any(field.coupling.feedback for field in fields):
+        return RuleRun(tuple(nudges), fields, others, record.watched)
+    apart = _apart(rule, network)
+    if len(apart) == 1:
+        return RuleRun(tuple(nudges), fields, others, record.watched, apart[0])
+    others |= {field.name: "the rule has several feedbacks" for field in fields if field.coupling.feedback}
+    return RuleRun(tuple(nudges), tuple(f for f in fields if not f.coupling.feedback), others, record.watched)
 
 
 def with_nudge(rule: AbstractRule, nudge: AbstractNudge) -> AbstractRule:

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..model import Network, NetworkField
+from ..model.synapses import Weight
 
 
 class Linearisation(eqx.Module):
     r"""$J=\mathrm{diag}(\varphi')\,W^\top\mathrm{diag}(\psi')-\mathrm{diag}(\Lambda)$ at a state of every sample.
 
     - `rate_slope`, `transfer_slope`: $\psi'(s)$ and $\varphi'(u)$. - `active`: the units that no bound holds.
+    - `feedback`: the strengths $m_{ij}$ of the way back; by default the weights themselves.
 
     A unit that is held moves with nothing: its row and its column are those of $-I$.
     """
@@ -23,6 +25,7 @@ class Linearisation(eqx.Module):
     rate_slope: Float[Array, "batch free"]
     transfer_slope: Float[Array, "batch free"]
     active: Bool[Array, "batch free"]
+    feedback: Weight | None = None
 
     def send(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
         r"""$\varphi'\odot W^\top(\psi'\odot v)$: what the synapses add to $J v$, whether or not units are held."""
@@ -30,16 +33,16 @@ class Linearisation(eqx.Module):
         return self.transfer_slope * synapses.drive(self.network.weight, self.rate_slope * v)
 
     def send_back(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
-        r"""$\psi'\odot W(\varphi'\odot v)$, the transpose of `send`."""
-        synapses = self.network.synapses
-        return self.rate_slope * synapses.back(self.network.weight, self.transfer_slope * v)
+        r"""$\psi'\odot M(\varphi'\odot v)$, the transpose of `send` where the way back has the weights."""
+        weight = self.network.weight if self.feedback is None else self.feedback
+        return self.rate_slope * self.network.synapses.back(weight, self.transfer_slope * v)
 
     def forth(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
         r"""$Jv$."""
         return jnp.where(self.active, self.send(jnp.where(self.active, v, 0)) - self.total_leak * v, -v)
 
     def back(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
-        r"""$J^\top v$."""
+        r"""$J^\top v$, its synapses replaced by those of the way back."""
         return jnp.where(self.active, self.send_back(jnp.where(self.active, v, 0)) - self.total_leak * v, -v)
 
     def take(self, rows: Int[Array, " some"]) -> "Linearisation":
@@ -62,10 +65,13 @@ def square(along: Callable[[Array], Array], like: Float[Array, "batch free"]) ->
 
 
 def linearise(
-    field: NetworkField, state: Float[Array, "batch free"], drive: Float[Array, "batch free"]
+    field: NetworkField,
+    state: Float[Array, "batch free"],
+    drive: Float[Array, "batch free"],
+    feedback: Weight | None = None,
 ) -> Linearisation:
     """The field of a network (without a nudge) to first order around `state`, with the `drive` it has there."""
     neuron = field.network.neuron
     active = ~field.held(state, field.flow(state, drive))
     slopes = neuron.rate_slope(state), neuron.transfer_slope(drive)
-    return Linearisation(field.network, field.total_leak, *slopes, active)
+    return Linearisation(field.network, field.total_leak, *slopes, active, feedback)

@@ -13,6 +13,7 @@ from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractRule, Local, RuleRun
 from ..settling import compiled
 from .constraint import AbstractConstraint, taken
+from .control import AbstractControl
 from .guarantee import AbstractGuarantee
 from .recorded import RecordedOptimiser
 
@@ -48,7 +49,7 @@ def of_constraint(
     open_, margin = [], float(constraint.margin)
     covered = named("", run.strengths, network.dtype)
     for name, coupling, strengths in run.fields:
-        if coupling.jacobian == "transposed":
+        if coupling.jacobian == "transposed" and (not coupling.feedback or isinstance(constraint, AbstractControl)):
             covered |= named(name, strengths, network.dtype)
         else:
             open_.append(f"{name}, whose Jacobian is not the network's")

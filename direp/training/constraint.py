@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ..certificates.convergence import named
 from ..certificates.learning import Following
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractNudge
+from ..rules import AbstractCost, AbstractNudge, companions, with_companions
 from .update import Bound
 
 
@@ -49,6 +49,13 @@ class AbstractConstraint(eqx.Module):
     def project(self, network: Network, state: Any) -> tuple[Parameters, Any]:
         """Parameters of the set near those of the network. A pure function."""
 
+    def project_with(
+        self, network: Network, state: Any, feedback: tuple[Any, ...]
+    ) -> tuple[Parameters, Any, tuple[Any, ...]]:
+        """The same where a rule's feedback has strengths of its own (each arranged like `Weight.recurrent`): what
+        becomes of these. Here, learned or not, they stay as they are."""
+        return *self.project(network, state), feedback
+
 
 class ConstrainedState(NamedTuple):
     """The state of the constraint, and that of the optimiser within."""
@@ -62,8 +69,9 @@ def constrain(
 ) -> optax.GradientTransformation:
     """The optimiser, with the constraint's gradient before it and the projection after it.
 
-    `network` lends all but its parameters. A pytree: arrays of constraint and network are its leaves. What a rule
-    learns itself (`Parameters.rule`) is the optimiser's alone.
+    `network` lends all but its parameters. A pytree: arrays of constraint and network are its leaves. Of what a rule
+    learns itself (`Parameters.rule`) it sees the `Companions` of synapses, which get the gradient of their partners;
+    the rest is the optimiser's alone.
     """
     held = (optimiser, constraint, network)
     return optax.GradientTransformation(Bound(_init, *held), Bound(_update, *held))  # pyright: ignore[reportArgumentType]
@@ -80,11 +88,14 @@ def _update(
     if params is None:
         raise ValueError(f"{type(constraint).__name__} needs the parameters: call update(updates, state, params)")
     updates = constraint.gradient(network.replace(params), state.constraint, updates)
+    alike = (updates.weight.recurrent if node.learned else node.recurrent for node in companions(updates.rule))
+    updates = updates._replace(rule=with_companions(updates.rule, alike))
     updates, inner = optimiser.update(updates, state.inner, params)
     wanted: Any = optax.apply_updates(params, updates)
-    kept, own = constraint.project(network.replace(wanted), state.constraint)
-    moved = jax.tree.map(jnp.subtract, kept._replace(rule=()), params._replace(rule=()))
-    return moved._replace(rule=updates.rule), ConstrainedState(own, inner)
+    feedback, before = (tuple(node.recurrent for node in companions(tree.rule)) for tree in (wanted, params))
+    kept, own, feedback = constraint.project_with(network.replace(wanted), state.constraint, feedback)
+    moved = jax.tree.map(jnp.subtract, kept._replace(rule=feedback), params._replace(rule=before))
+    return moved._replace(rule=with_companions(updates.rule, moved.rule)), ConstrainedState(own, inner)
 
 
 def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, network: Network) -> float:

@@ -1,6 +1,8 @@
 r"""Controls keep a network certified while it learns: constraints in a diagonally weighted norm."""
 
+import functools
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,6 +14,7 @@ from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
+from ..rules import beside
 from ..settling import check_number
 from .constraint import AbstractConstraint
 
@@ -29,23 +32,59 @@ class AbstractControl(AbstractConstraint):
         check_number(f"{type(self).__name__}(margin", self.margin, above=0)
 
     @abstractmethod
-    def inside(self, network: Network, norm: Float[Array, " free"]) -> Parameters:
-        """Parameters of a network near this one that is certified in this norm."""
+    def inside(
+        self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()
+    ) -> tuple[Parameters, tuple[Any, ...]]:
+        """Parameters of a network near this one that is certified in this norm, and so is each feedback of a rule (in
+        the dual norm), whose strengths are arranged like `Weight.recurrent`; these too."""
 
     def begin(self, network):
+        return self.begin_with(network, ())[0]
+
+    def begin_with(self, network: Network, feedback: tuple[Any, ...]) -> tuple[Network, tuple[Any, ...]]:
+        """`begin` with the strengths of a rule's feedback."""
+        self.check(network)
+        parameters, feedback = self.inside(network, self.init(network), feedback)
+        return network.replace(parameters), feedback
+
+    def check(self, network: Network) -> None:
+        """Raise `ValueError` if no margin is known."""
         if not np.isfinite(network.neuron.gain):
             activation = next(a for a in (network.neuron.transfer, network.neuron.rate) if a.slope is None)
             raise ValueError(
                 f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
             )
-        return network.replace(self.inside(network, self.init(network)))
+
+    def margin_of(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
+        """What each unit has to spare, in the free phase and in those of a feedback."""
+        others = [network.total_leak() - self.criterion.spread(beside(network, each), norm) for each in feedback]
+        return functools.reduce(jnp.minimum, others, self.criterion.margin(network, norm))
+
+    def rounding_of(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
+        """A bound on the error of every `margin_of`."""
+        several = [self.criterion.rounding(each, norm) for each in _beside(network, feedback)]
+        return functools.reduce(jnp.maximum, several) + (several[0] if feedback else 0)
+
+    def spread(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
+        """The most that a unit's synapses, or their companions, take from its margin."""
+        several = [self.criterion.spread(each, norm) for each in _beside(network, feedback)]
+        return functools.reduce(jnp.maximum, several)
 
     def init(self, network):
         return self.criterion.initial(network)
 
     def project(self, network, state):
+        return self.project_with(network, state, ())[:2]
+
+    def project_with(self, network, state, feedback):
         norm = self.criterion.refresh(network, state)
-        return self.inside(network, norm), norm
+        parameters, feedback = self.inside(network, norm, feedback)
+        return parameters, norm, feedback
+
+
+def _beside(network: Network, feedback: tuple[Any, ...]) -> list[Network]:
+    """The network, and one with each feedback in the place of its weights."""
+    return [network, *(beside(network, recurrent) for recurrent in feedback)]
 
 
 class LeakController(AbstractControl):
@@ -75,16 +114,16 @@ class LeakController(AbstractControl):
     def __check_init__(self):
         check_number("LeakController(floor", self.floor, least=0)
 
-    def needed(self, network: Network, norm: Float[Array, " free"]) -> Array:
+    def needed(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
-        return network.leak - self.criterion.margin(network, norm) + self.margin
+        return network.leak - self.margin_of(network, norm, feedback) + self.margin
 
     def _least(self, network: Network) -> Array:
         return jnp.maximum(self.floor if self.follow else jnp.maximum(network.leak, self.floor), 0)
 
-    def inside(self, network, norm):
-        held = jnp.maximum(self.needed(network, norm), self._least(network))
-        return network.parameters._replace(leak=held)
+    def inside(self, network, norm, feedback=()):
+        held = jnp.maximum(self.needed(network, norm, feedback), self._least(network))
+        return network.parameters._replace(leak=held), feedback
 
     def following(self, network, state):
         least = np.broadcast_to(np.asarray(self._least(network), np.float64), network.leak.shape)
@@ -101,7 +140,8 @@ class LeakController(AbstractControl):
 
 
 class WeightProjection(AbstractControl):
-    r"""Leaks stay as they are (or as they learn); weights between free units are scaled back until each margin is met.
+    r"""Leaks stay as they are (or as they learn); weights between free units are scaled back until each margin is met,
+    and the companions that a rule's feedback has beside them by the same factors.
 
     A unit scales its outgoing synapses by $f_i=\min(1,(\lambda_i-c_0)/(d_2\sum_k|w_{ik}|\eta_k/\eta_i-\kappa\,
     \mathrm{out}_i))$; for `Rows` its incoming ones, or, with outflow, all units share the smallest factor. A strength
@@ -116,11 +156,12 @@ class WeightProjection(AbstractControl):
     margin: float | Array = 0.1
     criterion: AbstractDiagonal = LocalLeak()
 
-    def inside(self, network, norm):
+    def inside(self, network, norm, feedback=()):
         leak = jnp.maximum(network.leak, self.margin * 1.001)
-        excess = self.criterion.spread(network, norm) - network.outflow()
+        excess = self.spread(network, norm, feedback) - network.outflow()
         factor = jnp.where(excess > leak - self.margin, (leak - self.margin) / jnp.where(excess > 0, excess, 1), 1.0)
-        return network.parameters._replace(weight=self._scaled(network, factor), leak=leak)
+        weight, *others = (self._scaled(each, factor) for each in _beside(network, feedback))
+        return network.parameters._replace(weight=weight, leak=leak), tuple(other.recurrent for other in others)
 
     def _scaled(self, network: Network, factor: Array) -> Weight:
         synapses, weight = network.synapses, network.weight

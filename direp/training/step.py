@@ -14,10 +14,12 @@ from ..rules import (
     AbstractCost,
     AbstractRule,
     Adjoint,
+    companions,
     cosine,
     estimate,
     initialise,
     parameters_of,
+    with_companions,
     with_parameters,
     without_penalty,
 )  # fmt: skip
@@ -138,10 +140,11 @@ class Trainer(eqx.Module):
     def begin(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         """The state of a seed before its first update, whose parameters are those given, moved inside."""
         network = self.network.replace(parameters)
+        own = parameters_of(initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1)))
         if self.control is not None:
-            parameters = self.control.begin(network).parameters
-        own = initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1))
-        parameters = parameters._replace(rule=parameters_of(own))
+            network, feedback = self.control.begin_with(network, _feedback(own))
+            parameters, own = network.parameters, with_companions(own, feedback)
+        parameters = parameters._replace(rule=own)
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
             parameters=parameters,
@@ -240,9 +243,11 @@ class Trainer(eqx.Module):
     def _margin(self, state: TrainState) -> tuple[Array, Array]:
         """The smallest margin of any unit, and a bound on its rounding."""
         network = self.network.replace(state.parameters)
-        criterion = LocalLeak() if self.control is None else self.control.criterion
-        norm = criterion.initial(network) if self.control is None else state.optimiser.constraint
-        return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
+        if self.control is None:
+            criterion, norm = LocalLeak(), jnp.ones_like(network.leak)
+            return criterion.margin(network, norm).min(), criterion.rounding(network, norm).max()
+        held = network, state.optimiser.constraint, _feedback(state.parameters.rule)
+        return self.control.margin_of(*held).min(), self.control.rounding_of(*held).max()
 
     def epoch(
         self,
@@ -340,6 +345,11 @@ class Trainer(eqx.Module):
             unconverged=(~converged).sum(),
             steps=steps,
         )
+
+
+def _feedback(rule: Any) -> tuple[Any, ...]:
+    """The strengths of a rule's feedback that a control keeps certified beside the weights."""
+    return tuple(node.recurrent for node in companions(rule))
 
 
 def choose(condition: Array, yes: Any, no: Any) -> Any:

@@ -10,6 +10,8 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from ..model import AbstractSynapses, Network, Parameters
+from ..model.synapses import Weight
+from ..rules import Companions, companions, with_companions
 from ..settling import check_number
 
 
@@ -45,8 +47,9 @@ def trainable(
 ) -> optax.GradientTransformation:
     """Zero the updates of all places without a synapse, and of biases or leaks that are not to be learned.
 
-    With `outputs_only` nothing but the outputs learn, by the synapses into them: a control that shows what the hidden
-    units contribute. A strength that a hidden unit shares stays as it is.
+    Companions of synapses (`Parameters.rule`) learn where these do, if they learn. With `outputs_only` nothing but the
+    outputs learn, by the synapses into them: a control that shows what the hidden units contribute. A strength that a
+    hidden unit shares stays as it is.
     """
     return _stateless(Bound(_learned, network.synapses, bias and network.graph.bias, leak, outputs_only))
 
@@ -61,7 +64,15 @@ def _learned(
         weight = synapses.scaled(weight, own, incoming=True)
     learned_bias = updates.bias * own if bias else jnp.zeros_like(updates.bias)
     learned_leak = updates.leak * own if leak else jnp.zeros_like(updates.leak)
-    return updates._replace(weight=weight, bias=learned_bias, leak=learned_leak), state
+
+    def companion(node: Companions) -> Any:
+        if not node.learned:
+            return jax.tree.map(jnp.zeros_like, node.recurrent)
+        alike = synapses.mask(Weight(updates.weight.input, node.recurrent))
+        return (synapses.scaled(alike, own, incoming=True) if outputs_only else alike).recurrent
+
+    rule = with_companions(updates.rule, map(companion, companions(updates.rule)))
+    return updates._replace(weight=weight, bias=learned_bias, leak=learned_leak, rule=rule), state
 
 
 def shrink(strength: float) -> optax.GradientTransformation:

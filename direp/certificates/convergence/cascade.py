@@ -1,5 +1,6 @@
 """Does a network settle? A cascade of criteria that can prove it, then a search that can refute it."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -9,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from ...arithmetic import precise
-from ...model import ACTIVATIONS, OUTFLOWS, Activation, Network
+from ...model import ACTIVATIONS, OUTFLOWS, Activation, Coupling, Network
 from ...rules import AbstractCost, AbstractNudge, AbstractRule, RuleRun, phases_of
 from .certificate import About, Attempt, Certificate, Proof
 from .compartmental import Compartmental
@@ -132,18 +133,19 @@ def _proved(
     its own."""
     proofs, norms = [own], dict.fromkeys(sorted(system.transposed), own.norm.dual)
     failed, rate, uncovered = [], own.rate, [f"{name}: {why}" for name, why in run.others.items()]
-    for name, coupling, strengths in run.fields:
-        if coupling.jacobian != "bounded":
+    feedback = None if run.feedback is None else network.synapses.host(run.feedback)
+    for field in run.fields:
+        name, coupling = field.name, field.coupling
+        if coupling.jacobian != "bounded" and not coupling.feedback:
             continue
-        sizes = system.bounded(name, coupling, strengths)
+        apart = system.apart(field, feedback)
         for criterion in criteria:
-            with precise():
-                proposals = criterion.proposals(sizes)
-                attempt = prove(f"{criterion.name}, phases of {name}", sizes, proposals) if proposals else None
+            attempt = _attempt_apart(criterion, apart, coupling, f"{criterion.name}, phases of {name}")
             attempts += () if attempt is None else (attempt,)
             if attempt is not None and attempt.proof is not None:
                 proofs.append(attempt.proof)
-                norms |= dict.fromkeys(attempt.proof.rates, attempt.proof.norm)
+                norm = attempt.proof.norm if coupling.jacobian == "bounded" else attempt.proof.norm.dual
+                norms |= dict.fromkeys(attempt.proof.rates, norm)
                 break
         else:
             tried = [each for each in attempts if each.criterion.endswith(f", phases of {name}")]
@@ -174,6 +176,15 @@ def _proved(
         uncovered=tuple(uncovered),
         about=About(network, system.cost, strengths, float(system.total_leak.max())),
     )
+
+
+def _attempt_apart(criterion: AbstractCriterion, system: System, coupling: Coupling, name: str) -> Attempt | None:
+    """A criterion on a matrix that is not the network's: on bounds of sizes, norms with one weight a unit alone."""
+    with precise():
+        if coupling.jacobian != "bounded":
+            return dataclasses.replace(criterion.attempt(system), criterion=name)
+        proposals = criterion.proposals(system)
+        return prove(name, system, proposals) if proposals else None
 
 
 def _tiny(network: Network) -> list[str]:

@@ -7,13 +7,14 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from scipy.sparse import csr_array, sparray
 
-from ...model import AbstractNeuron, Coupling, Network, Projected
+from ...model import OUTFLOWS, AbstractNeuron, Network, Projected
 from ...rules import AbstractCost, AbstractNudge, FieldPhase, SquaredError
 
 DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
@@ -72,24 +73,34 @@ class System:
         phases = {"free": 0.0, **named("", [beta for each in nudges for beta in each.strengths], network.dtype)}
         transposed: dict[str, float] = {}
         for field in fields:
-            if field.coupling.jacobian == "transposed":
+            if field.coupling.jacobian == "transposed" and not field.coupling.feedback:
                 transposed |= named(field.name, field.strengths, network.dtype)
         return cls(
             network.synapses.host(network.weight), leak, network.neuron, network.graph.hidden, cost or SquaredError(),
             {**phases, **transposed}, frozenset(transposed), network.dtype,
         )  # fmt: skip
 
-    def bounded(self, name: str, coupling: Coupling, strengths: Sequence[float]) -> "System":
-        r"""That of a field of which sizes alone are known: a network without outflow whose weights are the largest
-        entries of its Jacobian and whose leak is $\Lambda$, both rounded to the safe side."""
-        # Bounds are those of declared slopes, of which the network rounds each.
-        forth, back = (share + 4 * self.eps * self.gain for share in (coupling.forth, coupling.back))
-        weight = (forth * self.magnitude + back * self.magnitude.T) * (1 + 16 * _EPS)
+    def apart(self, field: FieldPhase, feedback: Any) -> "System":
+        r"""That of a field whose matrix is not the network's: a network without outflow whose leak is $\Lambda$, rounded
+        to the safe side.
+
+        With a bounded coupling its weights are the largest entries of the Jacobian; else the Jacobian is the transpose
+        of that of a network with the strengths of `feedback` (as `weight`)."""
+        coupling, (neuron, slope) = field.coupling, (self.neuron, None)
+        back = self.weight if not coupling.feedback else feedback
+        if coupling.jacobian == "bounded":
+            # Bounds are those of declared slopes, of which the network rounds each.
+            share, other = (share + 4 * self.eps * self.gain for share in (coupling.forth, coupling.back))
+            weight: Any = (share * self.magnitude + other * abs(back).T) * (1 + 16 * _EPS)
+            weight = csr_array(weight) if isinstance(weight, sparray) else weight
+            neuron, slope = Projected(), coupling.slope
+        else:
+            weight = back
+            neuron = eqx.tree_at(lambda n: n.outflow, neuron, OUTFLOWS["none"])
         lost = 4 * (self.longest + 8) * _EPS * (self.leak + self.sent)
         return replace(
-            self, weight=csr_array(weight) if isinstance(weight, sparray) else weight, neuron=Projected(),
-            leak=np.nextafter(self.total_leak - lost, -math.inf), phases=named(name, strengths, self.dtype),
-            transposed=frozenset(), nudge_slope=coupling.slope,
+            self, weight=weight, neuron=neuron, leak=np.nextafter(self.total_leak - lost, -math.inf),
+            phases=named(field.name, field.strengths, self.dtype), transposed=frozenset(), nudge_slope=slope,
         )  # fmt: skip
 
     @property

@@ -193,10 +193,11 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
     x = None if subject.x is None else subject.x[:8]
     found = []
     with progress("certify", len(subject.networks), asked.output.quiet) as step:
-        for network in subject.networks:
+        for k, network in enumerate(subject.networks):
+            phases = None if subject.phases is None else subject.phases.of(subject.rules[k], network)
             found.append(
                 direp.certify(
-                    network, rule=subject.phases, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
+                    network, rule=phases, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
                     starts=asked.starts, seed=asked.seed,
                 )
             )  # fmt: skip
