@@ -61,7 +61,7 @@ def test_no_jacobian_of_any_phase_expands_in_the_norm_of_its_certificate(neuron,
         for beta in (BETA, -BETA):
             strength = jnp.asarray(beta)
             fields[f"beta={beta:+g}"] = direp.Nudged(field, cost, y, strength)
-            fields[f"AsymField beta={beta:+g}"] = AsymField(field, free, linear, cost, y, strength)
+            fields[f"AsymField beta={beta:+g}"] = AsymField(field, free, field.drive(free), linear, cost, y, strength)
         states = jnp.asarray(rng.normal(0.5, 1.5, (20, net.graph.free)))
         found = {name: np.asarray(jacobians(each, states)) for name, each in fields.items()}
         active = np.asarray(linear.active[0])
@@ -108,7 +108,7 @@ def test_a_proved_phase_settles_to_one_state_in_its_certified_steps(neuron):
     assert certificate
     field, y, free, linear, rng = at_random(net, 3)
     for beta in (BETA, -BETA):
-        phase = AsymField(field, free, linear, cost, y, jnp.asarray(beta)).take(jnp.zeros(16, int))
+        phase = AsymField(field, free, field.drive(free), linear, cost, y, jnp.asarray(beta)).take(jnp.zeros(16, int))
         starts = net.neuron.clip(jnp.asarray(rng.normal(0, 3, (16, net.graph.free))))
         velocity = phase.velocity(starts, phase.drive(starts))
         steps = certificate.steps_to(np.asarray(velocity), 1e-9, f"AsymField beta={beta:+g}")
