@@ -7,14 +7,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from scipy.sparse import csr_array, sparray
 
-from ...model import OUTFLOWS, AbstractNeuron, Network, Projected
+from ...model import OUTFLOWS, AbstractNeuron, Activation, Network, Outflow, Projected
 from ...rules import AbstractCost, AbstractNudge, FieldPhase, SquaredError
 
 DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
@@ -25,6 +24,16 @@ def refuse_tracing(who: str, *trees: Any) -> None:
     """Proofs take the numbers as stored, in exact arithmetic on the host: there are none inside a transformation."""
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
         raise ValueError(f"{who} cannot be traced: call it outside jit, grad and vmap, with the numbers themselves")
+
+
+class _Bare(AbstractNeuron):
+    """Any neuron, less its outflow."""
+
+    transfer: Activation
+    rate: Activation
+    low: float | None
+    high: float | None
+    outflow: Outflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +90,8 @@ class System:
         )  # fmt: skip
 
     def apart(self, field: FieldPhase, feedback: Any) -> "System":
-        r"""That of a field whose matrix is not the network's: a network without outflow whose leak is $\Lambda$, rounded
-        to the safe side.
+        r"""That of a field whose matrix is not the network's: a network without outflow whose leak is $\Lambda$,
+        rounded to the safe side.
 
         With a bounded coupling its weights are the largest entries of the Jacobian; else the Jacobian is the transpose
         of that of a network with the strengths of `feedback` (as `weight`)."""
@@ -96,7 +105,7 @@ class System:
             neuron, slope = Projected(), coupling.slope
         else:
             weight = back
-            neuron = eqx.tree_at(lambda n: n.outflow, neuron, OUTFLOWS["none"])
+            neuron = _Bare(neuron.transfer, neuron.rate, neuron.low, neuron.high, OUTFLOWS["none"])
         lost = 4 * (self.longest + 8) * _EPS * (self.leak + self.sent)
         return replace(
             self, weight=weight, neuron=neuron, leak=np.nextafter(self.total_leak - lost, -math.inf),

@@ -1,0 +1,272 @@
+"""Companions of synapses: what comes back by them, how they learn, and what is proved of the phases that they carry."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import SOME, TIGHT, data, gradients, network
+from test_criteria import log_norm
+from test_phases import jacobians
+
+import direp
+from direp.rules import agreement, companions, feedback_of, initialise, parameters_of, with_companions
+from direp.rules.asymmetric import AsymField
+from direp.settling import linearise
+from direp.training import constrain
+
+LAYOUTS = {
+    "dense": lambda: None,
+    "sparse": lambda: direp.Sparse(direp.Graph.random(2, 5, 2, density=0.7, seed=3)),
+    "layered": lambda: direp.Layered(direp.Graph.layered([2, 3, 3, 2], skip=True, lateral=True)),
+}
+
+
+def made(rule, net, seed=0):
+    """The rule with feedback drawn, and the companions as a matrix (from free unit i to j, like the weights)."""
+    rule = initialise(rule, net, jax.random.key(seed))
+    weight = feedback_of(rule)[0].weight(net)
+    return rule, np.asarray(net.synapses.matrix(weight))[net.graph.inputs :]
+
+
+def noise(graph):
+    x, y = data(graph, 40)
+    return direp.tasks.from_arrays(x, y.argmax(1), name="noise")
+
+
+def as_weights(rule, net):
+    """The rule with companions that are equal to their partners."""
+    rule = initialise(rule, net, jax.random.key(0))
+    own = with_companions(parameters_of(rule), [net.weight.recurrent])
+    return direp.rules.with_parameters(rule, own)
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_companions_equal_to_their_partners_make_the_exact_rules(neuron, outflow, layout):
+    place = LAYOUTS[layout]()
+    net = network(neuron, outflow, "complete" if place is None else place.graph, layout=place)
+    x, y = data(net.graph)
+    nudge, learned = direp.Centred(0.05), direp.LearnedFeedback()
+    pairs = [
+        (direp.AsymEP(nudge), as_weights(direp.AsymEP(nudge, feedback=learned), net)),
+        (direp.Dyadic(), as_weights(direp.Dyadic(learned), net)),
+    ]
+    found = gradients(net, x, y, [rule for pair in pairs for rule in pair])
+    for shared, apart in zip(found[::2], found[1::2], strict=True):
+        for one, other in zip(jax.tree.leaves(shared), jax.tree.leaves(apart._replace(rule=())), strict=True):
+            assert np.allclose(one, other, rtol=1e-9, atol=1e-12)
+        (own,) = companions(apart.rule)
+        for one, other in zip(jax.tree.leaves(own), jax.tree.leaves(apart.weight.recurrent), strict=True):
+            assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), SOME)
+def test_what_comes_back_solves_the_adjoint_equation_of_the_companions(neuron, outflow):
+    """Against dense algebra: (psi' M phi' - Lambda) a = dC/ds on the units that no bound holds."""
+    net = network(neuron, outflow, "random", seed=2)
+    x, y = data(net.graph)
+    dyadic, matrix = made(direp.Dyadic(direp.FixedFeedback(0.7)), net)
+    asym, same = made(direp.AsymEP(direp.Centred(1e-3), feedback=direp.LearnedFeedback(0.7)), net)
+    assert np.array_equal(matrix, same)
+    exact, nudged = gradients(net, x, y, [dyadic, asym])
+    settled = direp.settle(net, x, stop=TIGHT)
+    field = net.field(jnp.asarray(x))
+    linear = linearise(field, settled.state, settled.drive)
+    bias = np.zeros(net.graph.free)
+    for k in range(len(x)):
+        active = np.asarray(linear.active[k])
+        rate, transfer = np.asarray(linear.rate_slope[k]), np.asarray(linear.transfer_slope[k])
+        square = rate[:, None] * matrix * transfer - np.diag(net.total_leak())
+        error = np.zeros(net.graph.free)
+        error[net.graph.hidden :] = np.asarray(net.outputs(settled.state)[k] - y[k])
+        a = np.zeros(net.graph.free)
+        a[active] = np.linalg.solve(square[np.ix_(active, active)], (rate * error)[active])
+        bias -= transfer * a / len(x)
+    assert np.allclose(exact.bias, bias, rtol=1e-8, atol=1e-10)
+    assert np.allclose(nudged.bias, bias, rtol=1e-4, atol=1e-5)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(exact.rule))
+
+
+def steps_of(net, rule, optimiser, control, count=40, seed=0):
+    """Random gradients through a control: parameters after each update."""
+    transform = constrain(optimiser, control, net) if control is not None else optimiser
+    own = parameters_of(initialise(rule, net, jax.random.key(seed)))
+    begun, feedback = (net, [node.recurrent for node in companions(own)])
+    if control is not None:
+        begun, feedback = control.begin_with(net, tuple(feedback))
+    first = begun.parameters._replace(rule=with_companions(own, feedback))
+    rng = np.random.default_rng(seed)
+
+    def one(carry, drawn):
+        parameters, state = carry
+        weight = net.synapses.mask(drawn.weight)
+        gradient = drawn._replace(weight=weight, rule=with_companions(own, [weight.recurrent]))
+        updates, state = transform.update(gradient, state, parameters)
+        return (optax.apply_updates(parameters, updates), state), parameters
+
+    draw = lambda leaf: jnp.asarray(rng.normal(0, 1, (count, *leaf.shape)), leaf.dtype)  # noqa: E731
+    drawn = jax.tree.map(draw, begun.parameters)
+    last = jax.jit(lambda carry: jax.lax.scan(one, carry, drawn))((first, transform.init(first)))[0][0]
+    return first, last
+
+
+def decayed(inner, eta, decay):
+    """An optimiser with decoupled decay of weights and companions."""
+
+    def mask(params):
+        rule = with_companions(
+            params.rule, [jax.tree.map(lambda _: True, c.recurrent) for c in companions(params.rule)]
+        )
+        return params._replace(weight=True, bias=False, leak=False, rule=rule)
+
+    return optax.chain(inner, optax.add_decayed_weights(decay, mask=mask), optax.scale_by_learning_rate(eta))
+
+
+OPTIMISERS = {"sgd": optax.identity, "momentum": lambda: optax.trace(0.9), "adam": optax.scale_by_adam}
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_learned_companions_come_to_agree_with_their_partners_at_the_rate_of_the_decay(name):
+    net = network("projected", "signed", "random").astype(np.float32)
+    rule, eta, decay, count = direp.AsymEP(feedback=direp.LearnedFeedback()), 0.02, 0.5, 40
+    for control in (None, direp.LeakController(0.1), direp.LeakController(0.1, criterion=direp.Perron())):
+        first, last = steps_of(net, rule, decayed(OPTIMISERS[name](), eta, decay), control, count)
+        apart = [np.asarray(p.rule[0].recurrent - p.weight.recurrent) for p in (first, last)]
+        assert np.abs(apart[0]).max() > 0.1
+        assert np.abs(np.asarray(last.weight.recurrent - first.weight.recurrent)).max() > 0.1
+        assert np.allclose(apart[1], apart[0] * (1 - eta * decay) ** count, atol=1e-6)
+    first, last = steps_of(net, rule, decayed(OPTIMISERS[name](), eta, decay), direp.WeightProjection(1.0), count)
+    apart = [np.asarray(p.rule[0].recurrent - p.weight.recurrent) for p in (first, last)]
+    there = np.abs(apart[0]) > 1e-3
+    shrunk = np.where(there, apart[1] / np.where(there, apart[0], 1), np.nan)
+    # Every unit scales its synapses and their companions by one factor.
+    assert np.nanmax(np.nanmax(shrunk, 1) - np.nanmin(shrunk, 1)) < 1e-3
+    assert np.nanmax(shrunk) <= (1 - eta * decay) ** count + 1e-5
+    assert np.nanmin(shrunk) < 0.9 * (1 - eta * decay) ** count
+
+
+@pytest.mark.usefixtures("_optax")
+def test_fixed_companions_stay_whatever_the_optimiser_does():
+    net = network("projected", "none", "random")
+    task = noise(net.graph)
+    rule = direp.AsymEP(feedback=direp.FixedFeedback())
+    runs = [
+        direp.fit(net, task, rule=rule, optimiser=optimiser, control=control, epochs=2, batch_size=8)
+        for optimiser, control in ((optax.adamw(0.1, weight_decay=0.5), None), (optax.sgd(0.1), direp.LeakController()))
+    ]
+    drawn = [np.asarray(run.rules[0].feedback.own.value.recurrent) for run in runs]
+    assert np.array_equal(*drawn)
+    assert np.abs(drawn[0]).max() > 0
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize("feedback", [direp.LearnedFeedback(2.0), direp.FixedFeedback(2.0)], ids=["learned", "fixed"])
+@pytest.mark.parametrize("control", ["leak", "perron", "projection"])
+def test_a_control_keeps_the_phases_of_feedback_certified(control, feedback):
+    """Companions begin with twice the spread of the weights: alone, the weights' certificate would not cover them."""
+    graph = direp.Graph.random(2, 6, 2, density=0.4, reciprocity=0.0, seed=1)
+    net = direp.Network(graph, direp.Projected(), direp.FanIn(1.5, 1.5), leak=1.0, key=jax.random.key(3))
+    rule = direp.AsymEP(1.0, feedback=feedback)
+    made_ = {
+        "leak": direp.LeakController(0.1),
+        "perron": direp.LeakController(0.1, criterion=direp.Perron()),
+        "projection": direp.WeightProjection(0.1, criterion=direp.Perron()),
+    }[control]
+    alone = made_.begin(net)
+    drawn, _ = made(rule, alone)
+    assert direp.certify(alone, starts=0)
+    assert not direp.certify(alone, rule=drawn, starts=0, criteria=(made_.criterion,))
+    task = noise(graph)
+    run = direp.fit(
+        net, task, rule=rule, optimiser=optax.adamw(0.05, weight_decay=0.1), control=made_, epochs=2, batch_size=8
+    )
+    assert run.assumptions == ()
+    assert run.history["certified"].all()
+    certificate = direp.certify(run.networks[0], rule=run.rules[0], starts=0, criteria=(made_.criterion,))
+    assert certificate
+    assert set(certificate.phases) == {"free", "AsymField beta=+1"}
+    assert min(certificate.phases.values()) >= 0.1 - 1e-4
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), [case for case in SOME if not case[0].startswith("hopfield")])
+def test_no_jacobian_of_a_phase_with_feedback_expands_in_the_norm_of_its_certificate(neuron, outflow):
+    net, nudge, reached = network(neuron, outflow, scale=0.12, leak=2.5), direp.Centred(0.04), 0
+    for rule in (direp.AsymEP(nudge, feedback=direp.LearnedFeedback()), direp.Dyadic(direp.FixedFeedback())):
+        drawn, _ = made(rule, net, 4)
+        weight = feedback_of(drawn)[0].weight(net)
+        x, y = data(net.graph, batch=1)
+        rng = np.random.default_rng(0)
+        field = net.field(jnp.asarray(x))
+        free = net.neuron.clip(jnp.asarray(rng.normal(0.5, 1.0, (1, net.graph.free))))
+        linear = linearise(field, free, field.drive(free), weight)
+        states = jnp.asarray(rng.normal(0.5, 1.5, (20, net.graph.free)))
+        active = np.asarray(linear.active[0])
+        both = active & active[:, None]
+        adjoint = direp.rules.AdjointField(field, linear, jnp.ones_like(free))
+        found = {"AdjointField": np.where(both, np.asarray(jacobians(adjoint, states)), -1e3 * np.eye(len(active)))}
+        for beta in (0.04, -0.04):
+            strength = jnp.asarray(beta)
+            asym = AsymField(field, free, field.drive(free), linear, direp.SquaredError(), jnp.asarray(y), strength)
+            found[f"AsymField beta={beta:+g}"] = np.asarray(jacobians(asym, states))
+        for criterion in (direp.LocalLeak(), direp.Perron(), direp.Symmetric()):
+            certificate = direp.certify(net, rule=drawn, criteria=(criterion,), starts=0)
+            for name, rate in certificate.phases.items():
+                if name != "free":
+                    assert max(log_norm(certificate.norms[name], each) for each in found[name]) <= -rate + 1e-9, name
+                    reached += 1
+    assert reached >= 6
+
+
+def test_companions_begin_with_the_spread_of_the_weights_of_their_kind_and_independent_of_them():
+    graph = direp.Graph.layered([20, 60, 40, 10])
+    net = direp.Network(graph, direp.Projected(), direp.FanIn(1.0, 0.2), key=jax.random.key(0))
+    rule, matrix = made(direp.AsymEP(feedback=direp.LearnedFeedback(0.5)), net)
+    weight = np.asarray(net.matrix)[20:]
+    for source, target in ((slice(0, 60), slice(60, 100)), (slice(60, 100), slice(0, 60))):
+        one, other = weight[source, target], matrix[source, target]
+        assert np.isclose(other.std(), 0.5 * one.std(), rtol=0.1)
+        assert abs((one * other).mean()) < 0.1 * one.std() * other.std()
+    assert (matrix[weight == 0] == 0).all()
+    assert abs(float(agreement(net, rule.feedback.own.value.recurrent))) < 0.1
+
+
+def test_wrong_feedback_is_refused_in_words():
+    with pytest.raises(ValueError, match="LearnedFeedback\\(scale=-1"):
+        direp.LearnedFeedback(-1.0)
+    with pytest.raises(ValueError, match="FixedFeedback\\(scale=0"):
+        direp.FixedFeedback(0.0)
+    net = network("projected", "none")
+    with pytest.raises(ValueError, match="feedback has no strengths yet"):
+        direp.LearnedFeedback().weight(net)
+
+
+@pytest.mark.parametrize("reciprocity", [0.0, 0.3, 1.0])
+def test_a_random_graph_has_the_reciprocity_that_is_asked_for(reciprocity):
+    graphs = [direp.Graph.random(5, 40, 4, density=0.2, reciprocity=reciprocity, seed=seed) for seed in range(20)]
+    for graph in graphs:
+        inner = graph.adjacency()[5:]
+        assert np.isclose(graph.reciprocity, (inner & inner.T).sum() / inner.sum())
+        assert abs(graph.reciprocity - reciprocity) < 0.01
+    count = [graph.adjacency()[5:].sum() for graph in graphs]
+    assert abs(np.mean(count) / (44 * 43 * 0.2) - 1) < 4 * np.sqrt(0.8 / 0.2 / (44 * 43 * 20))
+    # Every pair is as likely as any other, and so is each of its directions.
+    mean = np.mean([graph.adjacency()[5:] for graph in graphs], axis=0)
+    assert abs(np.triu(mean, 1).sum() - np.tril(mean, -1).sum()) < 4 * np.sqrt(20 * np.mean(count)) / 20
+    with pytest.raises(ValueError, match="reciprocity=0"):
+        direp.Graph.random(5, 40, 4, density=0.6, reciprocity=0.0)
+
+
+def test_a_small_world_has_the_neighbours_that_are_asked_for():
+    ring = direp.Graph.small_world(3, 20, 2, neighbours=4, rewired=0.0)
+    inner = ring.adjacency()[3:]
+    assert (inner.sum(0) == 4).all()
+    assert (inner.sum(1) == 4).all()
+    assert ring.reciprocity == 1.0
+    assert ring.adjacency()[:3].all()
+    apart = direp.Graph.small_world(3, 20, 2, neighbours=4, rewired=1.0, seed=1)
+    assert (apart.adjacency()[3:].sum(1) == 4).all()
+    assert apart.reciprocity < 0.5
+    with pytest.raises(ValueError, match="neighbours=22"):
+        direp.Graph.small_world(3, 20, 2, neighbours=22)
