@@ -197,7 +197,7 @@ def angle_figure(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
 
 def skewness(folder: Path) -> np.ndarray:
     from direp.program.run_folder import load_run
-    from direp.rules.homeostasis import antisymmetry
+    from direp.rules import antisymmetry
 
     return np.array([float(antisymmetry(network)) for network in load_run(folder)[1]])
 

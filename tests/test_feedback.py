@@ -10,7 +10,7 @@ from test_criteria import log_norm
 from test_phases import jacobians
 
 import direp
-from direp.rules import agreement, companions, feedback_of, initialise, parameters_of, with_companions
+from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
 from direp.settling import linearise
 from direp.training import constrain
@@ -270,3 +270,21 @@ def test_a_small_world_has_the_neighbours_that_are_asked_for():
     assert apart.reciprocity < 0.5
     with pytest.raises(ValueError, match="neighbours=22"):
         direp.Graph.small_world(3, 20, 2, neighbours=22)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_directedness_is_that_of_the_matrix_in_every_layout(layout):
+    place = LAYOUTS[layout]()
+    net = network("projected", "none", "complete" if place is None else place.graph, layout=place)
+    recurrent = np.asarray(net.matrix)[net.graph.inputs :]
+    share = np.linalg.norm(recurrent - recurrent.T) / 2 / np.linalg.norm(recurrent)
+    assert np.isclose(antisymmetry(net), share)
+    assert 0.3 < share < 0.9
+    one_way = np.triu(recurrent)
+    graph = direp.Graph.from_adjacency(
+        np.pad(one_way, ((net.graph.inputs, 0), (net.graph.inputs, 0)), constant_values=1) * (np.arange(net.graph.units) >= net.graph.inputs),
+        inputs=range(net.graph.inputs), outputs=range(net.graph.units - net.graph.outputs, net.graph.units),
+    )  # fmt: skip
+    assert np.isclose(antisymmetry(direp.Network(graph, direp.Projected(), key=jax.random.key(0))), np.sqrt(0.5))
+    even = network("projected", "none", symmetric=True)
+    assert np.isclose(antisymmetry(even), 0.0, atol=1e-7)

@@ -8,9 +8,9 @@ import pytest
 from cases import NEURONS, OUTFLOWS, SOME, TIGHT, data, estimate, flat, gradients, network, relative
 
 import direp
+from direp.rules import antisymmetry, without_penalty
 from direp.rules.adjoint import limit_response
 from direp.rules.alignment import cosine
-from direp.rules.homeostasis import antisymmetry, without_penalty
 from direp.rules.nudge import as_nudge
 from direp.settling import linearise
 

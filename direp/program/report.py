@@ -7,6 +7,7 @@ import numpy as np
 
 from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
+from ..rules import agreement, antisymmetry, companions, parameters_of
 from ..tasks import Task
 from ..training import Evaluation, Run
 from .build import Parts
@@ -41,6 +42,7 @@ def summary_of(
     worst = worst_of(certificates)
     parts = {"train": run.train, "validation": run.validation, "test": run.test}
     history, solved = run.history, run.solved
+    agreed = _agreed(run)
     return {
         "run": str(folder), "task": settings.task, "status": run.status, "seeds": len(run.seeds),
         "solved": None if solved is None else int(solved.sum()),
@@ -59,6 +61,11 @@ def summary_of(
             "lowest_margin_in_training": history["lowest_margin"].min() if history else None,
             "certified_epochs": history["certified"].all(1).mean() if history else None,
         },
+        "directed": {
+            "reciprocity": run.network.graph.reciprocity,
+            "antisymmetry": np.mean([antisymmetry(network) for network in run.networks]),
+            "agreement": None if agreed is None else float(np.mean(agreed)),
+        },
         "assumptions": [sentence.replace(_IN_PYTHON, f"direp certify {folder}") for sentence in run.assumptions],
         **({"left_out": f"{run.unmoved}: {_stronger(settings)}"} if run.unmoved else {}),
         **({"failure": why_failed(run, settings)[0]} if run.failed.any() else {}),
@@ -66,6 +73,13 @@ def summary_of(
         "seconds": seconds,
         "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
     }  # fmt: skip
+
+
+def _agreed(run: Run) -> list[float] | None:
+    """The cosine between weights and feedback of every seed; `None` where the rule has no feedback of its own."""
+    pairs = zip(run.networks, (companions(parameters_of(rule)) for rule in run.rules), strict=True)
+    found = [float(agreement(network, node.recurrent)) for network, nodes in pairs for node in nodes]
+    return found or None
 
 
 _IN_PYTHON = "certify(network, rule=...)"  # what sentences of the library advise
@@ -137,6 +151,12 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     print(
         f"  settling     {plural(settle['unconverged'], 'test sample')} unsettled; {settle['steps_median']:.0f} "
         f"steps in the median, {settle['steps_max']} at most ({settle['method']})"
+    )
+    directed = summary["directed"]
+    agreed = "" if directed["agreement"] is None else f"; feedback at cosine {directed['agreement']:.2f} to the weights"
+    print(
+        f"  directed     {directed['reciprocity']:.0%} of synapses have a partner; antisymmetric share of the weights "
+        f"{directed['antisymmetry']:.2f}{agreed}"
     )
     proof = summary["certificate"]
     if proof["verdict"] == "proved":

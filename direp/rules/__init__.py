@@ -6,19 +6,19 @@ from .asymmetric import AsymEP, Dyadic
 from .base import AbstractRule, estimate
 from .bptt import BPTT
 from .cost import AbstractCost, CrossEntropy, SquaredError
+from .directed import agreement, antisymmetry
 from .feedback import (
     AbstractFeedback,
     Companions,
     FixedFeedback,
     LearnedFeedback,
     SharedFeedback,
-    agreement,
     beside,
     companions,
     feedback_of,
     with_companions,
 )  # fmt: skip
-from .homeostasis import Homeostasis, antisymmetry, without_penalty
+from .homeostasis import Homeostasis, without_penalty
 from .learned import Learned, initialise, parameters_of, with_parameters
 from .local import Local
 from .nudge import AbstractNudge, Centred, Fading, Nudged, OneSided, RandomSign, nudges_of

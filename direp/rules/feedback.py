@@ -13,7 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ..model import Network, Parameters
 from ..model.synapses import Weight
@@ -174,11 +174,3 @@ def feedback_of(rule: Any) -> tuple[AbstractFeedback, ...]:
 def beside(network: Network, recurrent: Any) -> Network:
     """A network with the strengths of companions in the place of its weights between free units."""
     return network.replace(network.parameters._replace(weight=Weight(network.weight.input, recurrent)))
-
-
-def agreement(network: Network, recurrent: Any) -> Array:
-    """The cosine of the angle between companions and weights."""
-    pairs = list(zip(jax.tree.leaves(network.weight.recurrent), jax.tree.leaves(recurrent), strict=True))
-    inner = lambda which: jnp.stack([(which(*pair)).sum() for pair in pairs]).sum()  # noqa: E731
-    size = jnp.sqrt(inner(lambda w, m: w * w)) * jnp.sqrt(inner(lambda w, m: m * m))
-    return inner(lambda w, m: w * m) / jnp.where(size > 0, size, jnp.nan)

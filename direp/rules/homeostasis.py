@@ -3,7 +3,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..model import Network
 from ..model.synapses import Weight
 from ..settling import check_count, check_number, linearise
 from .base import AbstractRule
@@ -72,10 +71,3 @@ def without_penalty(rule: AbstractRule) -> AbstractRule:
     is_penalty = lambda node: isinstance(node, Homeostasis)  # noqa: E731
     bare = lambda node: without_penalty(node.rule) if is_penalty(node) else node  # noqa: E731
     return jax.tree.map(bare, rule, is_leaf=is_penalty)
-
-
-def antisymmetry(network: Network) -> Float[Array, ""]:
-    r"""$\lVert W_A\rVert_F/\lVert W\rVert_F$ of the weights between free units: 0 if symmetric, $\sqrt{1/2}$ if no
-    synapse has a partner."""
-    recurrent = network.matrix[network.graph.inputs :]
-    return jnp.linalg.norm(recurrent - recurrent.T) / (2 * jnp.linalg.norm(recurrent))

@@ -14,6 +14,8 @@ from ..rules import (
     AbstractCost,
     AbstractRule,
     Adjoint,
+    agreement,
+    antisymmetry,
     companions,
     cosine,
     estimate,
@@ -58,7 +60,7 @@ class Evaluation(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """One epoch of one seed, for people: training figures are those of the samples as they passed by.
+    r"""One epoch of one seed, for people: training figures are those of the samples as they passed by.
 
     `unsettled` is the share of phases that did not settle, `unmoved` that of samples left out as no nudge moved them
     (`settling.UNMOVED`), `left_out` the share of all samples kept out of the updates,
@@ -67,7 +69,9 @@ class Metrics(NamedTuple):
     they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
     free phase was proved to contract, rounding included, after every update (without a control: after the last).
     `fell_back` is the share of batches that a `Safeguard` left to its fallback, `cosine` that of the angle between the
-    rule and the exact gradient on the probe batch, after the epoch (NaN without one).
+    rule and the exact gradient on the probe batch, after the epoch (NaN without one). `antisymmetry` is
+    $\lVert W_A\rVert/\lVert W\rVert$ after the epoch, `agreement` the cosine between weights and the strengths of the
+    rule's feedback (NaN if it has none of its own).
     """
 
     loss: Array
@@ -85,6 +89,8 @@ class Metrics(NamedTuple):
     certified: Array
     fell_back: Array
     cosine: Array
+    antisymmetry: Array
+    agreement: Array
     failed: Array
 
 
@@ -240,6 +246,12 @@ class Trainer(eqx.Module):
         exact = estimate(network, x, y, Adjoint(), valid=found.used, **settle)
         return cosine(network, found.gradient, exact.gradient, leak=self.learn_leak)
 
+    def _agreement(self, state: TrainState) -> Array:
+        """The cosine between weights and what a rule's feedback has in their place."""
+        network = self.network.replace(state.parameters)
+        found = [agreement(network, recurrent) for recurrent in _feedback(state.parameters.rule)]
+        return jnp.stack(found).mean() if found else jnp.full((), jnp.nan, network.dtype)
+
     def _margin(self, state: TrainState) -> tuple[Array, Array]:
         """The smallest margin of any unit, and a bound on its rounding."""
         network = self.network.replace(state.parameters)
@@ -316,6 +328,8 @@ class Trainer(eqx.Module):
             certified=certified,
             fell_back=steps.fell_back.mean(dtype=counted.dtype),
             cosine=self._cosine(state, train),
+            antisymmetry=antisymmetry(self.network.replace(state.parameters)),
+            agreement=self._agreement(state),
             failed=state.failed,
         )
         return state, metrics

@@ -13,22 +13,32 @@ from ...settling import settle
 from ...training import Run
 from .style import BLUE, EMPTY, GREEN, GREY, ORANGE, RED, band, canvas, epochs, open_frame
 
+_SHOWN = {
+    "validation_loss": (ORANGE, "validation"),
+    "validation_accuracy": (ORANGE, "validation"),
+    "lowest_margin": (GREEN, "margin"),
+    "antisymmetry": (BLUE, "antisymmetric share"),
+    "agreement": (ORANGE, "cosine of feedback and weights"),
+}
+
 
 def learning_curve(run: Run) -> Figure:
-    """Loss, accuracy, and contraction margin over epochs; several seeds as median, 80 % band and extremes."""
+    """Loss, accuracy, margin and directedness over epochs; several seeds as median, 80 % band and extremes."""
     history = run.history
     panels: list[tuple[str, str, tuple[str, ...]]] = [("loss", "mean cost", ("loss", "validation_loss"))]
     if run.task.kind == "classification":
         panels.append(("accuracy", "share correct", ("accuracy", "validation_accuracy")))
     panels.append(("contraction margin", "1/time", ("lowest_margin",)))
+    panels.append(("how directed", "", ("antisymmetry", "agreement")))
     figure = canvas(3.6 * len(panels), 3.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, unit, names) in zip(axes, panels, strict=True):
         for name in names:
             if run.task.whole and name.startswith("validation"):
                 continue
-            colour = ORANGE if name.startswith("validation") else GREEN if "margin" in name else BLUE
-            label = "validation" if name.startswith("validation") else "training"
+            if not np.isfinite(history[name]).any():
+                continue
+            colour, label = _SHOWN.get(name, (BLUE, "training"))
             band(axis, history[name], colour, label, extremes=True)
         axis.set(title=title, ylabel=unit)
         epochs(axis)
@@ -37,11 +47,14 @@ def learning_curve(run: Run) -> Figure:
     if run.task.solved is not None:
         axes[0].axhline(0.05, color=GREY, ls=":", lw=1)
         axes[0].annotate("solved below", (last, 0.05), ha="right", va="bottom", color=GREY, fontsize=8)
+    margin, directed = axes[-2:]
     if history["lowest_margin"].min() <= 0:
-        axes[-1].axhline(0, color=RED, lw=1)
-        axes[-1].annotate("not certified below", (last, 0), ha="right", va="bottom", color=RED, fontsize=8)
+        margin.axhline(0, color=RED, lw=1)
+        margin.annotate("not certified below", (last, 0), ha="right", va="bottom", color=RED, fontsize=8)
     else:
-        axes[-1].set_ylim(0, max(1.3 * float(history["lowest_margin"].max()), 1e-3))
+        margin.set_ylim(0, max(1.3 * float(history["lowest_margin"].max()), 1e-3))
+    directed.set_ylim(min(0, 1.1 * float(np.nanmin(history["agreement"], initial=0))), 1)
+    directed.legend(frameon=False, fontsize=8)
     if not run.task.whole:
         axes[0].legend(frameon=False)
     seeds = f"{len(run.seeds)} seeds: median, 80 % band, extremes" if len(run.seeds) > 1 else "seed " + str(*run.seeds)
