@@ -56,7 +56,7 @@ def test_every_name_builds_what_its_kind_says(kind):
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 3)), np.arange(30) % 3)
     for name in names(kind):
         graph = "layered" if kind in ("layout", "method") else "complete"
-        settings = Settings(graph=graph, hidden=(2,), outflow="none")
+        settings = Settings(graph=graph, hidden=(2,), outflow="none", rule="asym-ep", neighbours=2)
         settings = dataclasses.replace(settings, **{kind: name}) if kind in SETTINGS else settings
         settings.check()
         made = build(kind, name, Parts(settings, task).known)

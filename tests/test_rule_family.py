@@ -227,7 +227,7 @@ def test_derivatives_are_found_inside_transformations():
 def test_a_certificate_covers_the_phases_that_are_run_and_no_others():
     net, local = network("rate-tanh", "none"), direp.Local(direp.Centred(0.05))
     for rule in (local, direp.Homeostasis(local), direp.Safeguard(local, direp.Adjoint())):
-        assert direp.rules.phases_of(rule, net) == ((local.nudge,), (), {}, False)
+        assert direp.rules.phases_of(rule, net) == ((local.nudge,), (), {}, False, None)
     others = {
         direp.AsymEP(local.nudge): [("AsymField", "bounded", (0.05, -0.05))],
         direp.Dyadic(): [("AdjointField", "transposed", ())],

@@ -15,7 +15,7 @@ def antisymmetry(network: Network) -> Float[Array, ""]:
     synapse has a partner or partners are unrelated, 1 if skew; NaN without weights."""
     synapses, weight = network.synapses, network.weight
     if synapses.shared:
-        recurrent = network.matrix[network.graph.inputs :]
+        recurrent = synapses.drive(weight, jnp.eye(network.graph.free, dtype=network.dtype))
         return jnp.linalg.norm(recurrent - recurrent.T) / (2 * jnp.linalg.norm(recurrent))
     weight = Weight(jax.tree.map(jnp.zeros_like, weight.input), weight.recurrent)
     back = synapses.reverse(weight)
