@@ -10,6 +10,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 
+from . import draw
+
 _MOST_UNITS = 2**31 - 1
 
 
@@ -156,6 +158,22 @@ class Graph:
         matrix[self.source, self.target - self.inputs] = True
         return matrix
 
+    @cached_property
+    def partner(self) -> np.ndarray:
+        """For every synapse the number of the one the other way; -1 where there is none."""
+        own, other = (
+            np.asarray(a, np.int64) * self.units + b
+            for a, b in ((self.source, self.target), (self.target, self.source))
+        )
+        at = np.minimum(np.searchsorted(own, other), max(len(own) - 1, 0))
+        return np.where(own[at] == other, at, -1) if len(own) else at
+
+    @property
+    def reciprocity(self) -> float:
+        """The share of synapses between free units that have a partner; NaN if there are no synapses between them."""
+        found = self.partner[self.source >= self.inputs] >= 0
+        return float(found.mean()) if len(found) else float("nan")
+
     def to_networkx(self) -> nx.DiGraph:
         graph = nx.DiGraph()
         kinds = ["input"] * self.inputs + ["hidden"] * self.hidden + ["output"] * self.outputs
@@ -244,33 +262,7 @@ class Graph:
         `reciprocity`: the share of synapses between free units that have a partner, from 0 (one way alone) to 1 (all
         in pairs), at the same expected number of synapses. By default chance decides, and it is about `density`.
         """
-        if not 0 < density <= 1:
-            raise ValueError(f"Graph.random(density={density}) must be above 0 and at most 1")
-        rng = np.random.default_rng(seed)
-        units, free = inputs + hidden + outputs, hidden + outputs
-        # Drawn as positions, so that a large sparse graph never forms a matrix.
-        if reciprocity is None:
-            source, target = np.divmod(_distinct(rng, rng.binomial(units * free, density), units * free), max(free, 1))
-            keep = source != target + inputs
-            return cls(inputs, hidden, outputs, source[keep], target[keep] + inputs, bias=bias)
-        if not 0 <= reciprocity <= 1 or density * (2 - reciprocity) > 1:
-            raise ValueError(
-                f"Graph.random(reciprocity={reciprocity}) must be from 0 to 1, and at density {density} at least "
-                f"{max(0.0, 2 - 1 / density):g}: so many synapses do not fit one way"
-            )
-        entries = _distinct(rng, rng.binomial(inputs * free, density), inputs * free)
-        count = rng.binomial(free * (free - 1), density)
-        pairs = free * (free - 1) // 2
-        joined = min(count - round(reciprocity * count / 2), pairs)
-        place = rng.permutation(_distinct(rng, joined, pairs))
-        high = ((1 + np.sqrt(1 + 8 * place.astype(np.float64))) / 2).astype(np.int64)
-        high += (high * (high + 1) // 2 <= place).astype(np.int64) - (high * (high - 1) // 2 > place)
-        low = place - high * (high - 1) // 2
-        both = np.arange(joined) < count - joined
-        turned = rng.random(joined) < 0.5
-        one, other = np.where(turned, high, low), np.where(turned, low, high)
-        source = np.concatenate([entries // max(free, 1), inputs + one, inputs + other[both]])
-        target = inputs + np.concatenate([entries % max(free, 1), other, one[both]])
+        source, target = draw.random(inputs, hidden + outputs, density, reciprocity, np.random.default_rng(seed))
         return cls(inputs, hidden, outputs, source, target, bias=bias)
 
     @classmethod
@@ -290,32 +282,8 @@ class Graph:
 
         Source: Watts & Strogatz (1998), with each direction of a pair drawn by itself.
         """
-        free = hidden + outputs
-        if not 1 <= neighbours < free or not 0 <= rewired <= 1:
-            raise ValueError(
-                f"Graph.small_world(neighbours={neighbours}, rewired={rewired}) must be 1 to {free - 1} neighbours, "
-                "and a share from 0 to 1"
-            )
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(free)
-        away = np.array([(1 + k // 2) * (1 - 2 * (k % 2)) for k in range(neighbours)])
-        ring = (np.arange(free)[:, None] + away) % free
-        for row, targets in enumerate(ring):
-            for k in np.flatnonzero(rng.random(neighbours) < rewired):
-                others = np.setdiff1d(np.arange(free), [row, *targets])
-                targets[k] = rng.choice(others) if len(others) else targets[k]
-        source, target = order[np.repeat(np.arange(free), neighbours)], order[ring.ravel()]
-        enter, into = np.divmod(np.arange(inputs * free), max(free, 1))
-        source = np.concatenate([enter, inputs + source])
-        return cls(inputs, hidden, outputs, source, inputs + np.concatenate([into, target]), bias=bias)
-
-    @property
-    def reciprocity(self) -> float:
-        """The share of synapses between free units that have a partner the other way; NaN if there is none."""
-        inner = self.source >= self.inputs
-        one, other = (a[inner].astype(np.int64) for a in (self.source, self.target))
-        found = np.isin(one * self.units + other, other * self.units + one)
-        return float(found.mean()) if len(found) else float("nan")
+        source, target = draw.small_world(inputs, hidden + outputs, neighbours, rewired, np.random.default_rng(seed))
+        return cls(inputs, hidden, outputs, source, target, bias=bias)
 
     @classmethod
     def from_edges(
@@ -371,14 +339,6 @@ class Graph:
         if missing:
             raise ValueError(f"Graph.from_networkx: the graph has no unit {missing[0]!r}")
         return cls.from_edges(edges, inputs=inputs, outputs=outputs, bias=bias)
-
-
-def _distinct(rng: np.random.Generator, count: int, of: int) -> np.ndarray:
-    """So many different numbers below `of`, in order."""
-    place = np.unique(rng.integers(0, of, size=count))
-    while len(place) < count:
-        place = np.unique(np.concatenate([place, rng.integers(0, of, size=count - len(place))]))
-    return place
 
 
 def reachable(units: int, source: np.ndarray, target: np.ndarray, begin: np.ndarray) -> np.ndarray:

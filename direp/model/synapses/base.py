@@ -123,15 +123,9 @@ class AbstractSynapses(eqx.Module):
     def reverse(self, weight: Weight) -> Weight:
         r"""$w_{ji}$ in the place of $w_{ij}$, for synapses between free units; zero where there is none."""
         self.refuse_shared("reverse")
-        graph, place = self.graph, self.place
-        own, partner = (
-            np.asarray(a, np.int64) * graph.units + b
-            for a, b in ((graph.source, graph.target), (graph.target, graph.source))
-        )
-        at = np.minimum(np.searchsorted(own, partner), len(own) - 1)
-        found = own[at] == partner
-        numbers = flattened(weight)
-        return arranged(jnp.zeros_like(numbers).at[place[found]].set(numbers[place[at[found]]]), weight)
+        place, partner, numbers = self.place, self.graph.partner, flattened(weight)
+        found = partner >= 0
+        return arranged(jnp.zeros_like(numbers).at[place[found]].set(numbers[place[partner[found]]]), weight)
 
     def matrix(self, weight: Weight) -> Float[Array, "unit free"]:
         """The weights as one dense matrix. For small networks, figures and tests."""
