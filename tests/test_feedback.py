@@ -284,3 +284,59 @@ def test_directedness_is_that_of_the_matrix_in_every_layout(layout):
     assert np.isclose(antisymmetry(direp.Network(graph, direp.Projected(), key=jax.random.key(0))), np.sqrt(0.5))
     even = network("projected", "none", symmetric=True)
     assert np.isclose(antisymmetry(even), 0.0, atol=1e-7)
+
+
+def test_a_phase_by_companions_that_are_not_drawn_yet_is_not_certified():
+    net = network("projected", "none", scale=0.1, leak=3.0)
+    for rule in (direp.AsymEP(0.1, feedback=direp.LearnedFeedback()), direp.Dyadic(direp.FixedFeedback())):
+        found = direp.certify(net, rule=rule, starts=0)
+        assert found.verdict == "undecided"
+        assert "the strengths of the feedback by which it sends back are not known" in found.uncovered[0]
+        assert found.phases["free"] > 0
+        assert direp.certify(net, rule=made(rule, net)[0], starts=0)
+    several = direp.Safeguard(direp.Dyadic(direp.LearnedFeedback()), direp.AsymEP(0.1, feedback=direp.FixedFeedback()))
+    several = initialise(several, net, jax.random.key(0))
+    assert len(direp.certify(net, rule=several, starts=0).uncovered) == 2
+
+
+@pytest.mark.parametrize("control", [direp.LeakController(0.1), direp.WeightProjection(0.1)], ids=["leaks", "weights"])
+def test_learning_under_a_control_that_companions_bind_is_not_called_proved(control):
+    net = control.begin(network("projected", "none", "random"))
+    x, y = data(net.graph, 2)
+    rule = as_weights(direp.AsymEP(direp.Centred(1e-3), feedback=direp.LearnedFeedback()), net)
+    assert direp.certify_learning(net, x, y, rule)
+    sent = np.abs(np.asarray(net.matrix)[net.graph.inputs :]).sum(1)
+    factor = 1.05 * np.min((np.asarray(net.leak) - 0.1)[sent > 0] / sent[sent > 0])  # just beyond the set
+    far = with_companions(parameters_of(rule), [factor * net.weight.recurrent])
+    bound = direp.rules.with_parameters(rule, far)
+    for each in (rule, bound) if isinstance(control, direp.LeakController) else (bound,):
+        assert direp.certify_learning(net, x, y, each)
+        found = direp.certify_learning(net, x, y, each, control=control)
+        assert found.verdict == "undecided"
+        assert "companions of synapses" in found.reason or "cuts even the smallest step" in found.reason
+
+
+@pytest.mark.parametrize(("neuron", "outflow"), [("projected", "none"), ("rate-tanh", "signed")])
+def test_what_comes_back_is_as_near_as_the_companions_are(neuron, outflow):
+    r"""$\lVert\hat a-a\rVert\le\lVert(B-J^\top)a\rVert/c$ in the certified norm of the phase, by dense algebra."""
+    rng, ratios = np.random.default_rng(5), []
+    for seed in range(12):
+        net = network(neuron, outflow, seed=seed, scale=0.2, leak=2.5)
+        rule, matrix = made(direp.Dyadic(direp.FixedFeedback(0.5)), net, seed)
+        certificate = direp.certify(net, rule=rule, starts=0, criteria=(direp.Perron(),))
+        assert certificate
+        norm, rate = certificate.norms["AdjointField"], certificate.phases["AdjointField"]
+        x, _ = data(net.graph, 1, seed)
+        settled, field = direp.settle(net, x, stop=TIGHT), net.field(jnp.asarray(x))
+        linear = linearise(field, settled.state, settled.drive)
+        active = np.flatnonzero(np.asarray(linear.active[0]))
+        rates, transfer = np.asarray(linear.rate_slope[0]), np.asarray(linear.transfer_slope[0])
+        weight, leak = np.asarray(net.matrix)[net.graph.inputs :], np.diag(net.total_leak())
+        both = [(rates[:, None] * each * transfer - leak)[np.ix_(active, active)] for each in (weight, matrix)]
+        error = rng.normal(size=len(active))
+        a, hat = (np.linalg.solve(each, error) for each in both)
+        gap, bound = (np.zeros(net.graph.free) for _ in range(2))
+        gap[active], bound[active] = hat - a, (both[0] - both[1]) @ a
+        ratios.append(float(norm.length(gap) / (norm.length(bound) / rate)))
+    assert max(ratios) <= 1 + 1e-9
+    assert max(ratios) > 0.02

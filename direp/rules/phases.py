@@ -53,14 +53,25 @@ class RuleRun(NamedTuple):
         return _strengths(*self.nudges)
 
     def of(self, rule: AbstractRule, network: Network) -> "RuleRun":
-        """The same for another network of its kind, and its rule: with the strengths of that one's feedback."""
-        return self if self.feedback is None else self._replace(feedback=_apart(rule, network)[0])
+        """The same for another network of its kind, and its rule: with the strengths of that one's feedback, where it
+        has them already."""
+        if not any(field.coupling.feedback for field in self.fields):
+            return self
+        drawn = () if None in parameters_of(rule) else feedback_of(rule)
+        apart = [weight for each in drawn if (weight := each.weight(network)) is not None]
+        return self._replace(feedback=apart[0] if len(apart) == 1 else None)
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """The phases of which no certificate of a network speaks, each with why."""
+        unknown = () if self.feedback is not None else dict.fromkeys(f.name for f in self.fields if f.coupling.feedback)
+        return (*(f"{name}: {why}" for name, why in self.others.items()), *(f"{name}: {_UNKNOWN}" for name in unknown))
 
 
-def _apart(rule: AbstractRule, network: Network) -> list[Weight]:
-    """The strengths of a rule's feedback, where these are not the weights."""
-    held = [each.weight(network) for each in feedback_of(initialise(rule, network, jax.random.key(0)))]
-    return [weight for weight in held if weight is not None]
+_UNKNOWN = (
+    "the strengths of the feedback by which it sends back are not known: take the rule of a training, or draw them by "
+    "direp.rules.initialise(rule, network, key); of several feedbacks in one rule nothing is known"
+)
 
 
 def _strengths(*nudges: AbstractNudge) -> tuple[float, ...]:
@@ -149,14 +160,8 @@ def phases_of(rule: AbstractRule, network: Network, cost: AbstractCost | None = 
             fields.append(FieldPhase(name, coupling, () if nudge is None else _strengths(nudge)))
         elif nudge is not None and not any(nudge is known for known in nudges):
             nudges.append(nudge)
-    fields = tuple(dict.fromkeys(fields))
-    if not any(field.coupling.feedback for field in fields):
-        return RuleRun(tuple(nudges), fields, others, record.watched)
-    apart = _apart(rule, network)
-    if len(apart) == 1:
-        return RuleRun(tuple(nudges), fields, others, record.watched, apart[0])
-    others |= {field.name: "the rule has several feedbacks" for field in fields if field.coupling.feedback}
-    return RuleRun(tuple(nudges), tuple(f for f in fields if not f.coupling.feedback), others, record.watched)
+    run = RuleRun(tuple(nudges), tuple(dict.fromkeys(fields)), others, record.watched)
+    return run.of(rule, network)
 
 
 def with_nudge(rule: AbstractRule, nudge: AbstractNudge) -> AbstractRule:

@@ -37,6 +37,13 @@ class Linearisation(eqx.Module):
         weight = self.network.weight if self.feedback is None else self.feedback
         return self.rate_slope * self.network.synapses.back(weight, self.transfer_slope * v)
 
+    @property
+    def absolute(self) -> "Linearisation":
+        """With the sizes of all numbers, for those of the terms of a product."""
+        where = lambda linear: (linear.network.weight, linear.rate_slope, linear.transfer_slope, linear.feedback)  # noqa: E731
+        sizes = jax.tree.map(jnp.abs, where(self))
+        return eqx.tree_at(where, self, sizes, is_leaf=lambda leaf: leaf is None)
+
     def forth(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
         r"""$Jv$."""
         return jnp.where(self.active, self.send(jnp.where(self.active, v, 0)) - self.total_leak * v, -v)

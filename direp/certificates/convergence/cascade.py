@@ -121,7 +121,7 @@ def certify(
         blame=blame,
         remedy=cure,
         counterexample=example,
-        uncovered=tuple(f"{name}: {why}" for name, why in run.others.items()),
+        uncovered=run.uncovered,
     )
 
 
@@ -132,12 +132,14 @@ def _proved(
     """The certificate of a network that is proved to contract, if the other fields of a rule are too, each in a norm of
     its own."""
     proofs, norms = [own], dict.fromkeys(sorted(system.transposed), own.norm.dual)
-    failed, rate, uncovered = [], own.rate, [f"{name}: {why}" for name, why in run.others.items()]
+    failed, rate, uncovered = [], own.rate, run.uncovered
     feedback = None if run.feedback is None else network.synapses.host(run.feedback)
     for field in run.fields:
         name, coupling = field.name, field.coupling
         if coupling.jacobian != "bounded" and not coupling.feedback:
             continue
+        if coupling.feedback and feedback is None:
+            continue  # uncovered
         apart = system.apart(field, feedback)
         for criterion in criteria:
             attempt = _attempt_apart(criterion, apart, coupling, f"{criterion.name}, phases of {name}")
@@ -173,7 +175,7 @@ def _proved(
         attempts=attempts,
         reason="" if proved else f"The free phase contracts, but {'; '.join(failed)}.",
         norms=norms,
-        uncovered=tuple(uncovered),
+        uncovered=uncovered,
         about=About(network, system.cost, strengths, float(system.total_leak.max())),
     )
 

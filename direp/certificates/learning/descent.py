@@ -12,7 +12,7 @@ from jaxtyping import Num, PRNGKeyArray
 
 from ...arithmetic import exact, matrix, precise
 from ...model import Network
-from ...rules import AbstractCost, AbstractRule, CrossEntropy, Local, SquaredError, estimate, nudges_of
+from ...rules import AbstractCost, AbstractRule, CrossEntropy, Local, SquaredError, estimate, initialise, nudges_of
 from ...settling import UNMOVED, AbstractStop
 from ...settling.methods import AbstractMethod
 from ..convergence import Verdict, refuse_tracing
@@ -76,8 +76,9 @@ def certify_learning(
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
     if isinstance(cost, CrossEntropy) and not np.allclose(y.sum(1), 1):
         raise ValueError(f"certify_learning(y=...): CrossEntropy needs targets that sum to one; they sum to {y.sum(1)}")
+    rule = initialise(rule, network, jax.random.key(0) if key is None else key)
     run = estimate(network, x, y, rule, cost=cost, method=method, stop=stop, update=update, key=key)
-    step = Stored.of(network, run.gradient, control)
+    step = Stored.of(network, run.gradient, control, rule)
     name = type(rule).__name__ + ("" if control is None else f" with {type(control).__name__}")
     used = np.asarray(run.used)
     with precise():

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...model import Network, Parameters
+from ...rules import AbstractRule, Companions, companions, parameters_of
 from .following import Following, refusal
 from .linear import shared
 
-_PARTS = ("init", "gradient", "project", "following")
+_PARTS = ("init", "gradient", "project_with", "following")
+_WITH_COMPANIONS = "The control sets leaks by companions of synapses too, and leaks that follow those are not covered."
 
 
 @eqx.filter_jit
@@ -30,6 +32,7 @@ class Stored:
     - `numbers`: every strength that learns once, then every bias. `weight`, `bias`: the same as a matrix (units x free)
       and a vector.
     - `following`: how leaks follow the weights; `share`: how far each certainly does. `refusal`: what is not covered.
+    - `companions`: of synapses, which a rule's feedback has and a control keeps certified beside the weights.
     """
 
     network: Network
@@ -42,9 +45,11 @@ class Stored:
     following: Following | None
     share: np.ndarray | None
     refusal: str
+    companions: tuple[Companions, ...] = ()
 
     @classmethod
-    def of(cls, network: Network, gradient: Parameters, control: Any) -> "Stored":
+    def of(cls, network: Network, gradient: Parameters, control: Any, rule: AbstractRule | None = None) -> "Stored":
+        beside = companions(parameters_of(rule))
         state = following = share = None
         reason = ""
         if control is not None:
@@ -56,7 +61,7 @@ class Stored:
             state, gradient = _controlled(network, gradient, control)
             following = control.following(network, state)
         if following is not None:
-            reason = refusal(following, network)
+            reason = _WITH_COMPANIONS if beside else refusal(following, network)
             share = None if reason else following.share(network)
         graph, synapses = network.graph, network.synapses
         leak = jnp.zeros_like(gradient.leak)
@@ -68,7 +73,7 @@ class Stored:
         group = shared(network)
         each = strengths if group is None else strengths[np.unique(group, return_index=True)[1]]
         numbers = np.concatenate([each, bias]) if graph.bias else each
-        return cls(network, gradient, control, state, numbers, weight, bias, following, share, reason)
+        return cls(network, gradient, control, state, numbers, weight, bias, following, share, reason, beside)
 
     def leak_slopes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """As `Following.slopes`, along this step; `None` where leaks stay."""
@@ -97,7 +102,12 @@ class Stored:
         return None
 
     def _unchanged(self, size: float) -> bool:
-        moved = jax.tree.map(lambda p, g: p - size * g, self.network.parameters, self.gradient)
-        after, _ = self.control.project(self.network.replace(moved), self.state)
-        pairs = zip(jax.tree.leaves(after._replace(rule=())), jax.tree.leaves(moved), strict=True)
+        step = lambda p, g: p - size * g  # noqa: E731
+        moved = jax.tree.map(step, self.network.parameters, self.gradient)
+        beside = tuple(
+            jax.tree.map(step, each.recurrent, self.gradient.weight.recurrent) if each.learned else each.recurrent
+            for each in self.companions
+        )
+        after, _, kept = self.control.project_with(self.network.replace(moved), self.state, beside)
+        pairs = zip(jax.tree.leaves((after._replace(rule=()), kept)), jax.tree.leaves((moved, beside)), strict=True)
         return all(np.array_equal(a, b) for a, b in pairs)
