@@ -1,5 +1,8 @@
 """Methods of settling: all reach the equilibrium, accelerated ones wherever the plain one is certified to."""
 
+import json
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -266,3 +269,15 @@ def test_implicit_steps_solve_systems_whose_units_lie_twenty_powers_of_ten_apart
         even = dense * size / (size * speed)[:, None]  # the same system in the units of its units
         truth = size * np.linalg.solve(even, np.asarray(field.input_drive).T / (size * speed)[:, None]).T
         assert np.allclose(state / size, truth / size, rtol=1e-6, atol=1e-6 * np.abs(truth / size).max())
+
+
+@pytest.mark.parametrize("seam", json.loads((Path(__file__).parent / "data" / "seams.json").read_text()))
+def test_certified_networks_of_uneven_scales_settle_by_default(seam):
+    """Networks that an attack found: unknowns and leaks so far apart that an unbalanced linear system loses some."""
+    kind, activation, outflow = seam["neuron"]
+    weight = np.array(seam["weight"])
+    graph = direp.Graph.complete(2, weight.shape[1] - 1, 1)
+    neuron = {"rate": direp.Rate, "hopfield": direp.Hopfield}[kind](activation, outflow)
+    net = direp.Network(graph, neuron, weight, leak=seam["leak"], bias=seam["bias"], dtype=np.float64)
+    assert direp.certify(net, starts=0)
+    assert direp.settle(net, np.array([seam["x"]]), state=np.array([seam["start"]])).converged.all()
