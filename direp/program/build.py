@@ -18,6 +18,7 @@ from ..rules import (
     RuleRun,
     Safeguard,
     companions,
+    feedback_of,
     phases_of,
     with_companions,
 )  # fmt: skip
@@ -109,6 +110,11 @@ class Parts:
     @cached_property
     def rule(self) -> AbstractRule:
         rule, strength = self.part("rule"), self.settings.homeostasis
+        if self.settings.feedback != "shared" and not feedback_of(rule):
+            raise WrongUse(
+                f"--feedback {self.settings.feedback} needs a rule that sends deviations back, which "
+                f"{self.settings.rule} does not: use --rule asym-ep, or dyadic"
+            )
         return Homeostasis(rule, strength) if strength else rule
 
     @cached_property

@@ -7,7 +7,6 @@ import numpy as np
 
 from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
-from ..rules import agreement, antisymmetry, companions, parameters_of
 from ..tasks import Task
 from ..training import Evaluation, Run
 from .build import Parts
@@ -42,7 +41,6 @@ def summary_of(
     worst = worst_of(certificates)
     parts = {"train": run.train, "validation": run.validation, "test": run.test}
     history, solved = run.history, run.solved
-    agreed = _agreed(run)
     return {
         "run": str(folder), "task": settings.task, "status": run.status, "seeds": len(run.seeds),
         "solved": None if solved is None else int(solved.sum()),
@@ -61,11 +59,7 @@ def summary_of(
             "lowest_margin_in_training": history["lowest_margin"].min() if history else None,
             "certified_epochs": history["certified"].all(1).mean() if history else None,
         },
-        "directed": {
-            "reciprocity": run.network.graph.reciprocity,
-            "antisymmetry": np.mean([antisymmetry(network) for network in run.networks]),
-            "agreement": None if agreed is None else float(np.mean(agreed)),
-        },
+        "directed": _directed(run),
         "assumptions": [sentence.replace(_IN_PYTHON, f"direp certify {folder}") for sentence in run.assumptions],
         **({"left_out": f"{run.unmoved}: {_stronger(settings)}"} if run.unmoved else {}),
         **({"failure": why_failed(run, settings)[0]} if run.failed.any() else {}),
@@ -75,11 +69,15 @@ def summary_of(
     }  # fmt: skip
 
 
-def _agreed(run: Run) -> list[float] | None:
-    """The cosine between weights and feedback of every seed; `None` where the rule has no feedback of its own."""
-    pairs = zip(run.networks, (companions(parameters_of(rule)) for rule in run.rules), strict=True)
-    found = [float(agreement(network, node.recurrent)) for network, nodes in pairs for node in nodes]
-    return found or None
+def _directed(run: Run) -> dict[str, Any]:
+    """How directed the networks are, in the mean, and how far their feedback agrees with the weights (`None` if it has
+    no strengths of its own)."""
+    found: dict[str, Any] = {"reciprocity": run.network.graph.reciprocity}
+    kept = np.maximum(run.best_epoch - 1, 0), np.arange(len(run.seeds))
+    for name in ("antisymmetry", "agreement"):
+        each = run.history[name][kept] if run.history else np.full(1, np.nan)
+        found[name] = float(np.nanmean(each)) if np.isfinite(each).any() else None
+    return found
 
 
 _IN_PYTHON = "certify(network, rule=...)"  # what sentences of the library advise
@@ -153,11 +151,13 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         f"steps in the median, {settle['steps_max']} at most ({settle['method']})"
     )
     directed = summary["directed"]
-    agreed = "" if directed["agreement"] is None else f"; feedback at cosine {directed['agreement']:.2f} to the weights"
-    print(
-        f"  directed     {directed['reciprocity']:.0%} of synapses have a partner; antisymmetric share of the weights "
-        f"{directed['antisymmetry']:.2f}{agreed}"
-    )
+    if directed["antisymmetry"] is not None:
+        agreed = directed["agreement"]
+        feedback = "" if agreed is None else f"; feedback at cosine {agreed:.2f} to the weights"
+        print(
+            f"  directed     {directed['reciprocity']:.0%} of synapses have a partner; antisymmetric share of the "
+            f"weights {directed['antisymmetry']:.2f}{feedback}"
+        )
     proof = summary["certificate"]
     if proof["verdict"] == "proved":
         phases = ", ".join(proof["phases"])

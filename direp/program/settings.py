@@ -229,8 +229,8 @@ class Settings:
              f"--shift {self.shift} moves images, and {self.task} has none: leave it out"),
             (self.rule == "trajectory" and self.nudge == "centred",
              "--rule trajectory watches one nudged phase: use --nudge one-sided"),
-            (self.feedback != "shared" and self.rule in names("rule", without=("asym-ep", "dyadic")),
-             f"--feedback {self.feedback} needs a rule that sends deviations back: use --rule asym-ep, or dyadic"),
+            (self.reciprocity is not None and self.graph in names("graph", without=("random",)),
+             f"--reciprocity {self.reciprocity} is of a random graph, and the graph is {self.graph}: leave it out"),
             (not (math.isfinite(self.start[0]) and self.start[0] <= self.start[1] < math.inf),
              f"--start {self.start[0]} {self.start[1]} is no range: give the lower end first"),
         ):  # fmt: skip
@@ -291,8 +291,7 @@ _NAMED = tuple(field.name for field in dataclasses.fields(Settings) if field.nam
 _LEAST = {  # numbers, by the least that they may be
     "above -inf": "beta beta_end bias",
     "of at least 0": "momentum weight_scale input_scale feedback_scale bias_scale leak decay shrink homeostasis probe "
-    "companion_scale "
-    "shift split reciprocity rewired",
+    "companion_scale shift split reciprocity rewired",
     "above 0": "learning_rate margin tolerance sharpness euler_step density",
     "of at least 1": "neighbours epochs batch_size fixed_steps max_steps",
 }

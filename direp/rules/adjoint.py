@@ -93,7 +93,7 @@ class AdjointField(AbstractField):
         return self.base.stiffness()
 
     def sizes(self, state):
-        return jnp.abs(self.linear.send_back(jnp.abs(state))) + jnp.abs(self.error)
+        return self.linear.absolute.send_back(jnp.abs(state)) + jnp.abs(self.error)
 
     def clip(self, state):
         return state

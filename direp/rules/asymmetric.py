@@ -4,11 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import AbstractWrapper, Coupling, NetworkField, Signal, declared
-from ..settling import Linearisation, check_kind, linearise
+from ..settling import Linearisation, linearise
 from .adjoint import AdjointField, state_gradient
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
-from .feedback import FEEDBACK, AbstractFeedback, SharedFeedback
+from .feedback import AbstractFeedback, SharedFeedback, as_feedback
 from .nudge import AbstractNudge, Centred, as_nudge
 from .problem import all_settled
 
@@ -44,8 +44,8 @@ class AsymEP(AbstractRule):
         beta: float | Array | None = None,
         feedback: AbstractFeedback = SharedFeedback(),  # noqa: B008
     ):
-        check_kind("AsymEP(feedback=...)", feedback, AbstractFeedback, FEEDBACK)
-        self.nudge, self.feedback = as_nudge("AsymEP", nudge, beta, Centred(0.1)), feedback
+        self.nudge = as_nudge("AsymEP", nudge, beta, Centred(0.1))
+        self.feedback = as_feedback("AsymEP", feedback)
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
@@ -98,10 +98,9 @@ class AsymField(AbstractWrapper):
         return Signal(self.beta, error[:, self.network.graph.hidden :])
 
     def sizes(self, state):
-        moved = jnp.abs(state - self.free)
-        twice = jnp.abs(self.linear.send(moved)) + jnp.abs(self.linear.send_back(moved))
+        moved, size = jnp.abs(state - self.free), self.linear.absolute
         nudge = self.beta * state_gradient(self.network, self.cost, self.y, state)
-        return self.base.sizes(state) + twice + jnp.abs(nudge)
+        return self.base.sizes(state) + size.send(moved) + size.send_back(moved) + jnp.abs(nudge)
 
     def take(self, rows):
         linear = self.linear.take(rows)
@@ -148,7 +147,7 @@ class Dyadic(AbstractRule):
     feedback: AbstractFeedback = SharedFeedback()
 
     def __check_init__(self):
-        check_kind("Dyadic(feedback=...)", self.feedback, AbstractFeedback, FEEDBACK)
+        as_feedback("Dyadic", self.feedback)
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)

@@ -15,14 +15,26 @@ def antisymmetry(network: Network) -> Float[Array, ""]:
     synapse has a partner or partners are unrelated, 1 if skew; NaN without weights."""
     synapses, weight = network.synapses, network.weight
     if synapses.shared:
-        recurrent = synapses.drive(weight, jnp.eye(network.graph.free, dtype=network.dtype))
-        return jnp.linalg.norm(recurrent - recurrent.T) / (2 * jnp.linalg.norm(recurrent))
+        return _by_products(network)
     weight = Weight(jax.tree.map(jnp.zeros_like, weight.input), weight.recurrent)
     back = synapses.reverse(weight)
     # Entries of the transpose that have no synapse are as large as those of the synapses without a partner.
     has = synapses.reverse(synapses.mask(jax.tree.map(jnp.ones_like, weight)))
     apart = _squares(jax.tree.map(lambda w, b, h: jnp.where(h > 0, w - b, jnp.sqrt(2.0) * w), weight, back, has))
     size = _squares(weight)
+    return jnp.sqrt(apart / jnp.where(size > 0, size, jnp.nan)) / 2
+
+
+def _by_products(network: Network) -> Array:
+    r"""The same, unit by unit: $4\lVert W_A\rVert^2=\sum_i\lVert W^\top e_i-We_i\rVert^2$."""
+    synapses, weight, free = network.synapses, network.weight, network.graph.free
+
+    def one(unit: Array) -> tuple[Array, Array]:
+        at = (jnp.arange(free) == unit)[None].astype(network.dtype)
+        sent, got = synapses.drive(weight, at), synapses.back(weight, at)
+        return (sent * sent).sum(), ((sent - got) ** 2).sum()
+
+    size, apart = (each.sum() for each in jax.lax.map(one, jnp.arange(free), batch_size=64))
     return jnp.sqrt(apart / jnp.where(size > 0, size, jnp.nan)) / 2
 
 

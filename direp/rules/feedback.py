@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray
 
 from ..model import Network, Parameters
 from ..model.synapses import Weight
-from ..settling import check_number
+from ..settling import check_kind, check_number
 from .learned import Learned
 
 
@@ -31,9 +31,6 @@ class Companions(eqx.Module):
 
     recurrent: Any
     learned: bool = eqx.field(static=True, default=True)
-
-
-FEEDBACK = "a feedback such as direp.LearnedFeedback()"
 
 
 class AbstractFeedback(eqx.Module):
@@ -58,7 +55,18 @@ class SharedFeedback(AbstractFeedback):
         return gradient
 
 
-class LearnedFeedback(AbstractFeedback):
+class _Apart(AbstractFeedback):
+    """Feedback by companions, with which training begins at random."""
+
+    own: Learned
+
+    def weight(self, network):
+        if self.own.value is None:
+            raise ValueError("feedback has no strengths yet: rules.initialise(rule, network, key) draws them")
+        return Weight(network.weight.input, self.own.value.recurrent)
+
+
+class LearnedFeedback(_Apart):
     r"""Companions that begin at random and get the very steps of their partners: the product of what both ends know.
 
     Under any optimiser that takes the same step $\eta_k$ and decay $d_k$ for both,
@@ -74,20 +82,15 @@ class LearnedFeedback(AbstractFeedback):
     Source: Kolen & Pollack (1994); Akrout et al. (2019), arXiv:1904.05391.
     """
 
-    own: Learned
-
     def __init__(self, scale: float = 1.0):
         check_number("LearnedFeedback(scale", scale, least=0)
         self.own = Learned(_Drawn(float(scale), learned=True))
-
-    def weight(self, network):
-        return _weight(self.own, network)
 
     def gradient(self, gradient):
         return gradient._replace(rule=(Companions(gradient.weight.recurrent),))
 
 
-class FixedFeedback(AbstractFeedback):
+class FixedFeedback(_Apart):
     r"""Companions that stay as they were drawn; the weights come to agree with them, as far as they do.
 
     **Arguments:**
@@ -97,24 +100,13 @@ class FixedFeedback(AbstractFeedback):
     Source: Lillicrap et al. (2016), feedback alignment.
     """
 
-    own: Learned
-
     def __init__(self, scale: float = 1.0):
         check_number("FixedFeedback(scale", scale, above=0)
         self.own = Learned(_Drawn(float(scale), learned=False))
 
-    def weight(self, network):
-        return _weight(self.own, network)
-
     def gradient(self, gradient):
         still = jax.tree.map(jnp.zeros_like, gradient.weight.recurrent)
         return gradient._replace(rule=(Companions(still, learned=False),))
-
-
-def _weight(own: Learned, network: Network) -> Weight:
-    if own.value is None:
-        raise ValueError("feedback has no strengths yet: rules.initialise(rule, network, key) draws them")
-    return Weight(network.weight.input, own.value.recurrent)
 
 
 @dataclass(frozen=True)
@@ -163,6 +155,12 @@ def _nodes(rule: Any) -> list[Any]:
 
 def _is_companions(node: Any) -> bool:
     return isinstance(node, Companions)
+
+
+def as_feedback(rule: str, feedback: Any) -> AbstractFeedback:
+    """A feedback, or a `ValueError` that says what there is."""
+    check_kind(f"{rule}(feedback=...)", feedback, AbstractFeedback, "a feedback such as direp.LearnedFeedback()")
+    return feedback
 
 
 def feedback_of(rule: Any) -> tuple[AbstractFeedback, ...]:
