@@ -1,15 +1,19 @@
 """Companions of synapses: what comes back by them, how they learn, and what is proved of the phases that they carry."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from cases import SOME, TIGHT, data, gradients, network
+from program import call
 from test_criteria import log_norm
 from test_phases import jacobians
 
 import direp
+from direp.program.run_folder import open_run
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
 from direp.settling import linearise
@@ -340,3 +344,48 @@ def test_what_comes_back_is_as_near_as_the_companions_are(neuron, outflow):
         ratios.append(float(norm.length(gap) / (norm.length(bound) / rate)))
     assert max(ratios) <= 1 + 1e-9
     assert max(ratios) > 0.02
+
+
+class Half(direp.AbstractFeedback):
+    """A user's own: half of every weight, which no control knows."""
+
+    def weight(self, network):
+        return jax.tree.map(lambda w: w / 2, network.weight)
+
+    def gradient(self, gradient):
+        return gradient
+
+
+@pytest.mark.usefixtures("_optax")
+def test_a_control_says_that_it_does_not_keep_the_phases_of_a_users_own_feedback():
+    net, rule = network("projected", "none", "random"), direp.AsymEP(1.0, feedback=Half())
+    run = direp.fit(
+        net, noise(net.graph), rule=rule, optimiser=optax.sgd(0.1), control=direp.LeakController(), epochs=1
+    )
+    assert "not the phases AsymField" in run.assumptions[0]
+    assert direp.certify(run.networks[0], rule=rule, starts=0)
+
+
+@pytest.mark.usefixtures("_optax")
+def test_a_run_folder_keeps_the_companions_of_every_seed(tmp_path):
+    options = ("--rule", "asym-ep", "--feedback", "learned", "--companion-scale", "0.5", "--precision", "float64")
+    options += ("--seeds", "0,3", "--epochs", "2")
+    code, _, err = call("train", "xor", "--preset", "small", *options, "--out", tmp_path / "run", "--quiet")
+    assert code == 0, err
+    run = open_run(tmp_path / "run")
+    again = [np.asarray(companions(parameters_of(rule))[0].recurrent) for rule in run.rules]
+    assert np.abs(again[0] - again[1]).max() > 0.01
+    fitted = direp.fit(task=run.task, **run.parts.fit())
+    for rule, kept in zip(fitted.rules, again, strict=True):
+        assert np.allclose(companions(parameters_of(rule))[0].recurrent, kept, atol=1e-9)
+    code, out, err = call("certify", tmp_path / "run", "--json", "--quiet")
+    assert code == 0, err
+    assert "AsymField beta=+6" in json.loads(out)["convergence"]["phases"]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())["directed"]
+    assert summary["reciprocity"] > 0.5
+    pairs = zip(run.networks, again, strict=True)
+    assert np.isclose(summary["agreement"], np.mean([agreement(net, jnp.asarray(m)) for net, m in pairs]))
+    assert np.isclose(summary["antisymmetry"], np.mean([antisymmetry(net) for net in run.networks]))
+    code, _, err = call("train", "xor", "--feedback", "learned", "--out", tmp_path / "no", "--quiet")
+    assert code == 2
+    assert "use --rule asym-ep" in err

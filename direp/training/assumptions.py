@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool
 
 from ..certificates.convergence import named
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, Local, RuleRun
+from ..rules import AbstractCost, AbstractRule, Local, RuleRun, companions
 from ..settling import compiled
 from .constraint import AbstractConstraint, taken
 from .control import AbstractControl
@@ -43,13 +43,15 @@ def of_guarantee(
 
 
 def of_constraint(
-    constraint: AbstractConstraint, run: RuleRun, cost: AbstractCost, network: Network
+    constraint: AbstractConstraint, run: RuleRun, cost: AbstractCost, network: Network, learned: Any = ()
 ) -> tuple[str, ...]:
-    """The phases of a rule that a constraint does not keep certified, if there are any."""
+    """The phases of a rule that a constraint does not keep certified, if there are any. `learned`: what the rule learns
+    itself, whose companions a control keeps certified beside the weights."""
+    beside = isinstance(constraint, AbstractControl) and bool(companions(learned))
     open_, margin = [], float(constraint.margin)
     covered = named("", run.strengths, network.dtype)
     for name, coupling, strengths in run.fields:
-        if coupling.jacobian == "transposed" and (not coupling.feedback or isinstance(constraint, AbstractControl)):
+        if coupling.jacobian == "transposed" and (beside or not coupling.feedback):
             covered |= named(name, strengths, network.dtype)
         else:
             open_.append(f"{name}, whose Jacobian is not the network's")

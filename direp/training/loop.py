@@ -219,7 +219,8 @@ def fit(
         "classify": task.kind == "classification",
     }
     evaluator = Trainer(**common)
-    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template)))
+    learned = _learned(rule, template)
+    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=learned))
     trainer = Trainer(
         **common,
         rule=traced(rule, template.dtype),
@@ -233,7 +234,7 @@ def fit(
         probe=min(probe, samples),
         augment=augment,
     )
-    assumptions = () if control is None else of_constraint(control, phases, common["cost"], template)
+    assumptions = () if control is None else of_constraint(control, phases, common["cost"], template, learned)
     if guarantee is not None:
         assumptions = of_guarantee(guarantee, rule, phases, template, recorded)
         assumptions += of_constraint(guarantee, phases, common["cost"], template)

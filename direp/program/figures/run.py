@@ -53,8 +53,8 @@ def learning_curve(run: Run) -> Figure:
         margin.annotate("not certified below", (last, 0), ha="right", va="bottom", color=RED, fontsize=8)
     else:
         margin.set_ylim(0, max(1.3 * float(history["lowest_margin"].max()), 1e-3))
-    directed.set_ylim(min(0, 1.1 * float(np.nanmin(history["agreement"], initial=0))), 1)
-    directed.legend(frameon=False, fontsize=8)
+    directed.set_ylim(min(0, 1.1 * float(np.nanmin(history["agreement"], initial=0))), 1.05)
+    directed.legend(frameon=False, fontsize=8, loc="lower right")
     if not run.task.whole:
         axes[0].legend(frameon=False)
     seeds = f"{len(run.seeds)} seeds: median, 80 % band, extremes" if len(run.seeds) > 1 else "seed " + str(*run.seeds)
