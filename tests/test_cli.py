@@ -108,7 +108,9 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
     assert direp.certify(networks[0]).verdict == "proved"
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "interrupted"
-    assert 3 <= summary["epochs"] < 1000
+    recorded = (folder / "metrics.jsonl").read_text().splitlines()
+    assert 3 <= summary["epochs"] == len(recorded) < 1000
+    assert all(seed["best_epoch"] <= len(recorded) for seed in summary["per_seed"])
 
 
 def test_files_are_readable_as_the_umask_says_and_none_is_left_half_written():

@@ -137,8 +137,8 @@ STEPS = {
     ),
     "another gradient": (
         stored.Stored, "of", DROWNED,
-        lambda original: lambda network, gradient, control: original(
-            network, gradient._replace(bias=-gradient.bias), control
+        lambda original: lambda network, gradient, *more: original(
+            network, gradient._replace(bias=-gradient.bias), *more
         ),
     ),
 }  # fmt: skip

@@ -260,9 +260,13 @@ def fit(
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}
                 rows.append(row)
                 for callback in callbacks:
-                    callback(first + k, row)
-            if rows[-1]["failed"].all():
+                    try:
+                        callback(first + k, row)
+                    except KeyboardInterrupt:  # epochs that are trained are recorded first
+                        status = "interrupted"
+            if status == "done" and rows[-1]["failed"].all():
                 status = "failed"
+            if status != "done":
                 break
     except KeyboardInterrupt:
         status = "interrupted"
