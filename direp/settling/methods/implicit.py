@@ -109,13 +109,15 @@ def _solved(matrix: Float[Array, "batch free free"], right: Float[Array, "batch 
     size = jnp.where(size > 0, size, jnp.abs(matrix).max(-1))
     scaled = matrix / size[..., None]
     off = jnp.where(jnp.eye(matrix.shape[-1], dtype=bool), 0, jnp.abs(scaled))
+    least = jnp.finfo(matrix.dtype).tiny ** 0.25  # units run away where no circle of unknowns ties them together
 
     def balance(_, unit: Array) -> Array:
         # Osborne (1960), damped; where a row or a column has its diagonal alone, the other sums to 1.
         into, out = (off * unit[:, None, :]).sum(-1), (off / unit[:, :, None]).sum(-2)
         both = jnp.sqrt(jnp.where(into > 0, into, 1)) / jnp.sqrt(jnp.where(out > 0, out, 1))
         even = jnp.where(into > 0, jnp.where(out > 0, both, into), jnp.where(out > 0, 1 / out, unit))
-        return jnp.where(jnp.isfinite(even) & (even > 0), jnp.sqrt(unit) * jnp.sqrt(even), unit)
+        even = jnp.clip(jnp.sqrt(unit) * jnp.sqrt(even), least, 1 / least)
+        return jnp.where(jnp.isfinite(even) & (even > 0), even, unit)
 
     unit = jax.lax.fori_loop(0, 20, balance, jnp.ones_like(right))
     balanced = scaled * unit[:, None, :] / unit[:, :, None]
