@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 from tables import wilson
+
+from direp.analysis import statistics
 
 GATES = ("and", "or", "xor", "not", "identity")
 SMALL = ("--preset", "small")
@@ -117,8 +118,7 @@ def nudge_figure(rows: dict[str, list[tuple[float, int, int]]], seeds: int) -> F
     left, right = figure.subplots(1, 2, sharex=True)
     for (name, points), colour in zip(rows.items(), COLOURS, strict=False):
         beta, solved, stuck = (np.array(column) for column in zip(*points, strict=True))
-        bounds = [stats.binomtest(int(hits), seeds).proportion_ci(method="wilson") for hits in solved]
-        low, high = np.array([(bound.low, bound.high) for bound in bounds]).T
+        low, high = np.array([statistics.wilson(hits, seeds) for hits in solved]).T
         if len(points) > 1:
             left.plot(beta, 100 * solved / seeds, "o-", color=colour, ms=3, label=name)
             left.fill_between(beta, 100 * low, 100 * high, color=colour, alpha=0.25, lw=0)
@@ -148,8 +148,8 @@ RULES: dict[str, tuple[str, ...]] = {
 
 
 def interval(values: np.ndarray) -> str:
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.2%} ± {half:.2%} ({values.min():.2%} to {values.max():.2%})"
+    mean, half = statistics.student(values)
+    return f"{mean:.2%} ± {half:.2%} ({values.min():.2%} to {values.max():.2%})"
 
 
 def tables(seeds: int, figures: Path) -> None:

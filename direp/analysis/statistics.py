@@ -10,6 +10,12 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def student(values: np.ndarray) -> tuple[float, float]:
+    """The mean, and half of Student's interval around it."""
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
 def bootstrap_mean(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap of a mean; infinitely wide for fewer than two values."""
     values = np.asarray(values, float)

@@ -105,6 +105,7 @@ def record(
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
+    from ..advice import misfit
     from ..build import Parts, load_task
     from ..data import check_data
     from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
@@ -116,6 +117,9 @@ def record(
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
     Stop.check()
+    doubt = misfit(parts.started()[0], parts.rule, task, parts.cost, parts.key)
+    if doubt and show:
+        print(f"direp: {doubt}", file=sys.stderr)
     if at_once:
         Stop.install(at_once=True)
     with RunFolder(out, settings, task) as folder:
@@ -129,6 +133,7 @@ def record(
         folder.weights(run.networks, run.seeds, run.rules)
         certificates = certificates_of(run, parts)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
+        summary |= {"misfit": doubt} if doubt else {}
         folder.finish(summary, worst_of(certificates).to_dict())
     if run.history:
         save_figures(run, folder.path)

@@ -1,0 +1,37 @@
+"""Who takes a rule that cannot reach hidden units on its graph is told before the training."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from program import call
+
+import direp
+from direp.program.advice import misfit
+
+ONE_WAY = direp.Graph.random(2, 6, 1, density=0.4, reciprocity=0.0)
+
+
+def test_the_program_says_so_and_records_it(tmp_path):
+    folder, graph = tmp_path / "run", ("--graph", "random", "--density", "0.3", "--reciprocity", "0")
+    code, _, err = call("train", "iris", "--hidden", "16", *graph, "--epochs", "1", "--out", folder)
+    told = json.loads((folder / "summary.json").read_text())["misfit"]
+    assert code == 0
+    assert "100% of synapses between free units have no way back" in told
+    assert told in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("graph", "rule", "told"),
+    [
+        (direp.Graph.layered([2, 4, 4, 1]), direp.Local(beta=0.1), "2 layers"),
+        (direp.Graph.layered([2, 4, 1]), direp.Local(beta=0.1), None),
+        (ONE_WAY, direp.Adjoint(), None),
+        (ONE_WAY, direp.AsymEP(beta=0.1, feedback=direp.FixedFeedback()), None),
+    ],
+)
+def test_only_rules_without_a_channel_on_graphs_that_need_one(graph, rule, told):
+    network = direp.Network(graph, direp.Rate("tanh"), key=jax.random.key(0), leak=9.0, dtype=np.float64)
+    found = misfit(network, rule, direp.tasks.gate("xor"), direp.SquaredError(), jax.random.key(0))
+    assert (found is None) if told is None else (told in found)
