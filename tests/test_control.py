@@ -166,6 +166,31 @@ def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outfl
     assert abs(flat(gradient.weight) @ flat(step) - slope) < 1e-6 * np.linalg.norm(flat(gradient.weight))
 
 
+@pytest.mark.parametrize("outflow", OUTFLOWS)
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_leaks_that_companions_hold_add_their_derivative_too(outflow, criterion):
+    """Some leaks are held by weights, others by companions: synapse and companion get the derivative of the leak in
+    whichever holds it, here by JAX through the projection itself."""
+    net, rng = network("projected", outflow, seed=5), np.random.default_rng(5)
+    control = direp.LeakController(0.3, floor=0.0, criterion=CRITERIA[criterion])
+    norm, share = jnp.asarray(0.5 + rng.random(net.graph.free)), jnp.asarray(rng.normal(size=net.graph.free))
+    ours = net.synapses.mask(net.weight)
+    other = ours.recurrent * rng.uniform(-1.9, 1.9, ours.recurrent.shape)
+
+    def leaks(weight, companions):
+        near = net.replace(net.parameters._replace(weight=weight))
+        return control.inside(near, norm, (companions,))[0].leak
+
+    held = net.replace(net.parameters._replace(weight=ours, leak=leaks(ours, other)))
+    by_weights = np.isclose(held.leak, control.inside(held, norm)[0].leak)
+    assert 0 < by_weights.sum() < len(by_weights)
+    alone = held.parameters._replace(weight=jax.tree.map(jnp.zeros_like, ours), leak=share)
+    extra = control.gradient_with(held, norm, alone, (other,)).weight
+    slopes = jax.jit(jax.grad(lambda *pair: share @ leaks(*pair), argnums=(0, 1)))(ours, other)
+    wanted = slopes[0]._replace(recurrent=slopes[0].recurrent + slopes[1])
+    assert np.abs(flat(extra) - flat(net.synapses.mask(wanted))).max() < 1e-12
+
+
 @given(st.integers(0, 10_000), st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS))
 @settings(max_examples=10)
 def test_what_held_leaks_add_to_the_gradient_is_their_derivative_with_the_norm_fixed(seed, neuron, outflow):

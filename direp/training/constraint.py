@@ -40,6 +40,13 @@ class AbstractConstraint(eqx.Module):
         """The gradient of the cost as a function of the parameters before projection."""
         return gradient
 
+    def gradient_with(
+        self, network: Network, state: Any, gradient: Parameters, feedback: tuple[Any, ...]
+    ) -> Parameters:
+        """The same where companions learn with their partners (each arranged like `Weight.recurrent`), which get the
+        gradient of these."""
+        return self.gradient(network, state, gradient)
+
     def following(self, network: Network, state: Any) -> Following | None:
         """How leaks follow the weights, where they do: for certificates of learning. `None`: projection alone moves
         parameters, back into a convex set, and none that lie in it."""
@@ -87,7 +94,8 @@ def _update(
 ) -> tuple[Any, ConstrainedState]:  # fmt: skip
     if params is None:
         raise ValueError(f"{type(constraint).__name__} needs the parameters: call update(updates, state, params)")
-    updates = constraint.gradient(network.replace(params), state.constraint, updates)
+    learned = tuple(node.recurrent for node in companions(params.rule) if node.learned)
+    updates = constraint.gradient_with(network.replace(params), state.constraint, updates, learned)
     alike = (updates.weight.recurrent if node.learned else node.recurrent for node in companions(updates.rule))
     updates = updates._replace(rule=with_companions(updates.rule, alike))
     updates, inner = optimiser.update(updates, state.inner, params)

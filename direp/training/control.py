@@ -94,7 +94,8 @@ class LeakController(AbstractControl):
     The network is certified to contract at rate $c_0$ or faster at every step. A leak that is held there moves with the
     weights, and that part of the gradient, $\partial_{\lambda_i}C\,(d_2\,\mathrm{sgn}(w_{ij})\,\eta_j/\eta_i-
     \kappa_{ij})$, belongs to the synapse too (norm weights count as constant). Local for the criterion `LocalLeak`;
-    `Rows` needs a unit's incoming weights, `Perron` a few exchanges with its neighbours.
+    `Rows` needs a unit's incoming weights, `Perron` a few exchanges with its neighbours. Where it is the companions of
+    a learned feedback that hold a leak, that part goes by their signs, and synapse and companion both get it.
 
     **Arguments:**
 
@@ -130,13 +131,20 @@ class LeakController(AbstractControl):
         return Following(self.criterion, np.asarray(state, np.float64), float(self.margin), least, self.follow)
 
     def gradient(self, network, state, gradient):
+        return self.gradient_with(network, state, gradient, ())
+
+    def gradient_with(self, network, state, gradient, feedback):
         if not self.through_leak:
             return gradient
-        # Some tolerance: a leak that the last projection set differs from the criterion by rounding.
-        held = network.leak <= self.needed(network, state) * (1 + 1e-5)
-        own = jnp.where(held, gradient.leak, 0)
-        extra = self.criterion.weight_gradient(network, state, own)
-        return gradient._replace(weight=jax.tree.map(jnp.add, gradient.weight, extra))
+        weight, free = gradient.weight, jnp.ones(network.leak.shape, bool)
+        for each in _beside(network, feedback):
+            spare = network.total_leak() - self.criterion.spread(each, state)
+            # Some tolerance: a leak that the last projection set differs from the criterion by rounding.
+            held = free & (network.leak <= (network.leak - spare + self.margin) * (1 + 1e-5))
+            own = jnp.where(held, gradient.leak, 0)
+            extra = self.criterion.weight_gradient(network, state, own, each.weight)
+            weight, free = jax.tree.map(jnp.add, weight, extra), free & ~held
+        return gradient._replace(weight=weight)
 
 
 class WeightProjection(AbstractControl):

@@ -71,13 +71,16 @@ class AbstractDiagonal(AbstractCriterion):
         size = network.leak + sent + self.spread(network, weights)
         return 4 * (network.graph.free + 8) * float(jnp.finfo(size.dtype).eps) * size
 
-    def weight_gradient(self, network: Network, weights: Float[Array, " free"], leak: Float[Array, " free"]) -> Weight:
-        r"""$\sum_kg_k\,\partial\lambda_k/\partial w_{ij}$ with $g$ = `leak`, for leaks held at the criterion."""
+    def weight_gradient(
+        self, network: Network, weights: Float[Array, " free"], leak: Float[Array, " free"], held: Weight | None = None
+    ) -> Weight:
+        r"""$\sum_kg_k\,\partial\lambda_k/\partial w_{ij}$ with $g$ = `leak`, for leaks held at the criterion: by the
+        weights, or by other strengths between the same units, `held`."""
         sender, receiver = (weights, leak / weights) if self.incoming else (leak / weights, weights)
         none = jnp.zeros((1, network.graph.inputs), weights.dtype)
         pairs = network.synapses.outer(none, sender[None], receiver[None])
         gain = network.neuron.gain
-        extra = jax.tree.map(lambda w, p: gain * jnp.sign(w) * p, network.weight, pairs)
+        extra = jax.tree.map(lambda w, p: gain * jnp.sign(w) * p, network.weight if held is None else held, pairs)
         outflow = network.neuron.outflow
         if not outflow.active:
             return extra
