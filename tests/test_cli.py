@@ -113,6 +113,23 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
     assert all(seed["best_epoch"] <= len(recorded) for seed in summary["per_seed"])
 
 
+@pytest.mark.usefixtures("_handlers")
+def test_a_request_to_end_after_the_last_epoch_loses_nothing(tmp_path, monkeypatch):
+    folder, weights = tmp_path / "run", RunFolder.weights
+
+    def interrupted(self, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        weights(self, *arguments)
+
+    monkeypatch.setattr(RunFolder, "weights", interrupted)
+    code, out, err = call("train", "xor", "--preset", "small", "--epochs", "2", "--out", folder)
+    assert code == 143
+    assert f"interrupted; the run is complete in {folder}" in err
+    assert "certificate  proved" in out
+    assert json.loads((folder / "summary.json").read_text())["status"] == "done"
+    assert len(load_run(folder)[1]) == 1
+
+
 def test_files_are_readable_as_the_umask_says_and_none_is_left_half_written():
     folder, *_ = finished()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}

@@ -85,6 +85,9 @@ good = np.random.default_rng(0).normal(size=(40, 2))
         (good, np.arange(40) % 2, {"test": 0.9, "validation": 0.2}, "leave some to train"),
         (good, np.arange(40) % 2, {"kind": "ranking"}, "kind='ranking'"),
         (np.array([["a", "b"]] * 40), np.arange(40) % 2, {}, "not all numbers"),
+        (np.zeros((0, 4)), np.zeros(0), {}, r"shape \(0, 4\) and holds no numbers"),
+        (np.zeros((40, 0)), np.arange(40) % 2, {}, "holds no numbers"),
+        (good, np.array(["a", "b"] * 20), {"kind": "regression"}, "which regression needs"),
     ],
 )
 def test_bad_data_is_refused_in_words(x, y, settings, message):

@@ -54,6 +54,8 @@ def from_arrays(
         x = x[:, None]
     if x.ndim != 2:
         raise ValueError(f"from_arrays(x=...) has shape {x.shape}; needed is (samples, inputs): flatten images first")
+    if not x.size:
+        raise ValueError(f"from_arrays(x=...) has shape {x.shape} and holds no numbers; give samples x inputs")
     if len(y) != len(x):
         hint = "x looks transposed: give x.T" if x.shape[1] == len(y) else "give one for each row"
         raise ValueError(f"from_arrays: x has shape {x.shape}, {len(x)} samples, but y has {len(y)} targets; {hint}")
@@ -79,7 +81,10 @@ def from_arrays(
             )
         classes = tuple(str(label) for label in labels) if classes is None else classes
     elif kind == "regression":
-        targets, stratify, classes = y.reshape(len(y), -1).astype(float), None, ()
+        try:
+            targets, stratify, classes = y.reshape(len(y), -1).astype(float), None, ()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"from_arrays(y=...) is not all numbers ({error}), which regression needs") from None
     else:
         raise ValueError(f"from_arrays(kind={kind!r}) must be 'classification' or 'regression'")
 

@@ -167,8 +167,17 @@ class Stop:
         """With `at_once`, the interrupt comes at once, or at the next safe point where that cannot be: for what is
         interrupted in its own Python code."""
         cls.asked, cls.received = False, signal.SIGINT
+        cls._handle(cls._raise if at_once else cls._note)
+
+    @classmethod
+    def finish(cls) -> None:
+        """From here on what is left is done first: a request is noted, and who asks twice ends at once."""
+        cls._handle(cls._note)
+
+    @staticmethod
+    def _handle(handler: Callable[[int, Any], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, cls._raise if at_once else cls._note)
+            signal.signal(number, handler)
 
     @staticmethod
     def ignore() -> None:

@@ -125,7 +125,12 @@ def record(
     with RunFolder(out, settings, task) as folder:
         with progress(label or task.name, settings.epochs, not show, least=1) as step:
             step(share=0, figures="compiling")
-            shown = lambda _, row: step(figures=line_of(task, row))  # noqa: E731
+
+            def shown(number: int, row: dict[str, Any]) -> None:
+                step(figures=line_of(task, row))
+                if number == settings.epochs and at_once:
+                    Stop.finish()
+
             run = fit(task=task, callbacks=[folder.epoch, shown, *callbacks], **arguments_of_fit)
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
@@ -151,8 +156,9 @@ def train(arguments: list[str]) -> int:
         from ..report import print_summary
 
         print_summary(outcome.summary, folder)
-    if run.status == "interrupted":
-        print(f"direp: interrupted; the best networks so far are in {folder}", file=sys.stderr)
+    if run.status == "interrupted" or Stop.asked:
+        left = "the run is complete" if run.status != "interrupted" else "the best networks so far are"
+        print(f"direp: interrupted; {left} in {folder}", file=sys.stderr)
         return 128 + Stop.received
     if run.status == "failed":
         from ..report import why_failed
