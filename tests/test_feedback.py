@@ -359,10 +359,11 @@ class Half(direp.AbstractFeedback):
 @pytest.mark.usefixtures("_optax")
 def test_a_control_says_that_it_does_not_keep_the_phases_of_a_users_own_feedback():
     net, rule = network("projected", "none", "random"), direp.AsymEP(1.0, feedback=Half())
-    run = direp.fit(
-        net, noise(net.graph), rule=rule, optimiser=optax.sgd(0.1), control=direp.LeakController(), epochs=1
-    )
-    assert "not the phases AsymField" in run.assumptions[0]
+    beside = direp.Safeguard(rule, direp.Dyadic(direp.LearnedFeedback()))
+    for each in (rule, beside):
+        control = direp.LeakController()
+        run = direp.fit(net, noise(net.graph), rule=each, optimiser=optax.sgd(0.1), control=control, epochs=1)
+        assert "not the phases AsymField" in run.assumptions[0]
     assert direp.certify(run.networks[0], rule=rule, starts=0)
 
 

@@ -4,10 +4,11 @@ import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import direp
-from direp.settling import CONVERGED, UNMOVED, attracts, how_to_settle
+from direp.settling import CONVERGED, UNMOVED, attracts, how_to_settle, run
 
 RNG = np.random.default_rng(12)
 
@@ -229,6 +230,9 @@ def test_an_equilibrium_that_repels_is_found_out_however_fast_other_units_are(fa
     net = ring(-3.0, fast, direp.Hopfield(direp.activation.tanh))
     assert np.linalg.eigvals(np.asarray(net.matrix, float)[1:].T - np.diag(np.asarray(net.leak, float))).real.max() > 0
     assert not direp.settle(net, np.ones((1, 1))).converged.any()
+    found = direp.estimate(net, np.ones((1, 1)), np.zeros((1, 1)), direp.Local(beta=0.1))
+    assert not found.free.converged.any()
+    assert not found.used.any()
 
 
 def test_saturated_units_do_not_count_as_settled_where_they_start():
@@ -277,3 +281,40 @@ def test_what_cannot_be_used_as_a_certificate_is_refused_in_words():
     assert np.allclose(traced, direp.settle(net, np.ones((1, 1))).state, atol=1e-5)
     small = pair(direp.Projected(), 0.5, 0.5, leak=8e-41)
     assert "taken for zero" in direp.certify(small).assumptions[-1]
+
+
+class OwnPhase(direp.AbstractRule):
+    """A user's own, that settles a phase by the public loop."""
+
+    def estimate(self, problem, key):
+        again, _ = run(problem.field, problem.free.state, direp.Euler(0.1), direp.Tolerance())
+        change = jnp.ones_like(again.state)
+        return problem.estimate(problem.gradient(change, change, again.converged), again.converged, (again,))
+
+
+def test_a_phase_that_a_rule_settles_by_itself_has_no_bar():
+    net = pair(direp.Hopfield(direp.activation.identity), 0.1, 0.1)
+    found = direp.estimate(net, np.ones((1, 1)), np.ones((1, 1)), OwnPhase(), certificate=direp.certify(net))
+    assert found.used.all()
+    assert (found.free.error > 0).all()
+    assert found.nudged[0].error is None
+
+
+def test_wrong_starts_and_nested_fallbacks_are_refused_in_words():
+    net, one, wrong = pair(direp.Projected(), 0.1, 0.1), np.ones((1, 1)), np.ones((1, 7))
+    field = net.field(jnp.ones((1, 1), net.dtype))
+
+    def begun(start):
+        direp.fit(net, direp.tasks.gate("not"), rule=direp.Local(), optimiser=optax.sgd(0.1), start=start)
+
+    for call, said in (
+        (
+            lambda: direp.estimate(net, one, one, direp.Local(), state=wrong),
+            r"estimate\(state=...\) has shape \(1, 7\)",
+        ),
+        (lambda: direp.settle(field, state=wrong), r"settle\(state=...\) has shape \(1, 7\)"),
+        (lambda: direp.Fallback(direp.Fallback()), r"Fallback\(first=Fallback\(...\)\) has no third method"),
+        (lambda: begun((1.0, 0.0)), r"fit\(start=\(1.0, 0.0\)\) must be two"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()

@@ -1,5 +1,6 @@
 """The one interface of all rules, and `estimate`, which settles the free phase of a batch and asks a rule."""
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..settling import (
     how_to_settle,
     persist,
     run,
+    unless_it_repels,
     within_trace,
 )
 from .cost import AbstractCost, SquaredError
@@ -99,10 +101,13 @@ def estimate(
     inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
     if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
         raise ValueError(
-            f"y has shape {targets.shape} and x {inputs.shape}; needed are {network.graph.outputs} targets for each "
-            f"row of {network.graph.inputs} inputs"
+            f"estimate: y has shape {targets.shape} and x {inputs.shape}; needed are {network.graph.outputs} targets "
+            f"for each row of {network.graph.inputs} inputs"
         )
     start = None if state is None else _table(state, network.dtype)
+    if start is not None and start.shape != (len(inputs), network.graph.free):
+        needed = (len(inputs), network.graph.free)
+        raise ValueError(f"estimate(state=...) has shape {start.shape}; needed is {needed}")
     counted: Any = np.ones(len(inputs), bool) if valid is None else valid
     number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
     if parameters_of(rule):
@@ -114,8 +119,14 @@ def estimate(
     if method is None:
         persistent = persist(network, chosen, stop, _results(found, inputs, targets, counted))
         if persistent is not None:
-            parts[5] = persistent
+            parts[5], first = persistent, found.free
             found = _compiled(*parts, certificate is not None)
+            free = unless_it_repels(network, inputs, *(_replace_error(each, None) for each in (first, found.free)))
+            repels = np.asarray(found.free.converged) & ~np.asarray(free.converged)
+            if repels.any():
+                parts[8] = np.asarray(counted) & ~repels
+                again = _compiled(*parts, certificate is not None)
+                found = eqx.tree_at(lambda e: e.free, again, _replace_error(free, again.free.error))
     if certificate is None:
         return found
     found = _with_bars(found, certificate)
@@ -126,6 +137,10 @@ def estimate(
     found = _with_bars(_compiled(*parts, True), certificate)
     results = [np.where(hidden, UNMOVED, phase.result) for phase in found.nudged]
     return eqx.tree_at(lambda e: [phase.result for phase in e.nudged], found, results)
+
+
+def _replace_error(phase: Settled, error: Any) -> Settled:
+    return dataclasses.replace(phase, error=error)
 
 
 def _results(found: Estimate, x: Any, y: Any, counted: Any) -> np.ndarray:
@@ -152,8 +167,8 @@ def _with_bars(found: Estimate, certificate: ContractionProof) -> Estimate:
     """Bounds in place of the fields that phases have kept."""
 
     def bar(phase: Settled) -> Settled:
-        error = certificate.error(phase.error, np.asarray(phase.state))
-        return eqx.tree_at(lambda s: s.error, phase, error)
+        field: Any = phase.error  # of a phase that a rule settles by itself there is none
+        return phase if field is None else _replace_error(phase, certificate.error(field, np.asarray(phase.state)))
 
     phases = bar(found.free), tuple(bar(phase) for phase in found.nudged)
     return eqx.tree_at(lambda e: (e.free, e.nudged), found, phases)

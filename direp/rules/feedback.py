@@ -169,6 +169,13 @@ def feedback_of(rule: Any) -> tuple[AbstractFeedback, ...]:
     return tuple(leaf for leaf in leaves if isinstance(leaf, AbstractFeedback))
 
 
+def by_companions(rule: Any, learned: Any) -> bool:
+    """Whether all feedback of a rule that is not by the weights themselves is by companions, among what it has learned
+    (`Parameters.rule`)."""
+    apart = [each for each in feedback_of(rule) if not isinstance(each, SharedFeedback)]
+    return len(apart) == len(companions(learned))
+
+
 def beside(network: Network, recurrent: Any) -> Network:
     """A network with the strengths of companions in the place of its weights between free units."""
     return network.replace(network.parameters._replace(weight=Weight(network.weight.input, recurrent)))

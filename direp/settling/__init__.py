@@ -1,7 +1,7 @@
 """How a network comes to rest: one loop, a result for every sample, methods (a small file each), trajectories."""
 
 from .checks import check_count, check_kind, check_number
-from .door import ContractionProof, how_to_settle, persist, settle
+from .door import ContractionProof, how_to_settle, persist, settle, unless_it_repels
 from .linear import Linearisation, linearise
 from .loop import Observer, run
 from .methods import (
@@ -26,5 +26,6 @@ __all__ = [
     "AbstractStop", "Anderson", "Coloured", "ContractionProof", "Euler", "Fallback", "Implicit", "Linearisation",
     "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance", "attracts", "check_count",
     "check_kind", "check_number", "choose_method", "compiled", "how_to_settle", "keep_programs", "linearise",
-    "persist", "run", "settle", "traced", "trajectory", "within_trace",
+    "persist", "run", "settle", "traced", "trajectory",
+    "unless_it_repels", "within_trace",
 ]  # fmt: skip

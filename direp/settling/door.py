@@ -81,7 +81,7 @@ def settle(
     settled = _settle(network, x, state, chosen, stop)
     if method is None and (persistent := persist(network, chosen, stop, settled.result)) is not None:
         again = _settle(network, x, state, persistent, stop)
-        settled = _unless_it_repels(network, x, settled, again)
+        settled = unless_it_repels(network, x, settled, again)
     if certificate is None:
         return settled
     return eqx.tree_at(lambda s: s.error, settled, error_bar(certificate, network, x, settled), is_leaf=_is_none)
@@ -99,8 +99,9 @@ def error_bar(certificate: ContractionProof, network: Network | AbstractField, x
     return certificate.error(field, np.asarray(settled.state))
 
 
-def _unless_it_repels(network: Network | AbstractField, x: Any, first: Settled, second: Settled) -> Settled:
-    """The second try, but the first one's samples for which the second has found an equilibrium that repels."""
+def unless_it_repels(network: Network | AbstractField, x: Any, first: Settled, second: Settled) -> Settled:
+    """On the host: the second try, but the first one's samples for which the second has found an equilibrium that
+    repels."""
     rows = np.flatnonzero(~np.asarray(first.converged) & np.asarray(second.converged))
     if not len(rows):
         return second
@@ -133,7 +134,10 @@ def phase(call: str, network: Any, x: Any, state: Any) -> tuple[Any, Any]:
     if isinstance(network, AbstractField):
         if state is None:
             raise ValueError(f"{call}(state=...) is missing: a field starts from a given state, e.g. the free phase's")
-        return None, on_device(state, network.total_leak.dtype)
+        state, free = on_device(state, network.total_leak.dtype), network.network.graph.free
+        if state.ndim != 2 or state.shape[1] != free:
+            raise ValueError(f"{call}(state=...) has shape {state.shape}; needed is a row of {free} for every sample")
+        return None, state
     if x is None:
         raise ValueError(f"{call}(x=...) is missing: give the clamped inputs, one row for every sample")
     x = on_device(x, network.dtype)

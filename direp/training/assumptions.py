@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool
 
 from ..certificates.convergence import named
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, Local, RuleRun, companions
+from ..rules import AbstractCost, AbstractRule, Local, RuleRun
 from ..settling import compiled
 from .constraint import AbstractConstraint, taken
 from .control import AbstractControl
@@ -43,11 +43,11 @@ def of_guarantee(
 
 
 def of_constraint(
-    constraint: AbstractConstraint, run: RuleRun, cost: AbstractCost, network: Network, learned: Any = ()
+    constraint: AbstractConstraint, run: RuleRun, cost: AbstractCost, network: Network, known: bool = False
 ) -> tuple[str, ...]:
-    """The phases of a rule that a constraint does not keep certified, if there are any. `learned`: what the rule learns
-    itself, whose companions a control keeps certified beside the weights."""
-    beside = isinstance(constraint, AbstractControl) and bool(companions(learned))
+    """The phases of a rule that a constraint does not keep certified, if there are any. `known`: whether all feedback
+    of the rule is by weights or companions (`by_companions`), which a control keeps certified beside the weights."""
+    beside = isinstance(constraint, AbstractControl) and known
     open_, margin = [], float(constraint.margin)
     covered = named("", run.strengths, network.dtype)
     for name, coupling, strengths in run.fields:

@@ -16,6 +16,7 @@ from ..rules import (
     AbstractRule,
     CrossEntropy,
     SquaredError,
+    by_companions,
     initialise,
     parameters_of,
     phases_of,
@@ -234,7 +235,10 @@ def fit(
         probe=min(probe, samples),
         augment=augment,
     )
-    assumptions = () if control is None else of_constraint(control, phases, common["cost"], template, learned)
+    assumptions = ()
+    if control is not None:
+        known = by_companions(rule, learned)
+        assumptions = of_constraint(control, phases, common["cost"], template, known)
     if guarantee is not None:
         assumptions = of_guarantee(guarantee, rule, phases, template, recorded)
         assumptions += of_constraint(guarantee, phases, common["cost"], template)
@@ -330,8 +334,10 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe, s
             f"fit: cross-entropy needs two outputs or more and targets that sum to one; task {task.name!r} has "
             f"{graph.outputs} output(s): use SquaredError()"
         )
-    if not np.isfinite(start).all():
-        raise ValueError(f"fit(start={start}) must be two finite numbers, between which free units begin")
+    if np.shape(start) != (2,) or not np.isfinite(start).all() or start[0] > start[1]:
+        raise ValueError(
+            f"fit(start={start}) must be two finite numbers, the lower one first, between which free units begin"
+        )
     check_count("fit(probe", probe, 0)
     check_count("fit(epochs", epochs)
     check_count("fit(batch_size", 1 if batch_size is None else batch_size)

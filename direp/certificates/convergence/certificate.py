@@ -172,6 +172,9 @@ def _equal(one: Any, other: Any) -> bool:
     return same and all(map(alike, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
+_DENSE = 1000  # free units up to which stragglers are finished by dense systems
+
+
 class About(NamedTuple):
     """What a certificate is of. `strengths`: the name of the phase at every strength of a nudge, 0 for none. `leak`:
     the largest total leak."""
@@ -245,13 +248,16 @@ class Certificate(Judged):
 
     def method(self, chosen: AbstractMethod) -> AbstractMethod:
         """How to settle, given the method that suits the graph: full steps where the norm has one weight a unit, and
-        implicit steps for samples that take long. Raises `ValueError` if nothing is proved."""
+        implicit steps for samples that take long (up to 1,000 units: each is a dense system). Raises `ValueError` if
+        nothing is proved."""
         if not self:
             raise ValueError(
                 f"a certificate that is {self.verdict} bounds no distance and chooses no steps: leave certificate out, "
                 "or mend the network first (its reason says how)"
             )
-        return Fallback(chosen if isinstance(self.norm, Euclidean) else chosen.contracting(), patience=2000)
+        method = chosen if isinstance(self.norm, Euclidean) else chosen.contracting()
+        small = self.about is None or self.about.network.graph.free <= _DENSE
+        return Fallback(method, patience=2000) if small and not isinstance(method, Fallback) else method
 
     def stop(self, stop: AbstractStop) -> AbstractStop:
         """The tolerance, its share of a nudge finer by the rate over the largest total leak: so much further from

@@ -12,7 +12,8 @@ class Fallback(AbstractMethod):
     r"""A method, and another one for the samples that it has not settled within `patience` steps.
 
     What the second one finds counts only where it is an equilibrium that attracts (see `attracts`); else a sample keeps
-    the result of the first. With a fixed number of steps, and where steps are observed, the second has no part.
+    the result of the first. It takes up to 100 steps, beyond what the stop allows. With a fixed number of steps, and
+    where steps are observed, the second has no part.
 
     `settle` and `estimate` turn to it by themselves where their default method leaves samples unsettled.
 
@@ -27,6 +28,13 @@ class Fallback(AbstractMethod):
 
     def __check_init__(self):
         check_count("Fallback(patience", self.patience)
+        for name in ("first", "second"):
+            if isinstance(getattr(self, name), Fallback):
+                raise ValueError(f"Fallback({name}=Fallback(...)) has no third method to offer: give one that steps")
+
+    @property
+    def evaluations(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.evaluations
 
     def contracting(self):
         return dataclasses.replace(self, first=self.first.contracting())
