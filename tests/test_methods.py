@@ -278,6 +278,6 @@ def test_certified_networks_of_uneven_scales_settle_by_default(seam):
     weight = np.array(seam["weight"])
     graph = direp.Graph.complete(2, weight.shape[1] - 1, 1)
     neuron = {"rate": direp.Rate, "hopfield": direp.Hopfield}[kind](activation, outflow)
-    net = direp.Network(graph, neuron, weight, leak=seam["leak"], bias=seam["bias"], dtype=np.float64)
+    net = direp.Network(graph, neuron, weight, leak=seam["leak"], bias=seam["bias"], dtype=f"float{seam['precision']}")
     assert direp.certify(net, starts=0)
     assert direp.settle(net, np.array([seam["x"]]), state=np.array([seam["start"]])).converged.all()

@@ -37,8 +37,9 @@ class Implicit(AbstractMethod):
 
         def doubt(at: Array) -> Array:
             numbers = jnp.finfo(at.dtype)
-            spacing = 4 * numbers.eps * jnp.abs(at) + 64 * numbers.tiny
-            return rounding(field, at) + spacing / h + numbers.tiny * (1 + jnp.abs(field.stiffness()))
+            least = numbers.tiny / numbers.eps  # the digits of what is smaller are lost to underflow
+            spacing = 4 * numbers.eps * jnp.abs(at) + least
+            return rounding(field, at) + spacing / h + least * (1 + jnp.abs(field.stiffness()))
 
         def measured(at: Array, side: Array) -> tuple[Array, Array, Array, Array]:
             """States, the side on which each unit is held (0: none), that on which it should be, and what is left of
