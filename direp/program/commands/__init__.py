@@ -115,6 +115,14 @@ def option(arguments: list[str], name: str) -> str | None:
     return None
 
 
+def values(arguments: list[str], name: str) -> list[str]:
+    """All values of an option that takes several, as they were typed."""
+    for k, argument in enumerate(arguments):
+        if argument == name:
+            return list(itertools.takewhile(lambda value: not value.startswith("--"), arguments[k + 1 :]))
+    return []
+
+
 def typed(arguments: list[str], setting: str) -> bool:
     """Whether the user typed the option of a setting."""
     return any(argument.partition("=")[0] in ("--" + setting, flag(setting)) for argument in arguments)

@@ -12,20 +12,26 @@ import tyro
 from .. import device
 from ..catalogue import names
 from ..parts import Unreadable, permit
-from ..presets import describe_presets, preset
+from ..presets import describe_presets, preset, suited
 from ..seal import tell_unsealed
 from ..settings import Config, Settings, WrongUse, check_task, parse_seeds, read_config
-from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed
+from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed, values
 
 if TYPE_CHECKING:
     from ...training import Run
+
+
+_PRESETS = (
+    f"Named settings to begin with: {describe_presets()}. If there is none: that of the same name as --graph, or deep "
+    "for several hidden layers, where the task has it."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
     settings: Settings
     output: Output
-    preset: Annotated[str, tyro.conf.arg(help=f"Named settings to begin with: {describe_presets()}.")] = "default"
+    preset: Annotated[str, tyro.conf.arg(help=_PRESETS)] = "default"
     config: Path | None = None
     """Settings to begin with, from the config.json of a run."""
     allow_import: bool = False
@@ -55,7 +61,10 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
         task = default.task if task is None else task
     else:
         task = "xor" if task is None else task
-        default = preset(task, option(rest, "--preset") or "default")
+        name = option(rest, "--preset") or suited(task, option(rest, "--graph"), len(values(rest, "--hidden")))
+        default = preset(task, name)
+        if typed(rest, "rule") and not typed(rest, "feedback"):
+            default = dataclasses.replace(default, feedback=Settings.feedback)
     parsed = parse("train TASK", Train, rest, Train(dataclasses.replace(default, task=task), Output()))
     # What the user types is theirs to run; what a file names is not.
     asked = {
