@@ -31,10 +31,10 @@ _TABLE: dict[str, Any] = {
 # 24 trials each on validation data of digits.
 _CHANNEL: dict[str, Any] = {"rule": "asym-ep", "feedback": "learned"}
 _DIRECTED: dict[str, dict[str, Any]] = {
-    "random": {**_CHANNEL, "graph": "random", "density": 0.1, "learning_rate": 0.08, "decay": 0.1, "beta": 0.5},
+    "random": {**_CHANNEL, "graph": "random", "density": 0.1, "learning_rate": 0.04, "decay": 0.3, "beta": 0.5},
     "complete": {**_CHANNEL, "graph": "complete", "learning_rate": 0.02, "decay": 1.0, "beta": 2.0},
     "small-world": {**_CHANNEL, "graph": "small-world", "learning_rate": 0.02, "decay": 1.0, "beta": 2.0},
-    "deep": {**_CHANNEL, "hidden": (64, 64, 64, 64), "learning_rate": 0.04, "decay": 0.3, "beta": 2.0},
+    "deep": {**_CHANNEL, "hidden": (64, 64, 64, 64), "learning_rate": 0.02, "decay": 0.3, "beta": 2.0},
 }
 # Chosen on validation images. Both directions of a pair learn the same and decay, so that they come to agree; weights
 # are scaled back where the sharpest norm asks for it, which costs far less than leaks that grow with 512 synapses.
