@@ -16,7 +16,7 @@ ONE_WAY = direp.Graph.random(2, 6, 1, density=0.4, reciprocity=0.0)
 
 def test_the_program_says_so_and_records_it(tmp_path):
     folder, graph = tmp_path / "run", ("--graph", "random", "--density", "0.3", "--reciprocity", "0")
-    code, _, err = call("train", "iris", "--hidden", "16", *graph, "--epochs", "1", "--out", folder)
+    code, _, err = call("train", "iris", "--rule", "local", "--hidden", "16", *graph, "--epochs", "1", "--out", folder)
     told = json.loads((folder / "summary.json").read_text())["misfit"]
     assert code == 0
     assert "100% of synapses between free units have no way back" in told
