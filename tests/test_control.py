@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
+from direp.rules import Companions
 from direp.training import check_nudges, constrain
 
 CRITERIA = {"local": direp.LocalLeak(), "rows": direp.Rows(), "perron": direp.Perron()}
@@ -168,9 +169,10 @@ def test_the_gradient_through_held_leaks_equals_finite_differences(neuron, outfl
 
 @pytest.mark.parametrize("outflow", OUTFLOWS)
 @pytest.mark.parametrize("criterion", CRITERIA)
-def test_leaks_that_companions_hold_add_their_derivative_too(outflow, criterion):
+@pytest.mark.parametrize("learned", [True, False])
+def test_leaks_that_companions_hold_add_their_derivative_too(learned, outflow, criterion):
     """Some leaks are held by weights, others by companions: synapse and companion get the derivative of the leak in
-    whichever holds it, here by JAX through the projection itself."""
+    whichever holds it, here by JAX through the projection itself. Companions that are fixed have none of their own."""
     net, rng = network("projected", outflow, seed=5), np.random.default_rng(5)
     control = direp.LeakController(0.3, floor=0.0, criterion=CRITERIA[criterion])
     norm, share = jnp.asarray(0.5 + rng.random(net.graph.free)), jnp.asarray(rng.normal(size=net.graph.free))
@@ -185,9 +187,9 @@ def test_leaks_that_companions_hold_add_their_derivative_too(outflow, criterion)
     by_weights = np.isclose(held.leak, control.inside(held, norm)[0].leak)
     assert 0 < by_weights.sum() < len(by_weights)
     alone = held.parameters._replace(weight=jax.tree.map(jnp.zeros_like, ours), leak=share)
-    extra = control.gradient_with(held, norm, alone, (other,)).weight
+    extra = control.gradient_with(held, norm, alone, (Companions(other, learned),)).weight
     slopes = jax.jit(jax.grad(lambda *pair: share @ leaks(*pair), argnums=(0, 1)))(ours, other)
-    wanted = slopes[0]._replace(recurrent=slopes[0].recurrent + slopes[1])
+    wanted = slopes[0]._replace(recurrent=slopes[0].recurrent + float(learned) * slopes[1])
     assert np.abs(flat(extra) - flat(net.synapses.mask(wanted))).max() < 1e-12
 
 

@@ -233,6 +233,8 @@ def test_an_equilibrium_that_repels_is_found_out_however_fast_other_units_are(fa
     found = direp.estimate(net, np.ones((1, 1)), np.zeros((1, 1)), direp.Local(beta=0.1))
     assert not found.free.converged.any()
     assert not found.used.any()
+    assert not found.nudged[0].converged.any()
+    assert found.loss == direp.SquaredError().value(net.outputs(found.free.state), jnp.zeros((1, 1), net.dtype))
 
 
 def test_saturated_units_do_not_count_as_settled_where_they_start():
@@ -318,3 +320,45 @@ def test_wrong_starts_and_nested_fallbacks_are_refused_in_words():
     ):
         with pytest.raises(ValueError, match=said):
             call()
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e5])
+def test_the_phase_of_dyadic_does_not_depend_on_the_unit_of_time_nor_on_the_size_of_adjoints(unit):
+    graph = direp.Graph.layered([2, 3, 3, 1])
+    weight = np.where(graph.adjacency(), 0.3, 0.0)
+    weight[2:5, 3:6] = 0.3 * 1e-4  # adjoints of the first layer are small
+    net = direp.Network(graph, direp.Projected(), unit * weight, leak=unit, dtype=np.float32)
+    x, y = np.array([[0.9, 0.7]]), np.ones((1, 1))
+    found, exact = (direp.estimate(net, x, y, rule).gradient.bias for rule in (direp.Dyadic(), direp.Adjoint()))
+    assert np.allclose(found, exact, rtol=1e-2, atol=0)
+
+
+def test_steps_are_proved_only_at_equilibria_that_attract_and_their_size_only_where_there_is_one_alone():
+    """A pair that excites itself: at rest a saddle, from which a step of any size leads away; else one of two."""
+    graph, weight, y = direp.Graph.layered([1, 1, 1]), np.zeros((3, 2)), np.array([[0.1]])
+    for entry, strength, expected in ((5e-6, 2.0, "undecided"), (0.02, 1.5, "proved")):
+        weight[0, 0], weight[1, 1], weight[2, 0] = entry, strength, strength
+        net = direp.Network(graph, direp.Rate(direp.activation.tanh), weight, leak=1.0, dtype=np.float32)
+        found = direp.certify_learning(net, np.ones((1, 1)), y, direp.Adjoint())
+        assert found.verdict == expected
+        assert found.step_size == 0
+        assert ("not proved to attract" if expected == "undecided" else "No step size is proved") in found.reason
+
+
+def test_no_step_is_proved_beyond_a_corner_of_outflow_in_the_set_of_a_control():
+    """Absolute outflow makes that set one with holes: the control must leave every step alone, not only the last."""
+    rng, graph = np.random.default_rng(12853), direp.Graph.complete(1, 2, 1)
+    weight = np.where(graph.adjacency(), rng.normal(size=(4, 3)) * np.array([2, 0.3, 0.3, 0.3])[:, None], 0)
+    control = direp.WeightProjection(margin=0.05, criterion=direp.Rows())
+    neuron = direp.Rate(direp.activation.tanh, outflow="absolute")
+    leak = rng.choice([0.06, 0.1, 0.3])
+    net = control.begin(direp.Network(graph, neuron, weight, leak=leak, bias=0.1, dtype=np.float32))
+    x, y = rng.normal(size=(2, 1)) * 2, rng.uniform(-3, 3, size=(2, 1))
+    found = direp.certify_learning(net, x, y, direp.Local(beta=0.1), control=control)
+    gradient = direp.estimate(net, x, y, direp.Local(beta=0.1)).gradient
+    for share in np.linspace(0, 1, 11):
+        size = np.float32(share * found.step_size)
+        moved = jax.tree.map(lambda p, g, size=size: p - size * g, net.weight, gradient.weight)
+        square = np.asarray(net.synapses.matrix(moved), float)[1:]
+        margin = np.asarray(net.leak, float) + np.abs(square).sum(1) - np.abs(square).sum(0)
+        assert margin.min() >= 0.05 - 1e-6

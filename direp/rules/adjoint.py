@@ -60,6 +60,20 @@ class _Relative(AbstractStop):
         return self.rtol * terms.max(-1, keepdims=True)
 
 
+class OwnTerms(AbstractStop):
+    """Another stop without what it allows beside the terms of a unit, as adjoints may be of any size; down to rounding
+    of the largest term of the sample."""
+
+    early: ClassVar[bool] = True
+    other: AbstractStop
+    max_steps: int = eqx.field(static=True)
+
+    def allowed(self, terms, leak):
+        numbers = jnp.finfo(terms.dtype)
+        rounding = 8 * numbers.eps * terms.max(-1, keepdims=True)
+        return rounding + self.other.allowed(terms, jnp.full_like(leak, numbers.tiny))
+
+
 class AdjointField(AbstractField):
     r"""$\dot a=J^\top a-\partial_sC$ on the units that no bound holds: one product with the weights, no Jacobian."""
 

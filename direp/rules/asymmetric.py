@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from ..model import AbstractWrapper, Coupling, NetworkField, Signal, declared
 from ..settling import Linearisation, linearise
-from .adjoint import AdjointField, state_gradient
+from .adjoint import AdjointField, OwnTerms, state_gradient
 from .base import AbstractRule, needs_derivative
 from .cost import AbstractCost
 from .feedback import AbstractFeedback, SharedFeedback, as_feedback
@@ -156,7 +156,9 @@ class Dyadic(AbstractRule):
         size = jnp.abs(error).max(-1, keepdims=True)
         size = jnp.where(size > 0, size, 1)
         linear = AdjointField.at(problem.field, free, error / size, self.feedback.weight(network))
-        difference, _ = problem.settle(linear, jnp.zeros_like(free.state))
+        stop = problem.stop
+        stop = OwnTerms(other=stop, max_steps=stop.max_steps) if stop.early else stop
+        difference, _ = problem.settle(linear, jnp.zeros_like(free.state), stop=stop)
         a = size * difference.state
         used = all_settled(free, difference) & problem.valid
         post = network.neuron.transfer_slope(free.drive) * a

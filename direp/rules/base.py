@@ -126,7 +126,9 @@ def estimate(
             if repels.any():
                 parts[8] = np.asarray(counted) & ~repels
                 again = _compiled(*parts, certificate is not None)
-                found = eqx.tree_at(lambda e: e.free, again, _replace_error(free, again.free.error))
+                phases = tuple(_with_result(phase, repels, free.result) for phase in again.nudged)
+                free, loss = _replace_error(free, again.free.error), cost.value(network.outputs(free.state), targets)
+                found = dataclasses.replace(again, free=free, nudged=phases, loss=jnp.where(repels, loss, again.loss))
     if certificate is None:
         return found
     found = _with_bars(found, certificate)
@@ -137,6 +139,10 @@ def estimate(
     found = _with_bars(_compiled(*parts, True), certificate)
     results = [np.where(hidden, UNMOVED, phase.result) for phase in found.nudged]
     return eqx.tree_at(lambda e: [phase.result for phase in e.nudged], found, results)
+
+
+def _with_result(phase: Settled, rows: np.ndarray, result: Any) -> Settled:
+    return dataclasses.replace(phase, result=jnp.where(rows, result, phase.result))
 
 
 def _replace_error(phase: Settled, error: Any) -> Settled:

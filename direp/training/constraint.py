@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ..certificates.convergence import named
 from ..certificates.learning import Following
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractNudge, companions, with_companions
+from ..rules import AbstractCost, AbstractNudge, Companions, companions, with_companions
 from .update import Bound
 
 
@@ -41,15 +41,14 @@ class AbstractConstraint(eqx.Module):
         return gradient
 
     def gradient_with(
-        self, network: Network, state: Any, gradient: Parameters, feedback: tuple[Any, ...]
+        self, network: Network, state: Any, gradient: Parameters, feedback: tuple[Companions, ...]
     ) -> Parameters:
-        """The same where companions learn with their partners (each arranged like `Weight.recurrent`), which get the
-        gradient of these."""
+        """The same where a rule's feedback has companions; those that learn get the gradient of their partners."""
         return self.gradient(network, state, gradient)
 
     def following(self, network: Network, state: Any) -> Following | None:
         """How leaks follow the weights, where they do: for certificates of learning. `None`: projection alone moves
-        parameters, back into a convex set, and none that lie in it."""
+        parameters, back into their set, and none that lie in it."""
         return None
 
     @abstractmethod
@@ -94,8 +93,8 @@ def _update(
 ) -> tuple[Any, ConstrainedState]:  # fmt: skip
     if params is None:
         raise ValueError(f"{type(constraint).__name__} needs the parameters: call update(updates, state, params)")
-    learned = tuple(node.recurrent for node in companions(params.rule) if node.learned)
-    updates = constraint.gradient_with(network.replace(params), state.constraint, updates, learned)
+    feedback = companions(params.rule)
+    updates = constraint.gradient_with(network.replace(params), state.constraint, updates, feedback)
     alike = (updates.weight.recurrent if node.learned else node.recurrent for node in companions(updates.rule))
     updates = updates._replace(rule=with_companions(updates.rule, alike))
     updates, inner = optimiser.update(updates, state.inner, params)

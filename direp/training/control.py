@@ -137,12 +137,14 @@ class LeakController(AbstractControl):
         if not self.through_leak:
             return gradient
         weight, free = gradient.weight, jnp.ones(network.leak.shape, bool)
-        for each in _beside(network, feedback):
+        still = jax.tree.map(jnp.zeros_like, network.weight)
+        learns = [True, *(each.learned for each in feedback)]
+        for each, learned in zip(_beside(network, tuple(each.recurrent for each in feedback)), learns, strict=True):
             spare = network.total_leak() - self.criterion.spread(each, state)
-            # Some tolerance: a leak that the last projection set differs from the criterion by rounding.
-            held = free & (network.leak <= (network.leak - spare + self.margin) * (1 + 1e-5))
+            # A leak that the last projection set differs from the criterion by rounding.
+            held = free & (spare - self.margin <= self.criterion.rounding(each, state))
             own = jnp.where(held, gradient.leak, 0)
-            extra = self.criterion.weight_gradient(network, state, own, each.weight)
+            extra = self.criterion.weight_gradient(network, state, own, each.weight if learned else still)
             weight, free = jax.tree.map(jnp.add, weight, extra), free & ~held
         return gradient._replace(weight=weight)
 

@@ -34,6 +34,14 @@ class Equilibrium:
         """Whether it is certainly another equilibrium."""
         return any(not mine.overlaps(theirs) for mine, theirs in zip(self.state, other.state, strict=True))
 
+    def attracts(self) -> bool:
+        """Whether every eigenvalue of the Jacobian certainly has a negative real part."""
+        try:
+            values = flint.acb_mat(self.jacobian).eig(multiple=True) if self.jacobian.nrows() else []
+        except ValueError:
+            return False
+        return all(value.real < 0 for value in values)
+
     def unstable(self) -> bool:
         """Whether some eigenvalue of the Jacobian certainly has a positive real part.
 

@@ -15,7 +15,7 @@ from ...model import Network
 from ...rules import AbstractCost, AbstractRule, CrossEntropy, Local, SquaredError, estimate, initialise, nudges_of
 from ...settling import UNMOVED, AbstractStop
 from ...settling.methods import AbstractMethod
-from ..convergence import Verdict, refuse_tracing
+from ..convergence import Verdict, certify, refuse_tracing
 from .certificate import LearningCertificate, SampleVerdict, Step
 from .directions import conditions
 from .linear import Sample, shared
@@ -74,7 +74,7 @@ def certify_learning(
     cost = SquaredError() if cost is None else cost
     # As the network sees them, in its own precision.
     x, y = (np.atleast_2d(np.asarray(table, np.float64)).astype(network.dtype).astype(np.float64) for table in (x, y))
-    if isinstance(cost, CrossEntropy) and not np.allclose(y.sum(1), 1):
+    if isinstance(cost, CrossEntropy) and not np.allclose(y[np.isfinite(y).all(1)].sum(1), 1):
         raise ValueError(f"certify_learning(y=...): CrossEntropy needs targets that sum to one; they sum to {y.sum(1)}")
     rule = initialise(rule, network, jax.random.key(0) if key is None else key)
     run = estimate(network, x, y, rule, cost=cost, method=method, stop=stop, update=update, key=key)
@@ -87,7 +87,9 @@ def certify_learning(
     verdict, reason, size = found.verdict, found.reason, 0.0
     if verdict == "refuted":
         reason = "It moves against the gradient of this batch: use AsymEP, Safeguard(rule) or a smaller tolerance."
-    if verdict == "proved":
+    if verdict == "proved" and not found.alone:
+        reason = "No step size is proved: the network is not certified to have one equilibrium for each input."
+    elif verdict == "proved":
         size = reach(network, [s.x for s in found.samples], [s.y for s in found.samples], cost, step, found.states)
         size = step.kept(size)
         if size is None:
@@ -116,7 +118,7 @@ def certify_learning(
         left_out=left_out,
         blame=blame,
         synapses=synapses,
-        assumptions=tuple(_assumptions(optimiser, control, step, key, left_out)),
+        assumptions=tuple(_assumptions(optimiser, control, step, key, left_out, size)),
         check=_CHECK,
         reason=reason,
         step_size=size,
@@ -126,7 +128,7 @@ def certify_learning(
 _WEAK = "were not moved (the nudge is too weak for the tolerance of settling and {}: raise beta, or compute in 64 bits)"
 
 
-def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out: tuple) -> list[str]:
+def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out: tuple, size: float) -> list[str]:
     said = ["the gradient is the one that estimate returned, its free phase started at rest"]
     if key is not None:
         said.append("its random choices and schedules are those of the key and the update given")
@@ -145,6 +147,11 @@ def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out:
         said.append(
             f"weights and biases learn, and {type(control).__name__} sets the leaks after every step, exactly at its "
             "criterion; the conditions T1 to T6 speak of leaks that stay"
+        )
+    if size and step.following is None:
+        said.append(
+            "after a step, states go on from the equilibrium they are at: from rest they may reach another one, where "
+            "the network on the way is not certified to have one alone"
         )
     if left_out:
         named = "sample {} has" if len(left_out) == 1 else "samples {} have"
@@ -194,6 +201,7 @@ class _Judged:
     index: tuple[int, ...] = ()
     exact: tuple[flint.arb_mat, ...] = ()
     stored: flint.arb_mat | None = None
+    alone: bool = True
 
     @property
     def states(self) -> list[np.ndarray]:
@@ -261,6 +269,7 @@ def _judge(network: Network, x, y, cost: AbstractCost, states: np.ndarray, used:
             reason=f"A synapse between free units has a weight of exactly 0, where {network.neuron.outflow.name} "
             "outflow has a kink and the cost no gradient: move it, or take the synapse out of the graph."
         )
+    alone = bool(certify(network, starts=0))
     leaks, samples, rows = step.leak_slopes(), [], []
     for n in used.tolist():
         sample = Sample.at(network, x[n], y[n], states[n], weight)
@@ -268,6 +277,11 @@ def _judge(network: Network, x, y, cost: AbstractCost, states: np.ndarray, used:
             return _Judged(
                 reason=f"The free equilibrium of sample {n} cannot be enclosed: it lies at a corner of the activation, "
                 "or is nearly singular."
+            )
+        if not (alone or sample.free.attracts()):
+            return _Judged(
+                reason=f"The equilibrium at which sample {n} rests is not proved to attract, so that after a step its "
+                "state may leave it: raise the leaks until certify proves the network."
             )
         if not samples and not isinstance(cost, SquaredError | CrossEntropy):  # a test tries those
             _check_cost(cost, sample)
@@ -277,7 +291,7 @@ def _judge(network: Network, x, y, cost: AbstractCost, states: np.ndarray, used:
             return _Judged(reason="The Jacobian at an equilibrium is singular: raise the leaks.")
         samples.append(sample)
     stored = matrix(exact(-step.numbers)).transpose()  # samples give what descends
-    found = _Judged("undecided", "", tuple(samples), tuple(used.tolist()), tuple(rows), stored)
+    found = _Judged("undecided", "", tuple(samples), tuple(used.tolist()), tuple(rows), stored, alone)
     some = any(not entry.contains(0) for entry in found.total.entries())
     verdict, reason = _sign(_inner(found.total, stored)), ""
     if not some:

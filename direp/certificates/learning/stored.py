@@ -84,7 +84,8 @@ class Stored:
     def kept(self, size: float) -> float | None:
         """A step, shortened until the control changes nothing of it; `None` where it changes even small ones.
 
-        The set of the control is convex: where it holds a network and a step's end, it holds all between.
+        The set of the control is convex, up to where a weight changes its sign if outflow has a corner there: where it
+        holds a network and a step's end, it holds all between.
         """
         if self.control is None or self.following is not None:
             return size
@@ -93,6 +94,8 @@ class Stored:
         parameters = self.network.parameters
         largest = max(float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(parameters))
         tried = size or 1e-3 * largest / float(np.abs(self.numbers).max())
+        if self.network.neuron.outflow.corner:
+            tried = min(tried, self._turn())
         if not self._unchanged(0.0):
             return None
         for _ in range(12):
@@ -100,6 +103,13 @@ class Stored:
                 return tried if size else 0.0
             tried /= 4
         return None
+
+    def _turn(self) -> float:
+        """The size at which the first weight between free units changes its sign; infinite if none does."""
+        inputs = self.network.graph.inputs
+        weight, change = np.asarray(self.network.matrix, np.float64)[inputs:], self.weight[inputs:]
+        falling = weight * change > 0
+        return 0.999 * float(np.min(weight[falling] / change[falling], initial=np.inf))
 
     def _unchanged(self, size: float) -> bool:
         step = lambda p, g: p - size * g  # noqa: E731
