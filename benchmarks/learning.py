@@ -207,7 +207,8 @@ def homeostasis(seeds: int, figures: Path) -> None:
     print("|---|---|---|---|---|")
     drawn = {}
     for strength in (0.0, 0.001, 0.01, 0.1):
-        arguments = ["digits", "--hidden", "32", "32", "32", "--homeostasis", f"{strength:g}", "--decay", "0"]
+        arguments = ["digits", "--preset", "default", "--hidden", "32", "32", "32"]
+        arguments += ["--homeostasis", f"{strength:g}", "--decay", "0"]
         arguments += ["--keep", "last", "--probe", "64", "--seeds", f"0..{seeds - 1}"]
         result, lines, skew = train(arguments, skewness)
         each = [line["per_seed"]["cosine"] if "per_seed" in line else [line["cosine"]] for line in lines]

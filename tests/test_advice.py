@@ -1,17 +1,17 @@
 """Who takes a rule that cannot reach hidden units on its graph is told before the training."""
 
+import dataclasses
 import json
 
-import jax
-import numpy as np
 import pytest
 from program import call
 
-import direp
 from direp.program.advice import misfit
+from direp.program.build import Parts, load_task
 from direp.program.commands.train import parse_train
+from direp.program.presets import preset
 
-ONE_WAY = direp.Graph.random(2, 6, 1, density=0.4, reciprocity=0.0)
+ONE_WAY = {"graph": "random", "hidden": (8,), "density": 0.3, "reciprocity": 0.0}
 
 
 def test_the_program_says_so_and_records_it(tmp_path):
@@ -24,17 +24,17 @@ def test_the_program_says_so_and_records_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("graph", "rule", "told"),
+    ("settings", "told"),
     [
-        (direp.Graph.layered([2, 4, 4, 1]), direp.Local(beta=0.1), "2 layers"),
-        (direp.Graph.layered([2, 4, 1]), direp.Local(beta=0.1), None),
-        (ONE_WAY, direp.Adjoint(), None),
-        (ONE_WAY, direp.AsymEP(beta=0.1, feedback=direp.FixedFeedback()), None),
+        ({"graph": "layered", "hidden": (4, 4)}, "2 layers"),
+        ({"graph": "layered", "hidden": (4,)}, None),
+        ({**ONE_WAY, "rule": "adjoint"}, None),
+        ({**ONE_WAY, "rule": "asym-ep", "feedback": "fixed"}, None),
     ],
 )
-def test_only_rules_without_a_channel_on_graphs_that_need_one(graph, rule, told):
-    network = direp.Network(graph, direp.Rate("tanh"), key=jax.random.key(0), leak=9.0, dtype=np.float64)
-    found = misfit(network, rule, direp.tasks.gate("xor"), direp.SquaredError(), jax.random.key(0))
+def test_only_rules_without_a_channel_on_graphs_that_need_one(settings, told):
+    chosen = dataclasses.replace(preset("iris"), precision="float64", **settings)
+    found = misfit(Parts(chosen, load_task(chosen)))
     assert (found is None) if told is None else (told in found)
 
 

@@ -1,6 +1,5 @@
 import copy
 import dataclasses
-import pickle
 import subprocess
 import sys
 
@@ -94,10 +93,10 @@ def test_other_keys_rates_decays_nudges_and_margins_are_no_other_program():
     assert "left out 25 % of samples in the last epoch: a nudge of 6 does" in (
         dataclasses.replace(one, history=still)._repr_html_()
     )
-    for copied in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
-        assert (copied.solved == one.solved).all()
-        assert (flat(copied.network.parameters) == flat(one.network.parameters)).all()
-        assert isinstance(copied.rule, direp.Local)
+    copied = copy.deepcopy(one)
+    assert (copied.solved == one.solved).all()
+    assert (flat(copied.network.parameters) == flat(one.network.parameters)).all()
+    assert isinstance(copied.rule, direp.Local)
 
 
 OPTIMISERS = {

@@ -125,10 +125,10 @@ def record(
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
-    Stop.check()
-    doubt = misfit(parts.started()[0], parts.rule, task, parts.cost, parts.key)
+    doubt = misfit(parts)
     if doubt and show:
         print(f"direp: {doubt}", file=sys.stderr)
+    Stop.check()
     if at_once:
         Stop.install(at_once=True)
     with RunFolder(out, settings, task) as folder:
