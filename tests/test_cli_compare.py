@@ -71,6 +71,11 @@ def test_a_variant_takes_settings_and_presets():
     made = variant("asym-ep:beta=0.5:margin=None:hidden=3,2:graph=layered:outputs-only=true", base)
     assert (made.rule, made.beta, made.margin, made.hidden, made.outputs_only) == ("asym-ep", 0.5, None, (3, 2), True)
     assert variant("preset=deep-2020", base).rule == "trajectory"
+    images = preset("mnist")
+    assert (images.rule, images.feedback) == ("asym-ep", "learned")
+    assert variant("local", images).feedback == "shared"
+    assert variant("asym-ep", images).feedback == "learned"
+    assert variant("asym-ep:feedback=shared", images).feedback == "shared"
     assert variant("local:margin=none", base).margin is None
     mine = variant("mymodule:Mine.made:beta=0.5", base)
     assert (mine.rule, mine.beta) == ("mymodule:Mine.made", 0.5)

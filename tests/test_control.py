@@ -193,6 +193,27 @@ def test_leaks_that_companions_hold_add_their_derivative_too(learned, outflow, c
     assert np.abs(flat(extra) - flat(net.synapses.mask(wanted))).max() < 1e-12
 
 
+@pytest.mark.usefixtures("_optax")
+def test_held_leaks_are_known_as_such_where_excitation_cancels_outflow():
+    """In 32 bits, with excitation a thousand times the leak: a leak is then as sure as the sums that it comes from."""
+    rng, graph = np.random.default_rng(0), direp.Graph.complete(1, 20, 1)
+    weight = np.where(graph.adjacency(), 1000 * np.abs(rng.normal(size=(22, 21))), 0)
+    for unit in range(1, 22):  # one inhibitory synapse each, which the leak has to outweigh
+        weight[unit, rng.choice(np.flatnonzero(graph.adjacency()[unit]))] = -1 - 2 * rng.random()
+    net = direp.Network(graph, direp.Projected("signed"), weight, leak=1.0, dtype=np.float32)
+    control = direp.LeakController(floor=0.1)
+    net = control.begin(net)
+    optimiser = constrain(optax.sgd(1e-3), control, net)
+    change = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), net.parameters)
+    moved, state = jax.jit(optimiser.update)(change, optimiser.init(net.parameters), net.parameters)
+    net = net.replace(optax.apply_updates(net.parameters, moved))
+    zero = jax.tree.map(jnp.zeros_like, net.parameters)
+    extra = control.gradient(net, state.constraint, zero._replace(leak=jnp.ones_like(net.leak))).weight
+    square = np.asarray(net.synapses.matrix(extra))[1:]
+    assert (np.asarray(net.leak) > 1).all()  # far above the floor: all are held
+    assert (np.abs(square).max(1) > 0).all()
+
+
 @given(st.integers(0, 10_000), st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS))
 @settings(max_examples=10)
 def test_what_held_leaks_add_to_the_gradient_is_their_derivative_with_the_norm_fixed(seed, neuron, outflow):

@@ -370,6 +370,16 @@ def test_every_step_up_to_the_proved_size_lowers_the_cost(neuron, outflow, contr
             assert oracle(step_of(each, control, gradient, share * said.step_size)).loss(x, y, start) < before
 
 
+def test_a_target_that_is_not_a_number_is_left_out_with_any_cost():
+    net = network("rate-tanh", "none")
+    x, y = data(net.graph)
+    y[1] = np.nan
+    for cost in (direp.SquaredError(), direp.CrossEntropy()):
+        found = direp.certify_learning(net, x, y, direp.Local(0.1), cost=cost)
+        assert found.left_out == (1,)
+        assert found.verdict == "proved"
+
+
 def test_what_a_control_does_is_covered_or_said():
     net = network("rate-tanh", "none", leak=0.2)
     x, y = data(net.graph)

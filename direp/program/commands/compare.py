@@ -45,7 +45,9 @@ def variant(text: str, base: Settings) -> Settings:
         settings = dataclasses.replace(own, seeds=base.seeds, split=base.split, probe=base.probe)
     else:
         catalogue.check("rule", rule, "--rules", more=", preset=NAME")
-        settings = dataclasses.replace(base, rule=rule)
+        # What carries deviations back belongs to the rule.
+        feedback = base.feedback if rule == base.rule else Settings.feedback
+        settings = dataclasses.replace(base, rule=rule, feedback=feedback)
     names = [field.name for field in dataclasses.fields(Settings) if field.name not in SHARED]
     given: dict[str, Any] = {}
     for item in rest:

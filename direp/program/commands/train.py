@@ -54,7 +54,7 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
         check_task(task)
     if config is not None and option(rest, "--preset") is not None:
         raise WrongUse("--config and --preset both name the settings to begin with: give one of them")
-    own, data, kept, positional = {}, None, None, task is not None
+    own, data, kept, name, positional = {}, None, None, "default", task is not None
     if config is not None:
         kept = _read_config(Path(config))
         default, own, data = kept.settings, kept.own, kept.data
@@ -74,6 +74,8 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
     }
     permit(asked, Path(config or ""), parsed.allow_import)
     parsed.settings.check()
+    if option(rest, "--preset") is None and name != "default" and not parsed.output.quiet:
+        print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     if kept is not None and not kept.sealed:
         tell_unsealed(Path(config or ""))
     same = all(getattr(parsed.settings, name) == getattr(default, name) for name in ("task", "scale", "split"))
