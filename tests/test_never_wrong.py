@@ -1,26 +1,24 @@
 """Some chunks of the campaign of `campaigns/never_wrong.py`; a million networks are on the results page."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from campaigns.never_wrong import (
-    ACTIVATIONS,
-    COMBINATIONS,
-    LIBRARY,
-    NAMES,
-    Oracle,
-    Report,
-    draw,
-    judge_chunk,
-    judge_refutations,
-)
 from threadpoolctl import threadpool_limits
 
 import direp
 from direp.certificates.convergence.system import System
+
+sys.path.insert(0, str(Path(__file__).parent / "campaigns"))
+from never_wrong import judge_chunk
+from never_wrong_draw import COMBINATIONS, LIBRARY, draw
+from never_wrong_judge import ACTIVATIONS, Oracle
+from never_wrong_report import NAMES, Report
+from never_wrong_verdicts import judge_refutations
 
 
 @pytest.fixture
