@@ -139,6 +139,7 @@ CATALOGUE: dict[str, Kind] = {
     "control": Kind("direp.training:AbstractControl", "margin floor=leak leak criterion follow through_leak", {
         "leak": Entry("direp.training:LeakController", "every unit's leak follows its weights"),
         "weights": Entry("direp.training:WeightProjection", "weights are scaled back, leaks stay"),
+        "loops": Entry("direp.training:LoopProjection", "weights to earlier units are, for several layers"),
     }),
     "guarantee": Kind("direp.training:AbstractGuarantee", "margin=kept", {
         "none": Entry(),

@@ -110,9 +110,8 @@ def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, netwo
     slope, one = network.neuron.slope, np.ones(1)
     if slope is None:
         return np.inf
-    criterion = getattr(constraint, "criterion", None)
     # Norm weights that are not all one make the other outputs count more, by no known factor.
-    equal = criterion is None or (np.asarray(criterion.initial(network)) == 1).all()
+    equal = not hasattr(constraint, "criterion") or (np.asarray(constraint.init(network)) == 1).all()
     return float(cost.feedback(beta, slope, one if equal else np.inf * one)[0])
 
 

@@ -62,12 +62,12 @@ class AbstractControl(AbstractConstraint):
 
     def rounding_of(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """A bound on the error of every `margin_of`."""
-        several = [self.criterion.rounding(each, norm) for each in _beside(network, feedback)]
+        several = [self.criterion.rounding(each, norm) for each in beside_each(network, feedback)]
         return functools.reduce(jnp.maximum, several) + (several[0] if feedback else 0)
 
     def spread(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """The most that a unit's synapses, or their companions, take from its margin."""
-        several = [self.criterion.spread(each, norm) for each in _beside(network, feedback)]
+        several = [self.criterion.spread(each, norm) for each in beside_each(network, feedback)]
         return functools.reduce(jnp.maximum, several)
 
     def init(self, network):
@@ -82,7 +82,7 @@ class AbstractControl(AbstractConstraint):
         return parameters, norm, feedback
 
 
-def _beside(network: Network, feedback: tuple[Any, ...]) -> list[Network]:
+def beside_each(network: Network, feedback: tuple[Any, ...]) -> list[Network]:
     """The network, and one with each feedback in the place of its weights."""
     return [network, *(beside(network, recurrent) for recurrent in feedback)]
 
@@ -139,7 +139,7 @@ class LeakController(AbstractControl):
         weight, free = gradient.weight, jnp.ones(network.leak.shape, bool)
         still = jax.tree.map(jnp.zeros_like, network.weight)
         learns = [True, *(each.learned for each in feedback)]
-        for each, learned in zip(_beside(network, tuple(each.recurrent for each in feedback)), learns, strict=True):
+        for each, learned in zip(beside_each(network, tuple(each.recurrent for each in feedback)), learns, strict=True):
             spare = network.total_leak() - self.criterion.spread(each, state)
             # A leak that the last projection set differs from the criterion by rounding.
             held = free & (spare - self.margin <= self.criterion.rounding(each, state))
@@ -170,7 +170,7 @@ class WeightProjection(AbstractControl):
         leak = jnp.maximum(network.leak, self.margin * 1.001)
         excess = self.spread(network, norm, feedback) - network.outflow()
         factor = jnp.where(excess > leak - self.margin, (leak - self.margin) / jnp.where(excess > 0, excess, 1), 1.0)
-        weight, *others = (self._scaled(each, factor) for each in _beside(network, feedback))
+        weight, *others = (self._scaled(each, factor) for each in beside_each(network, feedback))
         return network.parameters._replace(weight=weight, leak=leak), tuple(other.recurrent for other in others)
 
     def _scaled(self, network: Network, factor: Array) -> Weight:
