@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from campaigns.learning_oracle import Net
 
 import direp
 from direp.model.activation import hard_sigmoid, sigmoid, softplus, tanh
@@ -109,3 +110,19 @@ def mean_cost(network, x, y, cost=None, **settings):
     assert settled.converged.all()
     cost = direp.SquaredError() if cost is None else cost
     return float(cost.value(network.outputs(settled.state), jnp.asarray(y)).mean())
+
+
+def oracle(net, sharpness=None):
+    """The same network in plain NumPy."""
+    graph, neuron = net.graph, net.neuron
+    kind = "projected" if neuron.bounded else "rate" if neuron.rate == direp.activation.identity else "hopfield"
+    name = (neuron.transfer if kind == "rate" else neuron.rate).name
+    numbers = (np.asarray(each) for each in (net.bias, net.leak))
+    return Net(
+        kind, name, neuron.outflow.name, graph.inputs, graph.outputs, np.asarray(net.matrix), graph.adjacency(),
+        *numbers, graph.bias, sharpness,
+    )  # fmt: skip
+
+
+def step(certificate, name):
+    return next(s for s in certificate.steps if s.criterion == name)

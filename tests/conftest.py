@@ -31,9 +31,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("direp", deadline=None, max_examples=20, print_blob=True)
 settings.load_profile("direp")
 
+pytest_plugins = ("file_cases",)  # the fixture `saved`
+
 
 # Files that take longest: workers that share out files begin with them, and end together.
-LONGEST = ("extending", "rule_laws", "cli_gradient", "rule_family", "layouts", "true_as_run", "settling", "train")
+LONGEST = (
+    "extending", "rule_laws", "cli_gradient", "rule_family", "shared_strengths", "true_as_run", "settling", "train",
+)  # fmt: skip
 
 
 def pytest_configure(config):

@@ -1,7 +1,9 @@
-"""Certified implies settles: to one equilibrium, from anywhere, at the certified rate."""
+"""Certified implies settles: to one equilibrium, from anywhere, at the certified rate; and how verdicts read."""
 
+import json
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 
 import direp
 from direp.arithmetic import at_least, at_most
+from direp.certificates.convergence import Judged
+from direp.certificates.region import Box, certify_region
 
 neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
 
@@ -151,6 +155,45 @@ def test_the_largest_step_holds_in_nudged_phases():
     field = direp.Nudged(net.field(jnp.ones((1, 1))), direp.SquaredError(), jnp.full((1, 1), 0.5), jnp.array(10.0))
     settled = settle(field, state=np.zeros((1, 1)), method=direp.Euler(certificate.largest_step))
     assert settled.converged.all()
+
+
+def test_verdicts_read_as_sentences_and_reprs_fit_a_cell():
+    judged = Judged()
+    judged.claim = "it holds"
+    for judged.verdict, words in (
+        ("proved", "proved: it holds"),
+        ("undecided", "not decided whether it holds"),
+        ("refuted", "refuted: it is not true that it holds"),
+    ):
+        assert judged.sentence == words
+    net = network("rate-tanh", "none")
+    x, y = data(net.graph)
+    small = direp.Network(direp.Graph.complete(1, 1, 1), direp.Projected(), np.zeros((3, 2)))
+    region = certify_region(Box.around(small, [0.5], weight=0.0))
+    weak = net.replace(net.parameters._replace(leak=net.leak * 0.01))
+    for each in (
+        direp.certify(net),
+        direp.certify(weak, starts=0),
+        direp.certify_learning(net, x, y, direp.Local()),
+        region,
+    ):
+        assert len(repr(each)) < 90
+        assert each.verdict in repr(each)
+        assert str(each).startswith(each.sentence)
+        assert not str(each).startswith("undecided: ")
+        assert json.loads(json.dumps(each.to_dict()))["verdict"] == each.verdict
+
+
+def test_certificates_cannot_be_traced_and_say_so():
+    net = network("projected", "none")
+    x, y = data(net.graph)
+    for who, call in (
+        ("certify", lambda n: direp.certify(n, starts=0)),
+        ("certify_learning", lambda n: direp.certify_learning(n, x, y, direp.Local())),
+        ("Box", lambda n: Box(n, n, x[0], x[0])),
+    ):
+        with pytest.raises(ValueError, match=f"^{who} cannot be traced: call it outside jit"):
+            eqx.filter_jit(call)(net)
 
 
 def test_a_notebook_shows_what_a_verdict_rests_on():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import TIGHT
+from cases import TIGHT, step
 
 import direp
 from direp.certificates.learning.structure import detailed_balance, pairs, structural
@@ -14,10 +14,6 @@ from direp.training import constrain
 
 SMALL = direp.Local(direp.Centred(1e-3))
 NEURONS = {"rate-tanh": direp.Rate(tanh), "hopfield-sigmoid": direp.Hopfield(sigmoid)}
-
-
-def step(certificate, name):
-    return next(s for s in certificate.steps if s.criterion == name)
 
 
 def networks(graph, neuron, count, leak=1.0, spread=0.6):

@@ -1,42 +1,21 @@
-"""All layouts hold the same numbers; each method equals a loop over synapses, and shared strengths sum over theirs."""
+"""All layouts hold the same numbers, and each method equals a loop over synapses."""
 
 import equinox as eqx
-import extending.layout as example
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import scipy.sparse
-from cases import GRAPHS, NEURONS, TIGHT, data, flat, gradients, mean_cost, relative, settle
-from extending.task import rings
+from cases import GRAPHS, flat, relative, settle
+from layout_cases import LARGE, LAYERED, RING, Plain, random_weight
 
 import direp
-from direp.analysis import groups
-from direp.model import Weight, lay_out
+from direp.model import lay_out
 from direp.model.synapses.base import flattened
-from direp.model.synapses.linear import _found
 
-LAYERED = direp.Graph.layered([3, 4, 2, 2], skip=True, lateral=True)
-LARGE = direp.Graph.complete(3, 25, 2)  # beyond the size up to which products are written out
-RING = example.Convolution(inputs=4, hidden=2, outputs=2, width=2)
 ALL = [*GRAPHS, "large", "no recurrence"]
 CASES = [*ALL, "ring"]
-
-
-class Plain(direp.LinearMap):
-    """One strength a synapse, by the two products alone: what is derived must be what `Dense` computes."""
-
-    graph: direp.Graph = eqx.field(static=True)
-
-    def build(self, make):
-        return direp.Dense(self.graph).build(make)
-
-    def input_drive(self, weight, x):
-        return x @ weight.input
-
-    def drive(self, weight, rate):
-        return rate @ weight.recurrent
 
 
 def graph_named(name):
@@ -52,11 +31,6 @@ def layouts_of(graph):
 
 def random_matrix(graph, seed=0):
     return np.where(graph.adjacency(), np.random.default_rng(seed).normal(size=(graph.units, graph.free)), 0)
-
-
-def random_weight(layout, seed=0, scale=1.0):
-    rng = np.random.default_rng(seed)
-    return layout.mask(layout.build(lambda i, j: rng.normal(0, scale, np.broadcast_shapes(i.shape, j.shape))))
 
 
 @jax.jit
@@ -126,185 +100,6 @@ def test_every_method_against_a_loop_over_synapses(name):
             turned = np.where(graph.adjacency()[graph.inputs :], inner.T, 0)
             reverse = layout.matrix(layout.reverse(weight))
             np.testing.assert_array_equal(reverse, np.concatenate([0 * loop["matrix"][: graph.inputs], turned]))
-
-
-RULES = {
-    "local": direp.Local(direp.Centred(0.1)),
-    "trajectory": direp.Trajectory(0.5),
-    "symmetric": direp.SymmetricEP(0.5),
-    "asym-ep": direp.AsymEP(direp.Centred(0.1)),
-    "dyadic": direp.Dyadic(),
-    "homeostasis": direp.Homeostasis(direp.VectorField(0.5), 0.1),
-    "bptt": direp.BPTT(5),
-    "adjoint": direp.Adjoint(dense_up_to=0),
-    "exact": direp.Adjoint(),
-}
-SETTINGS = {"stop": TIGHT, "key": jax.random.key(0), "method": direp.Preconditioned()}  # the one that compiles fastest
-
-
-def made(layout, neuron, outflow):
-    rng = np.random.default_rng(1)
-    net = direp.Network(
-        layout.graph, NEURONS[neuron](outflow), random_weight(layout, scale=0.3), layout=layout,
-        leak=1.5 + rng.random(layout.graph.free), bias=rng.normal(0.4, 0.2, layout.graph.free),
-    )  # fmt: skip
-    return direp.LeakController(0.3, follow=False).begin(net)
-
-
-@pytest.mark.parametrize(
-    ("layout", "neuron", "outflow"),
-    [
-        (direp.Sparse(LAYERED), "hopfield-sigmoid", "signed"),
-        (direp.Layered(LAYERED), "hopfield-sigmoid", "signed"),
-        (RING, "rate-tanh", "absolute"),
-    ],
-)
-def test_every_rule_gives_a_number_the_sum_over_its_synapses_of_what_dense_weights_get(layout, neuron, outflow):
-    own = made(layout, neuron, outflow)
-    dense = direp.Network(
-        own.graph, own.neuron, np.asarray(own.matrix), leak=own.leak, bias=own.bias, layout=direp.Dense(own.graph)
-    )
-    x, y = data(layout.graph)
-    wanted, found = (gradients(net, x, y, tuple(RULES.values()), **SETTINGS) for net in (dense, own))
-    for name, a, b in zip(RULES, wanted, found, strict=True):
-        total = np.zeros(len(flat(own.weight)))
-        np.add.at(total, layout.place, np.asarray(dense.synapses.strengths(a.weight)))
-        assert np.abs(total).max() > 1e-4, name
-        assert relative(b.weight, total) < 1e-9, name
-        assert relative(b.bias, a.bias) < 1e-9, name
-        assert np.abs(np.asarray(b.leak) - np.asarray(a.leak)).max() < 1e-9, name
-    assert abs(direp.certify(dense).rate - direp.certify(own).rate) < 1e-10
-
-
-def test_exact_rules_of_a_convolution_are_the_slope_of_its_cost():
-    net = made(RING, "rate-tanh", "absolute")
-    x, y = data(RING.graph)
-    rules = tuple(RULES.values())  # compiled for the test before
-    said = dict(zip(RULES, gradients(net, x, y, rules, **SETTINGS), strict=True))
-    step, h = random_weight(RING, seed=7), 1e-5
-
-    def cost(size):
-        weight = jax.tree.map(lambda w, d: w + size * d, net.weight, step)
-        return mean_cost(net.replace(net.parameters._replace(weight=weight)), x, y)
-
-    slope = (cost(h) - cost(-h)) / (2 * h)
-    for name, exact in (("exact", 1e-7), ("adjoint", 1e-7), ("dyadic", 1e-7), ("asym-ep", 0.05)):
-        assert abs(flat(said[name].weight) @ flat(step) - slope) < exact * np.linalg.norm(flat(said[name].weight)), name
-
-
-@pytest.mark.usefixtures("_optax")
-def test_the_convolution_learns_within_its_constraint_and_proofs_that_read_synapses_refuse_it():
-    layout, task = example.Convolution(inputs=8, hidden=4, outputs=2), rings()
-    net = direp.Network(layout.graph, direp.Rate("tanh"), direp.FanIn(), layout=layout, key=jax.random.key(1))
-    rule, control = direp.Local(direp.Centred(0.05)), direp.LeakController(0.2)
-    run = direp.fit(net, task, rule=rule, optimiser=optax.adam(0.02), epochs=20, control=control)
-    net, x = run.network, task.test.x
-    assert run.history["loss"][-1] < 0.9 * run.history["loss"][0]
-    assert run.history["certified"].all()
-    certificate = direp.certify(net)
-    assert certificate.verdict == "proved"
-    assert certificate.rate > 0.2 - 1e-5
-    assert "224 synapses that share 28 strengths, Convolution" in repr(net)
-    matrix = np.array(net.matrix)
-    assert len(np.unique(np.abs(matrix))) == 29  # zero too
-    stay = direp.SignSymmetric()
-    for refused in (
-        lambda: stay.begin(net),
-        lambda: direp.prune(net, key=jax.random.key(0)),
-        lambda: direp.certify_region(direp.Box(net, net, x[0], x[0])),
-    ):
-        with pytest.raises(ValueError, match="needs a strength for every synapse, and Convolution shares them"):
-            refused()
-    matrix[net.graph.inputs, -1] += 1
-    with pytest.raises(ValueError, match=r"h\d -> o1 shares its strength with another, but weight has"):
-        direp.Network(net.graph, net.neuron, matrix, layout=net.synapses)
-
-
-def test_the_certificate_of_learning_adds_up_what_synapses_share():
-    nudge = direp.Centred(0.05)
-    for outflow in ("none", "signed", "absolute"):
-        net = made(RING, "rate-tanh", outflow)
-        x, y = data(net.graph, batch=2)
-        found = direp.certify_learning(net, x, y, direp.Local(nudge), stop=TIGHT)
-        local, exact = gradients(net, x, y, (direp.Local(nudge), direp.Adjoint()), stop=TIGHT)
-        low, high = found.cosine
-        assert low - 1e-9 <= float(direp.rules.cosine(net, local, exact)) <= high + 1e-9
-        assert high - low < 1e-6
-        # Synapse by synapse, as if none were shared, the cosine is another.
-        alone = direp.Network(net.graph, net.neuron, net.matrix, leak=net.leak, bias=net.bias)
-        apart = direp.certify_learning(alone, x, y, direp.Local(nudge), stop=TIGHT).cosine
-        assert not low - 1e-4 < apart[0] < high + 1e-4
-
-
-def test_gradients_are_compared_over_the_numbers_that_learn():
-    masks = groups(made(RING, "rate-tanh", "none"))
-    assert {name: mask.sum() for name, mask in masks.items()} == {
-        "inputs to hidden": 4, "hidden to outputs": 4, "outputs to hidden": 4,
-    }  # fmt: skip
-    assert sum(masks.values()).tolist() == [1] * 12
-    weight = random_weight(RING)
-    for mask, part in zip(masks.values(), (weight.input, *weight.recurrent), strict=True):
-        assert sorted(np.asarray(RING.numbers(weight))[mask]) == sorted(flat(part))
-
-
-def test_places_are_found_inside_a_compiled_function_too():
-    weight, factor = random_weight(RING), jnp.linspace(0.5, 1, RING.graph.free)
-    plain = RING.scaled(weight, factor)
-    _found.cache_clear()
-    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), weight)
-    inside = jax.jit(jax.vmap(lambda w: RING.scaled(w, factor)))(lanes)
-    assert relative(jax.tree.map(lambda leaf: leaf[1], inside), plain) < 1e-15
-
-
-class _Wrong(Plain):
-    """A chain x0 -> h0 -> o0, and one mistake."""
-
-    mistake: str = eqx.field(static=True, default="")
-
-    def __init__(self, mistake):
-        self.graph = direp.Graph(1, 1, 1, np.array([0, 1]), np.array([1, 2]))
-        self.mistake = mistake
-
-    def build(self, make):
-        source, target = np.array([0]), np.array([1 if self.mistake != "other ends" else 2])
-        return Weight(jnp.asarray(make(source, target)), jnp.asarray(make(np.array([1]), np.array([2]))))
-
-    def input_drive(self, weight, x):
-        return jnp.concatenate([x * weight.input, 0 * x], 1)
-
-    def drive(self, weight, rate):
-        sent = rate[:, :1] * weight.recurrent * (2 if self.mistake == "a factor" else 1)
-        sent = sent + weight.input if self.mistake == "no linear map" else sent
-        first = rate[:, 1:] * weight.recurrent if self.mistake == "back" else 0 * sent
-        first, sent = (sent, first) if self.mistake == "turned" else (first, sent)
-        return jnp.concatenate([first, sent][: 1 if self.mistake == "narrow" else 2], 1)
-
-
-@pytest.mark.parametrize(
-    ("mistake", "message"),
-    [
-        ("narrow", r"_Wrong.drive gives shape \(2, 1\) for 2 samples; this graph needs \(2, 2\)"),
-        ("back", "_Wrong.drive has a synapse o0 -> h0 that the graph has not"),
-        ("turned", "_Wrong.drive has a synapse h0 -> h0 that the graph has not"),
-        ("a factor", "some synapse's strength is not one of the numbers"),
-        ("no linear map", "has a synapse o0 -> o0 that the graph has not"),
-        ("other ends", "_Wrong.build makes a number for unit 0 -> unit 2"),
-    ],
-)
-def test_a_layout_that_does_not_fit_its_graph_is_refused_in_words(mistake, message):
-    with pytest.raises(ValueError, match=message):
-        direp.Network(
-            _Wrong(mistake).graph, direp.Rate(), direp.Normal(), layout=_Wrong(mistake), key=jax.random.key(0)
-        )
-    assert _Wrong("").place.tolist() == [0, 1]
-
-
-def test_a_linear_map_that_holds_arrays_is_refused():
-    class Holds(Plain):
-        numbers: jax.Array
-
-    with pytest.raises(ValueError, match=r"Holds: a LinearMap keeps all .* static fields"):
-        Holds(LARGE, jnp.zeros(2))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -439,29 +234,3 @@ def test_every_layout_refuses_a_matrix_that_does_not_fit(name, kind):
             matrix[i, j] = stray
             with pytest.raises(ValueError, match="no synapse"):
                 layout.from_matrix(kind(matrix))
-
-
-class Curved(example.Convolution):
-    """Products that agree with a matrix for unit vectors and positive strengths, and nowhere else."""
-
-    kind: str = eqx.field(static=True, default="")
-
-    def __init__(self, kind):
-        super().__init__(inputs=4, hidden=2, outputs=2, width=2)
-        self.kind = kind
-
-    def drive(self, weight, rate):
-        if self.kind == "strength":
-            weight = jax.tree.map(lambda w: jnp.where(w < 0, 10 * w, w), weight)
-        if self.kind == "rate":
-            rate = rate**2
-        offset = 0.1 * (rate.sum(1, keepdims=True) - 1) if self.kind == "offset" else 0
-        mixed = jnp.roll(rate, 1, 0) * (rate.sum() - len(rate)) if self.kind == "batch" else 0
-        return super().drive(weight, rate + mixed) + offset
-
-
-@pytest.mark.parametrize("kind", ["strength", "rate", "offset", "batch"])
-def test_products_that_are_not_linear_are_refused(kind):
-    layout = Curved(kind)
-    with pytest.raises(ValueError, match=r"Curved.drive is not linear: .* sum over its synapses is"):
-        direp.Network(layout.graph, direp.Rate("tanh"), layout=layout, key=jax.random.key(0))

@@ -5,8 +5,7 @@ from fractions import Fraction
 import extending.layout as example
 import numpy as np
 import pytest
-from cases import SOME, data, network
-from test_learning_certificates import oracle
+from cases import SOME, data, network, oracle
 
 import direp
 from direp.arithmetic import Form, Near, precise
