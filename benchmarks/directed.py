@@ -1,8 +1,11 @@
 """Learning on directed graphs: every rule with the same budget of trials, chosen on validation data.
 
 python benchmarks/directed.py tune GRAPH RULE    # 24 trials on seeds 100 and 101; prints a line of JSON each
-python benchmarks/directed.py table FILE...      # the three best trials of these files again on seeds 100 to 105, and
-                                                 # seeds 0 to 9 at the one whose validation is then best
+python benchmarks/directed.py choose FILE...     # of these trials, the three best again on seeds 100 to 105; the
+                                                 # settings whose validation is then best, as JSON
+python benchmarks/directed.py table FILE...      # seeds 0 to 9 at the settings chosen
+python benchmarks/directed.py sweep FILE...      # the same at other reciprocities (random) and depths (deep), as JSON
+python benchmarks/directed.py figure FILE OUT    # draws a sweep
 
 GRAPH is random (no synapse has a partner), complete, small-world or deep; RULE one of the names below. A trial is a
 learning rate, a decay and a nudge (for the adjoint: a batch size); all else is that of the task's preset.
@@ -21,13 +24,14 @@ import numpy as np
 from direp import fit
 from direp.analysis import statistics
 from direp.program.build import Parts, load_task
+from direp.program.figures import style
 from direp.program.presets import preset
 
 GRAPHS: dict[str, dict[str, Any]] = {
     "random": {"graph": "random", "density": 0.1, "reciprocity": 0.0},
     "complete": {"graph": "complete"},
     "small-world": {"graph": "small-world"},
-    "deep": {"hidden": (64, 64, 64, 64)},
+    "deep": {"hidden": (64, 64, 64, 64), "control": "loops", "weight_scale": 1.4, "feedback_scale": 0.1, "bias": 0.3},
 }
 RULES: dict[str, dict[str, Any]] = {
     "learned": {"rule": "asym-ep", "feedback": "learned"},
@@ -38,8 +42,16 @@ RULES: dict[str, dict[str, Any]] = {
     "trajectory": {"rule": "trajectory"},
     "adjoint": {"rule": "adjoint"},
 }
-RATES, DECAYS, NUDGES, BATCHES = (0.02, 0.04, 0.08, 0.16), (0.1, 0.3, 1.0), (0.5, 2.0), (8, 16)
+NAMES = {
+    "shared": "exact", "learned": "learned feedback", "fixed": "fixed feedback", "local": "Local",
+    "trajectory": "Trajectory (DEEP)", "symmetric-ep": "SymmetricEP", "adjoint": "Adjoint",
+}  # fmt: skip
+RATES, DECAYS, NUDGES, BATCHES = (0.01, 0.02, 0.04, 0.08), (0.1, 0.3, 1.0), (0.5, 2.0), (8, 16)
 TUNED, FINAL, SEEDS, FINALISTS = "100..101", "100..105", "0..9", 3
+SWEEPS: dict[str, tuple[str, str, list[Any]]] = {  # of which graph: what is swept, its option, its values
+    "random": ("reciprocity", "reciprocity", [0.0, 0.25, 0.5, 0.75, 1.0]),
+    "deep": ("hidden layers of 64", "hidden", [(64,) * depth for depth in range(1, 9)]),
+}
 
 
 def train(changes: dict[str, Any], seeds: str) -> dict[str, Any]:
@@ -72,25 +84,69 @@ def tune(graph: str, rule: str) -> None:
 
 
 def table(files: list[str]) -> None:
-    trials = [json.loads(line) for name in files for line in Path(name).read_text().splitlines()]
     print("| graph | rule | test accuracy | lowest | unsettled | certified | antisymmetric | agreement | command |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for key in dict.fromkeys((trial["graph"], trial["rule"]) for trial in trials):
-        same = [trial for trial in trials if (trial["graph"], trial["rule"]) == key]
-        kind = {**GRAPHS[key[0]], **RULES[key[1]]}
-        finalists = [{**kind, **trial["own"]} for trial in sorted(same, key=_merit)[-FINALISTS:]]
-        changes = max(finalists, key=lambda each: _merit(train(each, FINAL)))
+    for each in _lines(files):
+        graph, rule, changes = each["graph"], each["rule"], _settings(each["changes"])
         found = train(changes, SEEDS)
         mean, half = statistics.student(np.array(found["test"]))
         options = " ".join(f"--{name.replace('_', '-')} {_typed(value)}" for name, value in changes.items())
         agreement = "" if np.isnan(found["agreement"]) else f"{found['agreement']:.2f}"
         print(
-            f"| {key[0]} | {key[1]} | {mean:.2%} ± {half:.2%} | {min(found['test']):.2%} | {found['unsettled']:.2%} | "
+            f"| {graph} | {rule} | {mean:.2%} ± {half:.2%} | {min(found['test']):.2%} | {found['unsettled']:.2%} | "
             f"{found['certified']:.0%} | {found['antisymmetry']:.2f} | {agreement} | "
             f"`direp train digits --preset default {options} --seeds {SEEDS}` |",
             flush=True,
         )
         jax.clear_caches()
+
+
+def sweep(files: list[str]) -> None:
+    for each in _lines(files):
+        what, option, values = SWEEPS[each["graph"]]
+        for value in values:
+            found = train({**_settings(each["changes"]), option: value}, SEEDS)
+            at = len(value) if isinstance(value, tuple) else value
+            print(json.dumps({"sweep": what, "at": at, **each, **found}), flush=True)
+            jax.clear_caches()
+
+
+def figure(file: str, out: str) -> None:
+    found = _lines([file])
+    sweeps = list(dict.fromkeys(each["sweep"] for each in found))
+    canvas = style.canvas(4.6 * len(sweeps), 3.6)
+    axes = canvas.subplots(1, len(sweeps), squeeze=False)[0]
+    for axis, what in zip(axes, sweeps, strict=True):
+        for colour, rule in style.coloured(NAMES):
+            own = sorted((e for e in found if (e["sweep"], e["rule"]) == (what, rule)), key=lambda e: e["at"])
+            if own:
+                mean, half = np.array([statistics.student(np.array(each["test"])) for each in own]).T * 100
+                at = [each["at"] for each in own]
+                axis.errorbar(at, mean, half, color=colour, marker="o", ms=4, lw=1.5, capsize=3, label=NAMES[rule])
+        axis.set_xlabel(what)
+        style.open_frame(axis)
+    axes[0].set_ylabel("test accuracy, %")
+    axes[0].legend(frameon=False)
+    style.save(canvas, Path(out))
+
+
+def choose(files: list[str]) -> None:
+    trials = _lines(files)
+    for graph, rule in dict.fromkeys((trial["graph"], trial["rule"]) for trial in trials):
+        same = [trial for trial in trials if (trial["graph"], trial["rule"]) == (graph, rule)]
+        kind = {**GRAPHS[graph], **RULES[rule]}
+        finalists = [{**kind, **trial["own"]} for trial in sorted(same, key=_merit)[-FINALISTS:]]
+        changes = max(finalists, key=lambda each: _merit(train(each, FINAL)))
+        print(json.dumps({"graph": graph, "rule": rule, "changes": changes}), flush=True)
+        jax.clear_caches()
+
+
+def _lines(files: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for name in files for line in Path(name).read_text().splitlines()]
+
+
+def _settings(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
 
 
 def _merit(found: dict[str, Any]) -> tuple[float, float]:
@@ -104,7 +160,12 @@ def _typed(value: Any) -> str:
 if __name__ == "__main__":
     if len(sys.argv) == 4 and sys.argv[1] == "tune" and sys.argv[2] in GRAPHS and sys.argv[3] in RULES:
         tune(*sys.argv[2:])
-    elif len(sys.argv) > 2 and sys.argv[1] == "table":
-        table(sys.argv[2:])
+    elif len(sys.argv) > 2 and sys.argv[1] in (several := {"choose": choose, "table": table, "sweep": sweep}):
+        several[sys.argv[1]](sys.argv[2:])
+    elif len(sys.argv) == 4 and sys.argv[1] == "figure":
+        figure(*sys.argv[2:])
     else:
-        raise SystemExit(f"usage: directed.py tune {'|'.join(GRAPHS)} {'|'.join(RULES)}, or directed.py table FILE...")
+        raise SystemExit(
+            f"usage: directed.py tune {'|'.join(GRAPHS)} {'|'.join(RULES)}, directed.py choose|table|sweep FILE..., or "
+            "directed.py figure FILE OUT"
+        )

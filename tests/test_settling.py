@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import direp
-from direp.settling import implicit
+from direp.settling import implicit, programs
 from direp.settling.result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE
 
 
@@ -328,3 +328,16 @@ def test_a_start_outside_the_box_is_brought_back():
     graph = direp.Graph.from_edges([("x", "o")], inputs=["x"], outputs=["o"])
     net = direp.Network(graph, direp.Projected(), np.array([[10.0], [0.0]]), leak=1.0)
     assert float(direp.settle(net, np.ones((1, 1)), state=np.full((1, 1), 5.0)).state[0, 0]) == 1.0
+
+
+def test_programs_multiply_with_all_the_bits_that_they_store():
+    """Some devices take fewer by default, and then no sum is as near as tolerances and error bars count on."""
+    seen = []
+
+    @programs.compiled
+    def product(a):
+        seen.append(str(jax.make_jaxpr(jnp.matmul)(a, a)))
+        return a @ a
+
+    product(jnp.eye(2))
+    assert "HIGHEST" in seen[0]

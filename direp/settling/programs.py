@@ -28,7 +28,9 @@ def compiled(function: Function) -> Function:
     @functools.wraps(function)
     def call(*arguments: Any, **settings: Any) -> Any:
         keep_programs()
-        return program(*_arrays(arguments), **_arrays(settings))
+        # Some devices multiply with fewer bits than they store, where a tolerance and an error bar count on all.
+        with jax.default_matmul_precision("highest"):
+            return program(*_arrays(arguments), **_arrays(settings))
 
     return call  # pyright: ignore[reportReturnType]
 
