@@ -68,8 +68,11 @@ from .rules import Adjoint as Adjoint
 from .rules import BPTT as BPTT
 from .certificates import certify as certify
 from .certificates import certify_learning as certify_learning
+from .certificates import bound_feedback as bound_feedback
+from .certificates import updates_to_descent as updates_to_descent
 from .certificates import Certificate as Certificate
 from .certificates import LearningCertificate as LearningCertificate
+from .certificates import FeedbackBound as FeedbackBound
 from .certificates import Counterexample as Counterexample
 from .certificates import AbstractCriterion as AbstractCriterion
 from .certificates import LocalLeak as LocalLeak

@@ -1,5 +1,6 @@
 """Companions of synapses: what comes back by them, how they learn, and what is proved of the phases that they carry."""
 
+import dataclasses
 import json
 
 import jax
@@ -13,6 +14,9 @@ from test_criteria import log_norm
 from test_phases import jacobians
 
 import direp
+from direp.program.build import Parts, load_task
+from direp.program.catalogue import names
+from direp.program.presets import preset
 from direp.program.run_folder import open_run
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
@@ -149,6 +153,42 @@ def test_learned_companions_come_to_agree_with_their_partners_at_the_rate_of_the
     assert np.nanmax(np.nanmax(shrunk, 1) - np.nanmin(shrunk, 1)) < 1e-3
     assert np.nanmax(shrunk) <= (1 - eta * decay) ** count + 1e-5
     assert np.nanmin(shrunk) < 0.9 * (1 - eta * decay) ** count
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("name", names("optimiser"))
+def test_the_law_of_decay_holds_over_a_whole_training_of_the_program(name, momentum):
+    """320 updates of every optimiser of the program, cosine schedule, 32 bits, both controls, whatever is learned."""
+    slower = 1 - momentum if name == "sgd" else 1.0  # momentum adds up steps, and rounding is that of large weights
+    settings = dataclasses.replace(
+        preset("xor"), rule="asym-ep", feedback="learned", optimiser=name, momentum=momentum, schedule="cosine",
+        learning_rate=0.02 * slower, decay=0.5 / slower, epochs=320,
+    )  # fmt: skip
+    parts = Parts(settings, load_task(settings))
+    schedule = [float(parts.part("schedule")(k)) for k in range(parts.updates)]
+    left = np.prod(1 - settings.decay * np.asarray(schedule, np.float64))
+    assert (len(schedule), round(left, 2)) == (320, 0.2)
+    wide = network("projected", "none", "random", leak=40.0).astype(np.float32)
+    tight = network("projected", "signed", "random").astype(np.float32)
+    perron = direp.LeakController(0.1, criterion=direp.Perron())
+    controls = {
+        "leak": (direp.LeakController(0.1), tight), "leak, perron": (perron, tight),
+        "weights": (direp.WeightProjection(0.1), wide), "weights, cut": (direp.WeightProjection(1.0), tight),
+    }  # fmt: skip
+    for kind, (control, net) in controls.items():
+        first, last = steps_of(net, parts.rule, parts.optimiser(), control, parts.updates)
+        apart = [np.asarray(p.rule[0].recurrent - p.weight.recurrent, np.float64) for p in (first, last)]
+        assert np.abs(apart[0]).max() > 0.1
+        assert np.abs(np.asarray(last.weight.recurrent - first.weight.recurrent)).max() > 0.1
+        if kind != "weights, cut":
+            assert np.abs(apart[1] - apart[0] * left).max() < 1e-6, kind
+            continue
+        # What a unit's synapses are scaled by, their companions are.
+        share = (apart[0] * apart[1]).sum(1) / np.maximum((apart[0] ** 2).sum(1), 1e-30)
+        assert np.abs(apart[1] - share[:, None] * apart[0]).max() < 1e-6
+        assert share.max() < left + 1e-6
+        assert share.min() < 0.9 * left
 
 
 @pytest.mark.usefixtures("_optax")

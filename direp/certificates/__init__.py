@@ -17,10 +17,10 @@ from .convergence import (
     contraction_margin,
     sharpest_margin,
 )  # fmt: skip
-from .learning import LearningCertificate, certify_learning
+from .learning import FeedbackBound, LearningCertificate, bound_feedback, certify_learning, updates_to_descent
 
 __all__ = [
     "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Certificate", "Compartmental", "Counterexample",
-    "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Symmetric", "certify", "certify_learning",
-    "contraction_margin", "sharpest_margin",
+    "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Symmetric", "bound_feedback",
+    "certify", "certify_learning", "contraction_margin", "sharpest_margin", "updates_to_descent",
 ]  # fmt: skip
