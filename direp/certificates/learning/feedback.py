@@ -42,7 +42,7 @@ class FeedbackBound:
       with $\mathrm{gap}=d_2\max_i\sum_j|m_{ij}-w_{ij}|$ and $c=\min_i(\Lambda_i-d_2\sum_j|w_{ij}|)$.
     - `lost`: $\sum_n|v_n|\cdot\varepsilon_n/\lVert\hat g\rVert^2$, the largest share of $\langle\hat g,\hat g\rangle$
       that $\langle\hat g,g\rangle$ can lack. The update descends if it is below 1; else companions must come as many
-      times nearer.
+      times nearer. Infinite where the update is zero, too.
     - `apart`: a bound of $\lVert\hat g-g\rVert/\lVert\hat g\rVert$.
     - `condition`: $\chi=\sum_n\lVert v_n\rVert_1\max_i|\hat a_{ni}|/\lVert\hat g\rVert^2$, how far samples and units
       cancel in the update: $\mathrm{lost}\le\chi\,\mathrm{gap}/c$.
@@ -153,15 +153,14 @@ def bound_feedback(
 def updates_to_descent(
     network: Network, rule: AbstractRule, steps: Num[ArrayLike, " update"], *, rate: float, condition: float
 ) -> int | None:
-    r"""Before training: after how many updates every batch that is no worse than `condition` descends, by the law of
-    decay.
+    r"""Before training: after how many updates every batch no worse than `condition` descends, by the law of decay.
 
     The first $t$ with $\chi\,\frac{\mathrm{gap}_0}{c}\prod_{k<t}(1-\eta_kd_k)<1$, where $\mathrm{gap}_0=
     d_2\max_i\sum_j|m_{ij}-w_{ij}|$ at the start; `None` if there is none within `steps`. Then `FeedbackBound.lost` is
     below 1, whatever else is learned. Assumed are:
 
     - companions get the very steps of their partners, $\eta_k$ times the same number and the decay $d_k$ (`rule` has
-      `LearnedFeedback`), as they do under every optimiser of the program;
+      `LearnedFeedback`), as they do under every optimiser of the program, in 32 bits to about $10^{-6}$;
     - a control keeps every unit's $\Lambda_i-d_2\sum_k|w_{ik}|$ at `rate` or above: one with the criterion `LocalLeak`,
       whose `margin` it is;
     - the condition number $\chi$ of the batch (`FeedbackBound.condition`) is at most `condition`. It depends on
