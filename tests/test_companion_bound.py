@@ -160,6 +160,23 @@ def test_updates_told_before_training_are_enough(batch):
     assert direp.updates_to_descent(*trained[0], steps[: told - 1], rate=0.3, condition=worst) is None
 
 
+@pytest.mark.parametrize("graph", ["complete", "random"])
+def test_one_sample_by_itself_is_in_a_condition_known_before(graph):
+    """$(1+\\sqrt{1+S/K})/2$ for what is presynaptic to the units that move."""
+    net, reached = network("projected", "none", graph, seed=4), 0.0
+    exists = np.asarray(net.graph.adjacency())
+    for k in range(6):
+        x, y = data(net.graph, 1, k)
+        state = np.asarray(direp.settle(net, x, stop=TIGHT).state)[0]
+        size = 1 + np.concatenate([x[0], state]) ** 2 @ exists
+        size = np.sort(size[(state > 0) & (state < 1)])
+        said = direp.bound_feedback(net, x, y, near(net, 1.0, k))
+        known = (1 + np.sqrt(1 + size[1:].sum() / size[0])) / 2
+        assert 1 <= said.condition <= known
+        reached = max(reached, said.condition / known)
+    assert reached > 0.5
+
+
 def test_what_is_not_covered_is_refused_or_infinite():
     net = network("projected", "none")
     (x, y), rule = data(net.graph), near(net, 0.1)
