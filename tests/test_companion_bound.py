@@ -144,11 +144,14 @@ def test_updates_told_before_training_are_enough(batch):
         )  # fmt: skip
         return run.networks[0], run.rules[0]
 
-    grid = (0, 10, 30, 60, 90, 120, 200)
+    grid = (0, 10, 30, 60, 120, 200, 300)
     trained = [after(updates) for updates in grid]
     said = [[direp.bound_feedback(*at[:1], *part, at[1], control=control) for part in parts] for at in trained]
     proved = [all(each.descends for each in row) for row in said]
     steps = np.asarray([schedule(k) for k in range(last)]) * decay
+    apart = [np.asarray(companions(parameters_of(rule))[0].recurrent - net.weight.recurrent) for net, rule in trained]
+    for updates, found in zip(grid, apart, strict=True):  # the law, in a training of 32 bits
+        assert np.abs(found - apart[0] * np.prod(1 - steps[:updates])).max() < 1e-6
     worst = max(each.condition for row in said for each in row)
     told = direp.updates_to_descent(*trained[0], steps, rate=0.3 - 1e-5, condition=worst)
     assert told is not None
