@@ -7,8 +7,9 @@ python benchmarks/directed.py table FILE...      # seeds 0 to 9 at the settings 
 python benchmarks/directed.py sweep FILE...      # the same at other reciprocities (random) and depths (deep), as JSON
 python benchmarks/directed.py figure FILE OUT    # draws a sweep
 
-GRAPH is random (no synapse has a partner), complete, small-world or deep; RULE one of the names below. A trial is a
-learning rate, a decay and a nudge (for the adjoint: a batch size); all else is that of the task's preset.
+GRAPH is random (no synapse has a partner), complete, small-world, deep or, for rules that learn by synapses back,
+which the control of deep shrinks, deep-leaks. RULE is one of the names below. A trial is a learning rate, a decay and
+a nudge (for the adjoint: a batch size); all else is that of the task's preset.
 """
 
 import dataclasses
@@ -27,11 +28,13 @@ from direp.program.build import Parts, load_task
 from direp.program.figures import style
 from direp.program.presets import preset
 
+_SMALL: dict[str, Any] = {"feedback_scale": 0.1, "bias": 0.3}
 GRAPHS: dict[str, dict[str, Any]] = {
     "random": {"graph": "random", "density": 0.1, "reciprocity": 0.0},
     "complete": {"graph": "complete"},
-    "small-world": {"graph": "small-world"},
-    "deep": {"hidden": (64, 64, 64, 64), "control": "loops", "weight_scale": 1.4, "feedback_scale": 0.1, "bias": 0.3},
+    "small-world": {"graph": "small-world", **_SMALL},
+    "deep": {"hidden": (64, 64, 64, 64), "control": "loops", "weight_scale": 1.4, **_SMALL},
+    "deep-leaks": {"hidden": (64, 64, 64, 64), **_SMALL},
 }
 RULES: dict[str, dict[str, Any]] = {
     "learned": {"rule": "asym-ep", "feedback": "learned"},
@@ -46,12 +49,13 @@ NAMES = {
     "shared": "exact", "learned": "learned feedback", "fixed": "fixed feedback", "local": "Local",
     "trajectory": "Trajectory (DEEP)", "symmetric-ep": "SymmetricEP", "adjoint": "Adjoint",
 }  # fmt: skip
-RATES, DECAYS, NUDGES, BATCHES = (0.01, 0.02, 0.04, 0.08), (0.1, 0.3, 1.0), (0.5, 2.0), (8, 16)
+RATES = {graph: 0.02 if graph in ("random", "complete") else 0.01 for graph in GRAPHS}  # and 2, 4, 8 times that
+DECAYS, NUDGES, BATCHES = (0.1, 0.3, 1.0), (0.5, 2.0), (8, 16)
 TUNED, FINAL, SEEDS, FINALISTS = "100..101", "100..105", "0..9", 3
+_DEPTHS = "hidden layers of 64", "hidden", [(64,) * depth for depth in range(1, 9)]
 SWEEPS: dict[str, tuple[str, str, list[Any]]] = {  # of which graph: what is swept, its option, its values
-    "random": ("reciprocity", "reciprocity", [0.0, 0.25, 0.5, 0.75, 1.0]),
-    "deep": ("hidden layers of 64", "hidden", [(64,) * depth for depth in range(1, 9)]),
-}
+    "random": ("reciprocity", "reciprocity", [0.0, 0.25, 0.5, 0.75, 1.0]), "deep": _DEPTHS, "deep-leaks": _DEPTHS,
+}  # fmt: skip
 
 
 def train(changes: dict[str, Any], seeds: str) -> dict[str, Any]:
@@ -75,8 +79,8 @@ def train(changes: dict[str, Any], seeds: str) -> dict[str, Any]:
 
 def tune(graph: str, rule: str) -> None:
     last = [{"batch_size": b} for b in BATCHES] if rule == "adjoint" else [{"beta": b} for b in NUDGES]
-    for rate, decay, more in itertools.product(RATES, DECAYS, last):
-        own = {"learning_rate": rate, "decay": decay, **more}
+    for times, decay, more in itertools.product((1, 2, 4, 8), DECAYS, last):
+        own = {"learning_rate": times * RATES[graph], "decay": decay, **more}
         found = train({**GRAPHS[graph], **RULES[rule], **own}, TUNED)
         del found["test"]  # nobody chooses by it
         print(json.dumps({"graph": graph, "rule": rule, "own": own, **found}), flush=True)
