@@ -98,7 +98,7 @@ class AdjointField(AbstractField):
         return self.base.total_leak
 
     def drive(self, state, into=None):
-        return self.linear.send_back(state) - self.error
+        return self.linear.send_back(state, into) - self.error
 
     def flow(self, state, drive):
         return jnp.where(self.linear.active, drive - self.total_leak * state, 0)

@@ -52,7 +52,7 @@ class AsymEP(AbstractRule):
         free, cost, y = problem.free, problem.cost, problem.y
         linear = linearise(problem.field, free.state, free.drive, self.feedback.weight(problem.network))
         make = lambda beta: AsymField(problem.field, free.state, free.drive, linear, cost, y, beta)  # noqa: E731
-        response = problem.nudge(self.nudge, key, make=make)
+        response = problem.nudge(self.nudge, key, make=make, drive=free.drive)
         a, used = response.difference("state"), response.settled & problem.valid
         post = problem.network.neuron.transfer_slope(free.drive) * a
         gradient = self.feedback.gradient(problem.gradient(post, a, used))
@@ -83,7 +83,7 @@ class AsymField(AbstractWrapper):
 
     def drive(self, state, into=None):
         if self._straight:
-            return self.free_drive + self.linear.send_back(state - self.free)
+            return self.free_drive + self.linear.send_back(state - self.free, into)
         return self.base.drive(state, into)
 
     def flow(self, state, drive):

@@ -157,11 +157,13 @@ class Problem(eqx.Module):
         key: PRNGKeyArray | None,
         *,
         make: Callable[[Array], AbstractField] | None = None,
+        drive: Float[Array, "batch free"] | None = None,
         observe: Observer | None = None,
         observed: Any = None,
     ) -> Response:
         """Run the phases of a nudge, each from the free equilibrium. The key is for nudges with random choices; `make`
-        gives the field of each strength where it is not the network with a current into its outputs."""
+        gives the field of each strength where it is not the network with a current into its outputs, and `drive` the
+        drive at the free equilibrium in these fields, if it is known."""
         now = nudge.now(self.update, key)
         if make is None:
             fields = now.fields(self.field, self.cost, self.y)
@@ -173,7 +175,7 @@ class Problem(eqx.Module):
             return Response(now, self.free, (self.free,) * len(fields), (observed,) * len(fields))
         free, how = self.free, (self.method, self.stop)
         # The drive at the start is that of the free phase, with the current of a nudge.
-        drives = [f.added(free.drive, free.state) if isinstance(f, Nudged) else None for f in fields]
+        drives = [f.added(free.drive, free.state) if isinstance(f, Nudged) else drive for f in fields]
         settled = [
             self._run(f, free.state, observe, observed, *how, drive) for f, drive in zip(fields, drives, strict=True)
         ]

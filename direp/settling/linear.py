@@ -32,10 +32,14 @@ class Linearisation(eqx.Module):
         synapses = self.network.synapses
         return self.transfer_slope * synapses.drive(self.network.weight, self.rate_slope * v)
 
-    def send_back(self, v: Float[Array, "batch free"]) -> Float[Array, "batch free"]:
-        r"""$\psi'\odot M(\varphi'\odot v)$, the transpose of `send` where the way back has the weights."""
+    def send_back(
+        self, v: Float[Array, "batch free"], into: tuple[int, ...] | None = None
+    ) -> Float[Array, "batch free"]:
+        r"""$\psi'\odot M(\varphi'\odot v)$, the transpose of `send` where the way back has the weights; with `into`,
+        only what comes back to those layers need be right."""
         weight = self.network.weight if self.feedback is None else self.feedback
-        return self.rate_slope * self.network.synapses.back(weight, self.transfer_slope * v)
+        layers = () if into is None else (into,)
+        return self.rate_slope * self.network.synapses.back(weight, self.transfer_slope * v, *layers)
 
     @property
     def absolute(self) -> "Linearisation":

@@ -46,7 +46,7 @@ Observer = Callable[[Any, Array, Array, Array], Any]
 
 # Where a batch of states holds this many numbers, samples that are still on their way go on by themselves as soon as
 # they fit into this share of it.
-_WORTH, _SHARE = 2**17, 4
+_WORTH, _SHARE = 2**16, 4
 
 
 def run(
@@ -228,10 +228,10 @@ def _advance(
     carry: _Carry,
 ) -> _Carry:
     """One step of all samples that are on their way."""
-    proposed, memory = method.step(prepared, carry.memory, field, carry.state, carry.flow)
+    proposed, memory, *known = method.step(prepared, carry.memory, field, carry.state, carry.flow)
     # A sample that has stopped keeps its state, and so its drive and flow.
     proposed = jnp.where(carry.running[:, None], proposed, carry.state)
-    drive = field.drive(proposed)
+    drive = jnp.where(carry.running[:, None], known[0], carry.drive) if known else field.drive(proposed)
     flow = field.flow(proposed, drive)
     residual, mark, count, near, ratio = carry.residual, carry.mark, carry.count + 1, carry.near, carry.ratio
     met = cycling = jnp.zeros_like(carry.running)

@@ -36,7 +36,7 @@ class AbstractSynapses(eqx.Module):
 
     graph: eqx.AbstractVar[Graph]
     by_layer: ClassVar[bool] = False
-    """Whether `drive` takes `into`, the numbers of the layers whose drive is needed."""
+    """Whether `drive` and `back` take `into`, the numbers of the layers for which the product is needed."""
 
     @property
     @abstractmethod

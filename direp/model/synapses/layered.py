@@ -101,9 +101,12 @@ class Layered(AbstractSynapses):
             self._add(parts, q, rate[..., at[p]] @ block)
         return self._join(parts, rate)
 
-    def back(self, weight, post):
+    def back(self, weight, post, into: tuple[int, ...] | None = None):
+        """With `into`, only what comes back to those layers need be right."""
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
+            if into is not None and p not in into:
+                continue
             self._add(parts, p, post[..., at[q]] @ block.T)
         return self._join(parts, post)
 

@@ -36,5 +36,6 @@ class AbstractMethod(eqx.Module):
         field: AbstractField,
         state: Float[Array, "batch free"],
         flow: Float[Array, "batch free"],
-    ) -> tuple[Float[Array, "batch free"], Any]:
-        """The next state and the memory; `flow` is the field's flow at `state`."""
+    ) -> tuple[Float[Array, "batch free"], Any] | tuple[Float[Array, "batch free"], Any, Float[Array, "batch free"]]:
+        """The next state and the memory; `flow` is the field's flow at `state`. A method that comes by the drive at the
+        next state gives it as well, or it is computed."""

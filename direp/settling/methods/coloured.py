@@ -1,5 +1,3 @@
-from typing import ClassVar
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -9,15 +7,15 @@ from .preconditioned import Preconditioned, check_products
 
 
 class Coloured(AbstractMethod):
-    r"""Sweeps over a layered graph: first the layers of odd number move as `Preconditioned` moves them, then those of
-    even number, which see the others where they have arrived.
+    r"""Sweeps over a layered graph: first the layers of one colour move as `Preconditioned` moves them, then the
+    others, which see the first where they have arrived. The odd layers go first; in a nudged phase those of the
+    outputs' colour, where it begins.
 
     Layers of one colour must not be joined, or they could not move at once. Information crosses two layers a sweep: a
-    sweep contracts by about the square of what a `Preconditioned` step does, for half a field evaluation more, and it
-    converges wherever a diagonal criterion certifies contraction. `products` sharpen the step, as in `Preconditioned`.
+    sweep contracts by about the square of what a `Preconditioned` step does, for no more products, and it converges
+    wherever a diagonal criterion certifies contraction. `products` sharpen the step, as in `Preconditioned`.
     """
 
-    evaluations: ClassVar[float] = 1.5
     products: int | None = eqx.field(static=True, default=8)
 
     def __check_init__(self):
@@ -48,9 +46,13 @@ class Coloured(AbstractMethod):
     def step(self, prepared, memory, field, state, flow):
         layers = field.network.graph.layers
         assert layers is not None
-        number = np.repeat(np.arange(1, len(layers)), layers[1:])
-        odd = number % 2 == 1
-        state = jnp.where(odd, field.clip(state + prepared * flow), state)
-        drive = field.drive(state, into=tuple(range(2, len(layers), 2)))
+        begin = 1 if field.signal(state) is None else (len(layers) - 1) % 2
+        colours = tuple(range(begin, len(layers), 2)), tuple(range(1 - begin, len(layers), 2))
+        first = np.repeat(np.arange(1, len(layers)) % 2 == begin, layers[1:])
+        state = jnp.where(first, field.clip(state + prepared * flow), state)
+        drive = field.drive(state, into=colours[1])
         flow = field.flow(state, drive)
-        return jnp.where(odd, state, field.clip(state + prepared * flow)), None
+        state = jnp.where(first, state, field.clip(state + prepared * flow))
+        # Units of the second colour are driven by those of the first alone, which have not moved since, and a nudge
+        # acts on the first.
+        return state, None, jnp.where(first, field.drive(state, into=colours[0]), drive)
