@@ -59,6 +59,14 @@ class AbstractAccelerated(AbstractMethod):
     ) -> tuple[Float[Array, "batch free"], Any]:
         """A state that should be closer than `plain`, and the memory after it."""
 
+    def forgotten(self, own: Any, rows: Bool[Array, " batch"], state: Float[Array, "batch free"]) -> Any:
+        """The memory, blank again for some samples."""
+
+        def renew(fresh: Array, kept: Array) -> Array:
+            return jnp.where(rows.reshape(-1, *[1] * (kept.ndim - 1)), fresh, kept)
+
+        return jax.tree.map(renew, self.blank(state), own)
+
     def prepare(self, field):
         return Preconditioned(self.products).prepare(field)
 
@@ -69,8 +77,8 @@ class AbstractAccelerated(AbstractMethod):
 
     def step(self, prepared, memory, field, state, flow):
         plain = field.clip(state + prepared * flow)
-        moved = jnp.abs(plain - state)
-        largest, total = moved.max(-1), (moved / prepared).sum(-1)
+        # Each its own reduction: a single one of several numbers does without the processor's vectors.
+        largest, total = jnp.abs(plain - state).max(-1), (jnp.abs(plain - state) / prepared).sum(-1)
         number = memory.number + 1
 
         def plainly() -> tuple[Array, Leap]:
@@ -80,13 +88,9 @@ class AbstractAccelerated(AbstractMethod):
             # A move that is not finite compares false, and the leap is taken back.
             astray = memory.leapt & ~((largest <= 0.99 * memory.largest) & (total <= 0.99 * memory.sum))
             leapt, own = self.leap(memory.own, field, state, flow, plain)
-            leapt = field.clip(leapt)
-            fine = ~astray & jnp.isfinite(leapt).all(-1) & jnp.isfinite(largest)
+            leapt = jnp.where(jnp.isfinite(leapt), field.clip(leapt), plain)
+            fine = ~astray & jnp.isfinite(largest)
             to = jnp.where(fine[:, None], leapt, jnp.where(astray[:, None], memory.plain, plain))
+            return to, Leap(plain, largest, total, fine, number, self.forgotten(own, astray, state))
 
-            def renew(fresh: Array, kept: Array) -> Array:
-                return jnp.where(astray.reshape(-1, *[1] * (kept.ndim - 1)), fresh, kept)
-
-            return to, Leap(plain, largest, total, fine, number, jax.tree.map(renew, self.blank(state), own))
-
-        return jax.lax.cond(number > self.patience, leaping, plainly)
+        return jax.lax.cond(number > self.patience, leaping, plainly) if self.patience else leaping()
