@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import direp
-from direp.program import bench
+from direp.program import bench, bench_train
 from direp.program.build import arguments, load_task
 from direp.program.cli import main
 from direp.program.presets import preset
@@ -112,3 +112,18 @@ def test_settling_needs_memory_for_states_and_keeps_no_trajectory():
 
     assert working(10) == working(10_000)
     assert working(10) < 10 * state.nbytes
+
+
+@pytest.mark.usefixtures("_optax")
+def test_what_an_update_must_multiply_is_counted_from_the_steps_of_every_sample(monkeypatch):
+    """A small network: the rate of an update is what the formula says over its time, whatever the machine does."""
+    monkeypatch.setattr(bench_train, "_CASES", {"small": {"hidden": (8,), "batch_size": 4, "precision": "float64"}})
+    made = bench_train.Training.begun({"hidden": (8,), "batch_size": 4, "precision": "float64"}, 10)
+    steps = np.asarray(bench_train._steps(made))
+    assert steps.shape == (10, 2, 4)
+    flops = 2 * 4 * (2 * 784 * 8 + (steps.mean((0, 2)).sum() + 1) * 2 * 8 * 10)
+    product, update = bench_train.train(1)
+    assert update.against == product.name
+    assert np.isclose(update.ratio, product.seconds / update.seconds)
+    assert f"{1e-9 * flops / update.seconds:.0f} GFLOP/s" in update.note
+    assert f"{steps.mean((0, 2)).sum():.1f} products a sample" in update.note

@@ -160,6 +160,7 @@ CATALOGUE: dict[str, Kind] = {
         "dense": Entry("direp.program.bench:dense", "beside the product with the weights"),
         "sparse": Entry("direp.program.bench:sparse", "beside SciPy's product"),
         "ode": Entry("direp.program.bench:ode", "beside SciPy's solver"),
+        "train": Entry("direp.program.bench_train:train", "beside the matrix products of an update"),
     }, own=False),
     "keep": _words(best="epoch by validation", last="epoch"),
     "scale": _words(standard="", **{"global": "one variance", "range": "to [0, 1]", "none": ""}),
