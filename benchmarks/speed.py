@@ -137,7 +137,7 @@ def steps(run: pathlib.Path | None) -> None:
         f"projected Euler, h = {free:.3g} (the largest for the free phase)": direp.Euler(free),
         "Preconditioned": direp.Preconditioned(),
         "Preconditioned(products=8)": direp.Preconditioned(products=8),
-        "Anderson(memory=3)": direp.Anderson(3),
+        "Anderson(memory=2)": direp.Anderson(2),
         "Coloured": direp.Coloured(),
     }
     chosen = type(direp.choose_method(network)).__name__
