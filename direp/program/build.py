@@ -199,6 +199,12 @@ def constant(init_value: float) -> float:
     return init_value
 
 
+def warm_cosine(init_value: float, decay_steps: int) -> optax.Schedule:
+    """To `init_value` over the first tenth of the updates, and to zero over the others. Adam's first steps are as large
+    as all others, and of one sign for a unit's synapses: in deep networks they can silence a layer for good."""
+    return optax.warmup_cosine_decay_schedule(0.0, init_value, max(decay_steps // 10, 1), decay_steps)
+
+
 def _weights_alone(params: Any) -> Any:
     """What decays: weights, and companions beside them."""
     found = companions(params.rule)

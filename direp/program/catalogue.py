@@ -127,6 +127,7 @@ CATALOGUE: dict[str, Kind] = {
     "schedule": Kind("", "init_value=learning_rate decay_steps=updates", {
         "constant": Entry("direp.program.build:constant"),
         "cosine": Entry("optax:cosine_decay_schedule", "to zero"),
+        "warm-cosine": Entry("direp.program.build:warm_cosine", "up over the first tenth, then to zero: for depth"),
     }, own=False),
     "method": Kind("direp.settling.methods:AbstractMethod", "network h=euler_step", {
         "auto": Entry("direp.settling.methods:choose_method", "by graph and size"),
