@@ -140,7 +140,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "SymmetricEP": ("--rule", "symmetric-ep"),
     "DEEP's rule (trajectory)": ("--rule", "trajectory"),
     "AsymEP": ("--rule", "asym-ep"),
-    "adjoint (exact gradient)": ("--rule", "adjoint"),
+    "adjoint (exact gradient)": ("--rule", "adjoint", "--no-lift"),
     "Local, hidden units frozen": ("--outputs-only",),
     "Local, 16 hidden": ("--hidden", "16"),
     "Local, 16 hidden, frozen": ("--hidden", "16", "--outputs-only"),

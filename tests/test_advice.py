@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from program import call
 
-from direp.program.advice import misfit
+from direp.program.advice import faint, misfit
 from direp.program.build import Parts, load_task
 from direp.program.commands.train import parse_train
-from direp.program.presets import preset
+from direp.program.presets import PRESETS, preset
 
 ONE_WAY = {"graph": "random", "hidden": (8,), "density": 0.3, "reciprocity": 0.0}
 
@@ -52,3 +53,26 @@ def test_only_rules_without_a_channel_on_graphs_that_need_one(settings, told):
 def test_a_kind_of_graph_brings_the_preset_that_suits_it(typed, expected):
     settings, *_ = parse_train(list(typed))
     assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_a_response_near_the_precision_is_said_before_the_first_epoch_and_recorded(tmp_path):
+    folder = tmp_path / "run"
+    options = ("--preset", "small", "--beta", "1e-5", "--tolerance", "1e-3", "--epochs", "1")
+    code, _, err = call("train", "xor", *options, "--out", folder)
+    told = json.loads((folder / "summary.json").read_text())["faint"]
+    assert code == 0
+    assert told in " ".join(err.split())
+    enough = re.search(r"--beta (\S+) or more, or --precision float64", told)
+    assert enough
+    for cure in ({"beta": float(enough[1])}, {"precision": "float64"}):
+        chosen = dataclasses.replace(preset("xor", "small"), **{"beta": 1e-5, "tolerance": 1e-3, **cure})
+        assert faint(Parts(chosen, load_task(chosen))) is None
+
+
+def test_no_preset_has_a_faint_response():
+    for task in ("xor", "digits", "wine"):
+        for name in PRESETS[task]:
+            chosen = preset(task, name)
+            assert faint(Parts(chosen, load_task(chosen))) is None
+    for task, own in PRESETS.items():
+        assert all(settings["beta"] >= 0.1 for settings in own.values()), task

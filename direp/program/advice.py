@@ -1,18 +1,26 @@
-"""What a user should know before a training whose rule and graph do not fit."""
+"""What a user should know of a training that cannot learn as it might: by its rule, its graph, its units."""
 
+import dataclasses
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..model import Network, Parameters
-from ..rules import Adjoint, cosine, estimate, feedback_of, initialise
+from ..rules import Adjoint, cosine, estimate, feedback_of, initialise, nudges_of
 from ..settling import Tolerance
+from ..training import Run
 from .build import Parts
+from .settings import Settings
 
 _SAMPLES = 64  # training samples that are looked at
 _CLOSE = 0.7  # from this cosine on there is nothing to say
+_CLEAR = 5e5  # from so many units in the last place on, a nudge is clear
+_FAINT = 0.2  # an error of the first update that is worth a word
+_MANY = 0.5  # this share of dead hidden units is worth a word
+_LIFTED = ("dyadic", "adjoint")  # rules that --lift changes
 
 
 def misfit(parts: Parts) -> str | None:
@@ -25,7 +33,8 @@ def misfit(parts: Parts) -> str | None:
         return None
     network, task, key = parts.started()[0], parts.task, parts.key
     x, y = (table[:_SAMPLES].astype(network.dtype) for table in task.train)
-    rules = initialise(parts.rule, network, key), Adjoint()
+    bare = Parts(dataclasses.replace(parts.settings, lift=False), task).rule  # what lifts an output is no channel
+    rules = initialise(bare, network, key), Adjoint()
     settings: Any = {"cost": parts.cost, "stop": Tolerance(max_steps=1000), "key": key}
     both = (estimate(network, x, y, rule, **settings).gradient for rule in rules)
     found = float(cosine(network, *(_into_hidden(network, gradient) for gradient in both)))
@@ -39,8 +48,74 @@ def misfit(parts: Parts) -> str | None:
     )
 
 
+def faint(parts: Parts) -> str | None:
+    r"""How far the first update is from what the same nudge says at equilibria of 64 bits, where that is more than a
+    little; and what to take instead. `None` where the response to the nudge is clear.
+
+    Both estimates are of one batch, $\hat g$ as the run settles and $\tilde g$ down to $10^{-12}$; a sample that no
+    nudge moves is missing from the former. The error of settling is $\lVert\hat g-\tilde g\rVert/\lVert\tilde
+    g\rVert$. As phases settle to a share of what the nudge changes, a loose tolerance adds a few per cent; what drowns
+    a response is rounding, by about the precision over $\beta$.
+    """
+    settings, nudges = parts.settings, nudges_of(parts.rule)
+    if not nudges or settings.fixed_steps:
+        return None
+    beta = min(abs(float(beta)) for nudge in nudges for beta in nudge.strengths)
+    if beta >= _CLEAR * jnp.finfo(settings.precision).eps:
+        return None
+    network = parts.started()[0]
+    x, y = (table[: min(settings.batch_size or _SAMPLES, _SAMPLES)] for table in parts.task.train)
+    own = network, initialise(parts.rule, network, parts.key)
+    given: dict[str, Any] = {"cost": parts.cost, "key": parts.key}
+    as_run = estimate(network, x, y, own[1], stop=parts.fit()["stop"], **given)
+    if not np.asarray(as_run.used).any():  # training says so itself
+        return None
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        wide, rule = jax.tree.map(_wide, own)
+        fine = estimate(wide, x, y, rule, stop=Tolerance(1e-12, 1e-12, max_steps=20_000), **given)
+        pairs = zip(*(jax.tree.leaves(found.gradient._replace(leak=0)) for found in (as_run, fine)), strict=True)
+        both = [(np.asarray(a, float), np.asarray(b, float)) for a, b in pairs]
+    size = np.sqrt(sum((b**2).sum() for _, b in both))
+    error = np.sqrt(sum(((a - b) ** 2).sum() for a, b in both)) / size if size else 0.0
+    if not error > _FAINT:
+        return None
+    enough = beta * error / (_FAINT / 2)
+    digit = 10 ** np.floor(np.log10(enough))
+    wider = "" if settings.precision == "float64" else ", or --precision float64"
+    return (
+        f"a nudge of {beta:g} moves the network by little more than settling in {settings.precision} leaves open, an "
+        f"error of {error:.0%} in the first update: take --beta {np.ceil(enough / digit) * digit:g} or more{wider}"
+    )
+
+
+def _wide(leaf: Any) -> Any:
+    return jnp.asarray(np.asarray(leaf), jnp.float64) if eqx.is_inexact_array(leaf) else leaf
+
+
 def _into_hidden(network: Network, gradient: Parameters) -> Parameters:
     graph = network.graph
     part = network.synapses.build(lambda _, target: (target < graph.inputs + graph.hidden).astype(network.dtype))
     bias = (np.arange(graph.free) < graph.hidden).astype(network.dtype)
     return gradient._replace(weight=jax.tree.map(jnp.multiply, gradient.weight, part), bias=gradient.bias * bias)
+
+
+def dead_units(run: Run, settings: Settings) -> dict[str, Any]:
+    """The shares of hidden units and of outputs without a gradient in the last epoch, means over the seeds; and, where
+    outputs or most hidden units are among them, what helps."""
+    if not run.history:
+        return {}
+    hidden, outputs = (run.history[name][-1] for name in ("dead", "dead_outputs"))
+    found: dict[str, Any] = {"hidden": float(hidden.mean()), "outputs": float(outputs.mean())}
+    said = []
+    if (outputs > 0).any():
+        cure = "--lift" if settings.rule in _LIFTED and not settings.lift else "a stronger nudge (--beta)"
+        said.append(
+            f"{outputs.mean():.0%} of outputs (in {(outputs > 0).sum()} of {len(run.seeds)} networks) stand at a bound "
+            f"for every sample that they get wrong, where they have no gradient: {cure} pulls them off"
+        )
+    if hidden.mean() >= _MANY:
+        said.append(
+            f"{hidden.mean():.0%} of hidden units have no gradient for any sample: let them begin with a drive "
+            "(--bias 0.3), or take a neuron without bounds (--neuron rate --activation sigmoid)"
+        )
+    return {**found, **({"advice": "; ".join(said)} if said else {})}

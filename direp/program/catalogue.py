@@ -95,7 +95,7 @@ CATALOGUE: dict[str, Kind] = {
         "normal": Entry("direp.model:Normal", "one spread for all"),
         "fan-in": Entry("direp.model:FanIn", "by the number of sources"),
     }),
-    "rule": Kind("direp.rules:AbstractRule", "nudge beta feedback updates inputs hidden=units outputs key", {
+    "rule": Kind("direp.rules:AbstractRule", "nudge beta feedback lift updates inputs hidden=units outputs key", {
         "local": Entry("direp.rules:Local", "two phases, local", limit=True, certificate=True),
         "trajectory": Entry("direp.rules:Trajectory", "DEEP 2020: along one nudged phase"),
         "vector-field": Entry("direp.rules:VectorField", "with slopes of the activation"),

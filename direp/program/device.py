@@ -21,6 +21,9 @@ def configure(*, double: bool, lanes: int = 1, platform: str = "auto") -> None:
     keep_programs()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if lanes > 1 and cores > 1:
+        # Devices share one pool of threads, and each keeps a thread while it waits for a batch of dense systems: with
+        # none to spare all would wait for ever. XLA reads this as it begins.
+        os.environ.setdefault("PJRT_NPROC", str(2 * cores))
         # Once JAX has begun, the number stays what it was.
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", max(k for k in range(1, cores + 1) if lanes % k == 0))

@@ -24,7 +24,7 @@ _GUARANTEED: dict[str, Any] = {
 _TABLE: dict[str, Any] = {
     "graph": "layered", "hidden": (128,), "neuron": "projected", "outflow": "none", "leak": 1.0, "margin": 0.1,
     "init": "fan-in", "weight_scale": 1.0, "feedback_scale": 1.0, "bias": 0.0,
-    "rule": "local", "beta": 2.0, "nudge": "one-sided", "method": "preconditioned", "warm": False,
+    "rule": "local", "beta": 2.0, "nudge": "one-sided", "lift": True, "method": "preconditioned", "warm": False,
     "optimiser": "adam", "learning_rate": 0.02, "schedule": "cosine", "decay": 0.3, "epochs": 60, "batch_size": 16,
 }  # fmt: skip
 # For graphs on which errors need a channel of their own. Rate, decay and nudge: benchmarks/directed.py, the best of

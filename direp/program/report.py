@@ -9,6 +9,7 @@ from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
 from ..tasks import Task
 from ..training import Evaluation, Run
+from .advice import dead_units
 from .build import Parts
 from .commands import plural
 from .figures.style import save
@@ -60,6 +61,7 @@ def summary_of(
             "certified_epochs": history["certified"].all(1).mean() if history else None,
         },
         "directed": _directed(run),
+        "dead": dead_units(run, settings),
         "assumptions": [sentence.replace(_IN_PYTHON, f"direp certify {folder}") for sentence in run.assumptions],
         **({"left_out": f"{run.unmoved}: {_stronger(settings)}"} if run.unmoved else {}),
         **({"failure": why_failed(run, settings)[0]} if run.failed.any() else {}),
@@ -171,6 +173,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {spoken(proof['reason'])}")
     for n, sentence in enumerate(summary["assumptions"]):
         print(f"  {'' if n else 'assuming':<12} {spoken(sentence)}")
+    if "advice" in summary["dead"]:
+        print(f"  dead units   {summary['dead']['advice']}")
     if "left_out" in summary:
         print(f"  nudge        {summary['left_out']}")
     if summary["failed"]:

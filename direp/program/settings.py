@@ -110,6 +110,8 @@ class Settings:
     ] = "shared"
     companion_scale: float = 1.0
     """Spread of the initial companions, in that of the weights of their kind (feedback learned and fixed)."""
+    lift: bool = False
+    """For dyadic and adjoint: an output at a bound is free where its error pulls it off; else it stays there."""
     beta: float = 1.0
     """Nudge strength."""
     beta_end: float | None = None

@@ -20,6 +20,8 @@ class Adjoint(AbstractRule):
     - `dense_up_to`: free units up to which the system is solved directly, sample by sample. Larger networks settle
       $\dot a=J^\top a-\partial_sC$ instead, without forming $J$, to a residual of `rtol` relative to the adjoint; a
       sample whose adjoint does not settle is left out.
+    - `lift`: an output that a face of its box holds counts as free where its own error pulls it off the face. That is
+      no gradient any more: the true one is zero there, and such an output never learns.
 
     Source: Almeida (1987), Pineda (1987), recurrent backpropagation.
     """
@@ -27,12 +29,13 @@ class Adjoint(AbstractRule):
     dense_up_to: int = eqx.field(static=True, default=128)
     rtol: float | Array = 1e-8
     max_steps: int = eqx.field(static=True, default=20_000)
+    lift: bool = eqx.field(static=True, default=False)
 
     def estimate(self, problem, key):
         needs_derivative(self, problem.network)
         network, free = problem.network, problem.free
         error = state_gradient(network, problem.cost, problem.y, free.state)
-        linear = AdjointField.at(problem.field, free, error)
+        linear = AdjointField.at(problem.field, free, error, lift=self.lift)
         if network.graph.free <= self.dense_up_to:
             a = linear.solve()
             left = jnp.abs(linear.velocity(a, linear.drive(a))).max(-1)
@@ -83,10 +86,19 @@ class AdjointField(AbstractField):
 
     @classmethod
     def at(
-        cls, field: NetworkField, free: Settled, error: Float[Array, "batch free"], feedback: Weight | None = None
+        cls,
+        field: NetworkField,
+        free: Settled,
+        error: Float[Array, "batch free"],
+        feedback: Weight | None = None,
+        lift: bool = False,
     ) -> "AdjointField":
-        r"""At the free equilibrium, with $\partial_sC$ given."""
+        r"""At the free equilibrium, with $\partial_sC$ given. `lift`: a unit that is held at a face counts as free
+        where its own error pulls it off."""
         linear = linearise(field, free.state, free.drive, feedback)
+        if lift:
+            pulled = (error != 0) & ~field.held(free.state, -error)
+            linear = eqx.tree_at(lambda linear: linear.active, linear, linear.active | pulled)
         return cls(field, linear, jnp.where(linear.active, error, 0))
 
     @property

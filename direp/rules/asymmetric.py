@@ -1,5 +1,6 @@
 r"""Rules for directed weights, without a Jacobian: what units deviate by travels back along synapses."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -140,11 +141,15 @@ class Dyadic(AbstractRule):
     **Arguments:**
 
     - `feedback`: as in `AsymEP`.
+    - `lift`: an output that a face of its box holds counts as free where its own error pulls it off the face, as a
+      strong enough nudge would pull it. The gradient is zero there: without this such an output never learns, and with
+      it $d$ is the adjoint wherever no output is at a face on the wrong side.
 
     Source: derived here; two-compartment units are those of dual propagation, Høier, Staudt & Zach (2023).
     """
 
     feedback: AbstractFeedback = SharedFeedback()
+    lift: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         as_feedback("Dyadic", self.feedback)
@@ -155,7 +160,7 @@ class Dyadic(AbstractRule):
         error = state_gradient(network, problem.cost, problem.y, free.state)
         size = jnp.abs(error).max(-1, keepdims=True)
         size = jnp.where(size > 0, size, 1)
-        linear = AdjointField.at(problem.field, free, error / size, self.feedback.weight(network))
+        linear = AdjointField.at(problem.field, free, error / size, self.feedback.weight(network), self.lift)
         stop = problem.stop
         stop = OwnTerms(other=stop, max_steps=stop.max_steps) if stop.early else stop
         difference, _ = problem.settle(linear, jnp.zeros_like(free.state), stop=stop)

@@ -2,7 +2,7 @@
 
 from .checks import check_count, check_kind, check_number
 from .door import ContractionProof, how_to_settle, persist, settle, unless_it_repels
-from .linear import Linearisation, linearise
+from .linear import Linearisation, linearise, movable
 from .loop import Observer, run
 from .methods import (
     AbstractMethod,
@@ -26,6 +26,6 @@ __all__ = [
     "AbstractStop", "Anderson", "Coloured", "ContractionProof", "Euler", "Fallback", "Implicit", "Linearisation",
     "Newton", "Observer", "Preconditioned", "Settled", "Steps", "Tolerance", "attracts", "check_count",
     "check_kind", "check_number", "choose_method", "compiled", "how_to_settle", "keep_programs", "linearise",
-    "persist", "run", "settle", "traced", "trajectory",
+    "movable", "persist", "run", "settle", "traced", "trajectory",
     "unless_it_repels", "within_trace",
 ]  # fmt: skip

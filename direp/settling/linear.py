@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..model import Network, NetworkField
 from ..model.synapses import Weight
+from .result import Settled
 
 
 class Linearisation(eqx.Module):
@@ -86,3 +87,14 @@ def linearise(
     active = ~field.held(state, field.flow(state, drive))
     slopes = neuron.rate_slope(state), neuron.transfer_slope(drive)
     return Linearisation(field.network, field.total_leak, *slopes, active, feedback)
+
+
+def movable(network: Network, settled: Settled) -> Bool[Array, "batch free"]:
+    """The units that a small change of their drive moves at the states where a network has settled: no bound holds
+    them, and no slope is zero. All others have no gradient for that sample. A slope that is not known counts."""
+    state, drive, neuron = settled.state, settled.drive, network.neuron
+    yes = ~neuron.held(state, neuron.transfer(drive) - network.total_leak() * state)
+    for activation, at in ((neuron.rate, state), (neuron.transfer, drive)):
+        if activation.differentiable and not activation.linear:
+            yes = yes & (activation.derivative(at) != 0)
+    return yes

@@ -25,7 +25,7 @@ from ..rules import (
     with_parameters,
     without_penalty,
 )  # fmt: skip
-from ..settling import UNMOVED, AbstractMethod, AbstractStop, Settled, settle
+from ..settling import UNMOVED, AbstractMethod, AbstractStop, Settled, movable, settle
 from ..tasks import AbstractAugmentation, Samples
 from .constraint import constrain
 from .control import AbstractControl
@@ -34,6 +34,7 @@ from .recorded import RecordedOptimiser
 from .update import own_keys, trainable
 
 AT_ONCE = 5000  # samples that an evaluation settles together
+_ERROR = 1e-3  # of an output, from which on it counts as wrong
 
 
 class TrainState(eqx.Module):
@@ -72,7 +73,9 @@ class Metrics(NamedTuple):
     `fell_back` is the share of batches that a `Safeguard` left to its fallback, `cosine` that of the angle between the
     rule and the exact gradient on the probe batch, after the epoch (NaN without one). `antisymmetry` is
     $\lVert W_A\rVert/\lVert W\rVert$ after the epoch, `agreement` the cosine between weights and the strengths of the
-    rule's feedback (NaN if it has none of its own).
+    rule's feedback (NaN if it has none of its own). `dead` is the share of hidden units without a gradient for
+    any sample of the epoch: a bound held them, or their slope was zero, whenever they settled. `dead_outputs` is that
+    of outputs without one for any sample at which an error pulled them off that bound, and there were some.
     """
 
     loss: Array
@@ -92,6 +95,8 @@ class Metrics(NamedTuple):
     cosine: Array
     antisymmetry: Array
     agreement: Array
+    dead: Array
+    dead_outputs: Array
     failed: Array
 
 
@@ -107,6 +112,8 @@ class _StepMetrics(NamedTuple):
     fell_back: Array
     margin: Array
     rounding: Array
+    alive: Array  # which units have a gradient for some sample; outputs: for one with an error
+    wrong: Array  # which outputs have an error, and no bound on the way to their target, for some sample
 
 
 class Trainer(eqx.Module):
@@ -212,9 +219,13 @@ class Trainer(eqx.Module):
         unsettled = sum((~(phase.converged | own) & valid).sum() for phase, own in zip(phases, still, strict=True))
         unmoved = jnp.stack(still).any(0) & ~found.used & valid
         margin, rounding = self._margin(state)
+        hidden, outputs = network.graph.hidden, network.outputs(found.free.state)
+        error = self.cost.gradient(outputs, y)
+        pulled = (jnp.abs(error) > _ERROR) & ~network.neuron.held(found.free.state[:, hidden:], -error)
+        asked = valid[:, None] & jnp.pad(pulled, ((0, 0), (hidden, 0)), constant_values=True)
         metrics = _StepMetrics(
             loss=jnp.where(valid, found.loss, 0).sum(),
-            correct=(self._correct(network.outputs(found.free.state), y) & valid).sum(),
+            correct=(self._correct(outputs, y) & valid).sum(),
             unsettled=jnp.asarray(unsettled),
             unmoved=unmoved.sum(),
             phases=valid.sum() * len(phases),
@@ -224,6 +235,8 @@ class Trainer(eqx.Module):
             fell_back=found.fell_back,
             margin=margin,
             rounding=rounding,
+            alive=(movable(network, found.free) & asked).any(0),
+            wrong=asked[:, hidden:].any(0),
         )
         return state, found.free, metrics
 
@@ -313,6 +326,7 @@ class Trainer(eqx.Module):
         else:
             margin, certified = steps.margin[-1], (steps.margin > steps.rounding).all()
         counted = jnp.array(samples, train.x.dtype)
+        dead, hidden = (~steps.alive.any(0)).astype(counted.dtype), self.network.graph.hidden
         metrics = Metrics(
             loss=steps.loss.sum() / counted,
             accuracy=steps.correct.sum().astype(counted.dtype) / counted if self.classify else jnp.nan * counted,
@@ -331,6 +345,8 @@ class Trainer(eqx.Module):
             cosine=self._cosine(state, train),
             antisymmetry=antisymmetry(self.network.replace(state.parameters)),
             agreement=self._agreement(state),
+            dead=dead[:hidden].sum() / max(hidden, 1),
+            dead_outputs=(dead[hidden:] * steps.wrong.any(0)).mean(),
             failed=state.failed,
         )
         return state, metrics

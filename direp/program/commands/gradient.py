@@ -166,7 +166,7 @@ def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) 
     def make(name: str, nudge: Any) -> Any:
         if name == run.settings.rule and k is not None:
             return with_nudge(run.rules[k], nudge)
-        parts = Parts(dataclasses.replace(run.settings, rule=name), run.task)
+        parts = Parts(dataclasses.replace(run.settings, rule=name, lift=False), run.task)
         parts.nudge = nudge
         return parts.part("rule")
 

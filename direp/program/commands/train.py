@@ -116,7 +116,7 @@ def record(
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
-    from ..advice import misfit
+    from ..advice import faint, misfit
     from ..build import Parts, load_task
     from ..data import check_data
     from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
@@ -127,8 +127,8 @@ def record(
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
-    doubt = misfit(parts)
-    if doubt and show:
+    doubts = {name: said for name, look in (("misfit", misfit), ("faint", faint)) if (said := look(parts))}
+    for doubt in doubts.values() if show else ():
         print(f"direp: {doubt}", file=sys.stderr)
     Stop.check()
     if at_once:
@@ -149,7 +149,7 @@ def record(
         folder.weights(run.networks, run.seeds, run.rules)
         certificates = certificates_of(run, parts)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
-        summary |= {"misfit": doubt} if doubt else {}
+        summary |= doubts
         folder.finish(summary, worst_of(certificates).to_dict())
     if run.history:
         save_figures(run, folder.path)
