@@ -346,7 +346,7 @@ class Trainer(eqx.Module):
             antisymmetry=antisymmetry(self.network.replace(state.parameters)),
             agreement=self._agreement(state),
             dead=dead[:hidden].sum() / max(hidden, 1),
-            dead_outputs=(dead[hidden:] * steps.wrong.any(0)).mean(),
+            dead_outputs=jnp.where(steps.wrong.any(0), dead[hidden:], 0).mean(),
             failed=state.failed,
         )
         return state, metrics
