@@ -23,9 +23,7 @@ import numpy as np
 
 from ..rules import estimate, parameters_of
 from ..tasks import Task, from_arrays
-from ..training import fit
-from ..training.recorded import RecordedOptimiser
-from ..training.step import Trainer
+from ..training import RecordedOptimiser, Trainer, fit
 from .bench import Timing, compare
 from .build import arguments
 from .presets import preset
