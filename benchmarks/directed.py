@@ -130,7 +130,8 @@ def figure(file: str, out: str) -> None:
         axis.set_xlabel(what)
         style.open_frame(axis)
     axes[0].set_ylabel("test accuracy, %")
-    axes[0].legend(frameon=False)
+    known = {name: line for axis in axes for line, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    axes[0].legend(known.values(), known.keys(), frameon=False)
     style.save(canvas, Path(out))
 
 

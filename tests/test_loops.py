@@ -93,6 +93,18 @@ def test_the_longest_way_is_that_of_the_graph_without_synapses_back(graph):
     assert longest_way(graph) == nx.dag_longest_path_length(nx.DiGraph(forth))
 
 
+def test_where_the_way_forth_outgrows_the_norm_in_training_the_margin_says_so():
+    graph = direp.Graph.complete(1, 40, 1)
+    net = direp.Network(graph, direp.Projected(), direp.Normal(0.1), key=jax.random.key(0), dtype=jnp.float32)
+    control = direp.LoopProjection(0.1)
+    grown = control.begin(net)
+    weight = jax.tree.map(lambda w: 1000 * w, grown.weight)
+    parameters, norm = control.project(grown.replace(grown.parameters._replace(weight=weight)), control.init(grown))
+    after = grown.replace(parameters)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((parameters, norm)))
+    assert float(control.margin_of(after, norm).min()) < 0
+
+
 def test_what_it_cannot_keep_is_refused_in_words():
     graph = direp.Graph.layered([2, 3, 2])
     signed = direp.Network(graph, direp.Projected(outflow="signed"), direp.Normal(), key=jax.random.key(0))

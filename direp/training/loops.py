@@ -56,7 +56,7 @@ class LoopProjection(AbstractControl):
                 "WeightProjection"
             )
         norm = self.init(network)
-        if not isinstance(norm, Tracer) and not np.isfinite(norm).all():
+        if not isinstance(norm, Tracer) and (np.asarray(norm) >= _most(network)).any():
             raise ValueError(
                 f"LoopProjection: the way forth has {longest_way(network.graph)} steps, and norm weights grow beyond "
                 f"{network.dtype} along it: use a graph of a few layers, or LeakController or WeightProjection"
@@ -83,7 +83,8 @@ class LoopProjection(AbstractControl):
             for parts in zip(*several, strict=True)
         )
         room = leak - self.margin - forth
-        factor = jnp.where(loops > room, room / jnp.where(loops > 0, loops, 1), 1.0)
+        # Where norm weights have grown as far as they may there is no room: nothing is certified, and margins say so.
+        factor = jnp.where(loops > room, jnp.maximum(room, 0) / jnp.where(loops > 0, loops, 1), 1.0)
         weight, *others = (
             jax.tree.map(jnp.add, ahead.weight, network.synapses.scaled(closing.weight, factor))
             for ahead, closing in several
@@ -100,10 +101,14 @@ class LoopProjection(AbstractControl):
 
         def step(norm: Array, _: None) -> tuple[Array, None]:
             sent = [norm * self.criterion.spread(each, norm) for each in several]
-            # Rounded up, so that what is kept for the way back is kept in this precision too.
-            return jnp.maximum(1, functools.reduce(jnp.maximum, sent) / kept), None
+            return jnp.clip(functools.reduce(jnp.maximum, sent) / kept, 1, _most(network)), None
 
         return jax.lax.scan(step, jnp.ones_like(network.leak), None, length=longest_way(network.graph))[0]
+
+
+def _most(network: Network) -> float:
+    """Beyond which norm weights do not grow: their products must be numbers."""
+    return float(jnp.finfo(network.dtype).max) ** 0.5
 
 
 def _back(network: Network) -> Weight:
