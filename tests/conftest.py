@@ -28,7 +28,7 @@ from hypothesis import settings
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", True)  # tests compile much and run little
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-settings.register_profile("direp", deadline=None, max_examples=20, print_blob=True)
+settings.register_profile("direp", deadline=None, max_examples=14, print_blob=True)
 settings.load_profile("direp")
 
 pytest_plugins = ("file_cases",)  # the fixture `saved`

@@ -81,7 +81,7 @@ def log_norm(norm, jacobian):
 CRITERIA = (direp.LocalLeak(), direp.Rows(), direp.Perron(), direp.Symmetric(), direp.LMI())
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(seeds, neurons, outflows, st.sampled_from(CRITERIA), st.booleans())
 def test_no_jacobian_expands_in_the_certified_norm(seed, neuron, outflow, criterion, symmetric):
     net = drawn(neuron, outflow, seed, 0.25, symmetric=symmetric)
@@ -201,7 +201,7 @@ def test_compartmental_networks_need_one_leak_that_all_activity_reaches():
     assert "trap" not in direp.certify(chain(np.zeros(3), outflow="none")).reason
 
 
-@settings(max_examples=20)
+@settings(max_examples=14)
 @given(seeds, neurons, outflows, st.booleans())
 def test_every_part_of_a_remedy_certifies_and_the_common_ones_are_least(seed, neuron, outflow, nudged):
     net = drawn(neuron, outflow, seed, 0.8)

@@ -28,7 +28,7 @@ def updated(control, net, seed, size=1.0):
     return before, after, state.constraint
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 100_000),
     neuron=st.sampled_from(list(NEURONS)),
