@@ -107,9 +107,11 @@ def follow(name: str, seeds: str, decay: float | None, grid: list[int]) -> dict[
             share = (table["lost"] < 1).mean()
             left = law(steps)[updates]
             print(f"| {name} | {updates} | {left:.2g} | {kind} | {share:.1%} | {' | '.join(cells)} |", flush=True)
-    # Before training: with the median and the largest condition number of all batches on the way.
-    prior = {}
-    for part, kind in enumerate(("all", "hidden")):
+    # Before training: with the median and the largest condition number of all batches on the way, where the control
+    # keeps its margin in the norm in which the law is told, that of equal weights.
+    prior, control = {}, first.trainer.control
+    equal = not control.moves and all((np.asarray(control.init(net)) == 1).all() for net in first.networks)
+    for part, kind in enumerate(("all", "hidden") if equal else ()):
         chi = np.concatenate([of_all(row, "condition", part) for row in rows])
         prior[kind] = [
             [float(at), [

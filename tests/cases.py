@@ -6,10 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from campaigns.learning_oracle import Net
 
 import direp
 from direp.model.activation import hard_sigmoid, sigmoid, softplus, tanh
+from direp.rules import feedback_of, initialise
+from direp.training import constrain
 
 OUTFLOWS = ("none", "signed", "absolute")
 NEURONS = {
@@ -25,6 +28,11 @@ GRAPHS = {
     "complete": lambda: direp.Graph.complete(2, 4, 2),
     "layered": lambda: direp.Graph.layered([2, 3, 3, 2], skip=True, lateral=True),
     "random": lambda: direp.Graph.random(2, 5, 2, density=0.7, seed=3),
+}
+LAYOUTS = {
+    "dense": lambda: None,
+    "sparse": lambda: direp.Sparse(direp.Graph.random(2, 5, 2, density=0.7, seed=3)),
+    "layered": lambda: direp.Layered(direp.Graph.layered([2, 3, 3, 2], skip=True, lateral=True)),
 }
 TIGHT = direp.Tolerance(1e-13, 1e-14, max_steps=20_000)
 
@@ -126,3 +134,26 @@ def oracle(net, sharpness=None):
 
 def step(certificate, name):
     return next(s for s in certificate.steps if s.criterion == name)
+
+
+def updated(control, net, seed, size=1.0):
+    """The network after one wild update, before its projection and after."""
+    wrapped = constrain(optax.identity(), control, net)
+    rng = np.random.default_rng(seed)
+    updates = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, size, leaf.shape)), net.parameters)
+    updates = updates._replace(weight=net.synapses.mask(updates.weight), leak=jnp.zeros_like(net.leak))
+    moved, state = wrapped.update(updates, wrapped.init(net.parameters), net.parameters)
+    before, after = (net.replace(optax.apply_updates(net.parameters, each)) for each in (updates, moved))
+    return before, after, state.constraint
+
+
+def with_feedback(rule, net, seed=0):
+    """The rule with feedback drawn, and the companions as a matrix (from free unit i to j, like the weights)."""
+    rule = initialise(rule, net, jax.random.key(seed))
+    weight = feedback_of(rule)[0].weight(net)
+    return rule, np.asarray(net.synapses.matrix(weight))[net.graph.inputs :]
+
+
+def noise(graph):
+    x, y = data(graph, 40)
+    return direp.tasks.from_arrays(x, y.argmax(1), name="noise")

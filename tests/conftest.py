@@ -22,6 +22,7 @@ with install_import_hook(
 
 
 import jax
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -77,3 +78,11 @@ def _free_compiled_code():
     pages = Path("/proc/self/statm")
     if not pages.exists() or int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > 3 * 2**30:
         jax.clear_caches()
+
+
+@pytest.fixture
+def _unchecked():
+    """Shapes are checked in the other tests; in a campaign that would take longer than all the rest."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

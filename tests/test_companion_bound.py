@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -201,14 +200,6 @@ def test_what_is_not_covered_is_refused_or_infinite():
     assert said.lost == np.inf
     assert (said.cosine, said.descends) == (-1.0, False)
     assert "not proved" in repr(said)
-
-
-@pytest.fixture
-def _unchecked():
-    """Shapes are checked in the other tests; here that would take longer than all the rest."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("_unchecked")

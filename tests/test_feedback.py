@@ -1,6 +1,5 @@
 """Companions of synapses: what comes back by them, how they learn, and what is proved of the phases that they carry."""
 
-import dataclasses
 import json
 
 import jax
@@ -8,38 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import SOME, TIGHT, data, gradients, network
+from cases import LAYOUTS, SOME, TIGHT, data, gradients, network, noise, with_feedback
 from program import call
 from test_criteria import log_norm
 from test_phases import jacobians
 
 import direp
-from direp.program.build import Parts, load_task
-from direp.program.catalogue import names
-from direp.program.presets import preset
 from direp.program.run_folder import open_run
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
 from direp.settling import linearise
-from direp.training import constrain
-
-LAYOUTS = {
-    "dense": lambda: None,
-    "sparse": lambda: direp.Sparse(direp.Graph.random(2, 5, 2, density=0.7, seed=3)),
-    "layered": lambda: direp.Layered(direp.Graph.layered([2, 3, 3, 2], skip=True, lateral=True)),
-}
-
-
-def made(rule, net, seed=0):
-    """The rule with feedback drawn, and the companions as a matrix (from free unit i to j, like the weights)."""
-    rule = initialise(rule, net, jax.random.key(seed))
-    weight = feedback_of(rule)[0].weight(net)
-    return rule, np.asarray(net.synapses.matrix(weight))[net.graph.inputs :]
-
-
-def noise(graph):
-    x, y = data(graph, 40)
-    return direp.tasks.from_arrays(x, y.argmax(1), name="noise")
 
 
 def as_weights(rule, net):
@@ -74,8 +51,8 @@ def test_what_comes_back_solves_the_adjoint_equation_of_the_companions(neuron, o
     """Against dense algebra: (psi' M phi' - Lambda) a = dC/ds on the units that no bound holds."""
     net = network(neuron, outflow, "random", seed=2)
     x, y = data(net.graph)
-    dyadic, matrix = made(direp.Dyadic(direp.FixedFeedback(0.7)), net)
-    asym, same = made(direp.AsymEP(direp.Centred(1e-3), feedback=direp.LearnedFeedback(0.7)), net)
+    dyadic, matrix = with_feedback(direp.Dyadic(direp.FixedFeedback(0.7)), net)
+    asym, same = with_feedback(direp.AsymEP(direp.Centred(1e-3), feedback=direp.LearnedFeedback(0.7)), net)
     assert np.array_equal(matrix, same)
     exact, nudged = gradients(net, x, y, [dyadic, asym])
     settled = direp.settle(net, x, stop=TIGHT)
@@ -96,117 +73,6 @@ def test_what_comes_back_solves_the_adjoint_equation_of_the_companions(neuron, o
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(exact.rule))
 
 
-def steps_of(net, rule, optimiser, control, count=40, seed=0):
-    """Random gradients through a control: parameters after each update."""
-    transform = constrain(optimiser, control, net) if control is not None else optimiser
-    own = parameters_of(initialise(rule, net, jax.random.key(seed)))
-    begun, feedback = (net, [node.recurrent for node in companions(own)])
-    if control is not None:
-        begun, feedback = control.begin_with(net, tuple(feedback))
-    first = begun.parameters._replace(rule=with_companions(own, feedback))
-    rng = np.random.default_rng(seed)
-
-    def one(carry, drawn):
-        parameters, state = carry
-        weight = net.synapses.mask(drawn.weight)
-        gradient = drawn._replace(weight=weight, rule=with_companions(own, [weight.recurrent]))
-        updates, state = transform.update(gradient, state, parameters)
-        return (optax.apply_updates(parameters, updates), state), parameters
-
-    draw = lambda leaf: jnp.asarray(rng.normal(0, 1, (count, *leaf.shape)), leaf.dtype)  # noqa: E731
-    drawn = jax.tree.map(draw, begun.parameters)
-    last = jax.jit(lambda carry: jax.lax.scan(one, carry, drawn))((first, transform.init(first)))[0][0]
-    return first, last
-
-
-def decayed(inner, eta, decay):
-    """An optimiser with decoupled decay of weights and companions."""
-
-    def mask(params):
-        rule = with_companions(
-            params.rule, [jax.tree.map(lambda _: True, c.recurrent) for c in companions(params.rule)]
-        )
-        return params._replace(weight=True, bias=False, leak=False, rule=rule)
-
-    return optax.chain(inner, optax.add_decayed_weights(decay, mask=mask), optax.scale_by_learning_rate(eta))
-
-
-OPTIMISERS = {"sgd": optax.identity, "momentum": lambda: optax.trace(0.9), "adam": optax.scale_by_adam}
-
-
-@pytest.mark.usefixtures("_optax")
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_learned_companions_come_to_agree_with_their_partners_at_the_rate_of_the_decay(name):
-    net = network("projected", "signed", "random").astype(np.float32)
-    rule, eta, decay, count = direp.AsymEP(feedback=direp.LearnedFeedback()), 0.02, 0.5, 40
-    for control in (None, direp.LeakController(0.1), direp.LeakController(0.1, criterion=direp.Perron())):
-        first, last = steps_of(net, rule, decayed(OPTIMISERS[name](), eta, decay), control, count)
-        apart = [np.asarray(p.rule[0].recurrent - p.weight.recurrent) for p in (first, last)]
-        assert np.abs(apart[0]).max() > 0.1
-        assert np.abs(np.asarray(last.weight.recurrent - first.weight.recurrent)).max() > 0.1
-        assert np.allclose(apart[1], apart[0] * (1 - eta * decay) ** count, atol=1e-6)
-    first, last = steps_of(net, rule, decayed(OPTIMISERS[name](), eta, decay), direp.WeightProjection(1.0), count)
-    apart = [np.asarray(p.rule[0].recurrent - p.weight.recurrent) for p in (first, last)]
-    there = np.abs(apart[0]) > 1e-3
-    shrunk = np.where(there, apart[1] / np.where(there, apart[0], 1), np.nan)
-    # Every unit scales its synapses and their companions by one factor.
-    assert np.nanmax(np.nanmax(shrunk, 1) - np.nanmin(shrunk, 1)) < 1e-3
-    assert np.nanmax(shrunk) <= (1 - eta * decay) ** count + 1e-5
-    assert np.nanmin(shrunk) < 0.9 * (1 - eta * decay) ** count
-
-
-@pytest.mark.usefixtures("_optax")
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("name", names("optimiser"))
-def test_the_law_of_decay_holds_over_a_whole_training_of_the_program(name, momentum):
-    """320 updates of every optimiser of the program, cosine schedule, 32 bits, both controls, whatever is learned."""
-    slower = 1 - momentum if name == "sgd" else 1.0  # momentum adds up steps, and rounding is that of large weights
-    settings = dataclasses.replace(
-        preset("xor"), rule="asym-ep", feedback="learned", optimiser=name, momentum=momentum, schedule="cosine",
-        learning_rate=0.02 * slower, decay=0.5 / slower, epochs=320,
-    )  # fmt: skip
-    parts = Parts(settings, load_task(settings))
-    schedule = [float(parts.part("schedule")(k)) for k in range(parts.updates)]
-    left = np.prod(1 - settings.decay * np.asarray(schedule, np.float64))
-    assert (len(schedule), round(left, 2)) == (320, 0.2)
-    wide = network("projected", "none", "random", leak=40.0).astype(np.float32)
-    tight = network("projected", "signed", "random").astype(np.float32)
-    slack = network("projected", "none", "random").astype(np.float32)
-    perron = direp.LeakController(0.1, criterion=direp.Perron())
-    controls = {
-        "leak": (direp.LeakController(0.1), tight), "leak, perron": (perron, tight),
-        "weights": (direp.WeightProjection(0.1), wide), "weights, cut": (direp.WeightProjection(1.0), tight),
-        "loops": (direp.LoopProjection(0.1), wide), "loops, cut": (direp.LoopProjection(0.5), slack),
-    }  # fmt: skip
-    for kind, (control, net) in controls.items():
-        first, last = steps_of(net, parts.rule, parts.optimiser(), control, parts.updates)
-        apart = [np.asarray(p.rule[0].recurrent - p.weight.recurrent, np.float64) for p in (first, last)]
-        assert np.abs(apart[0]).max() > 0.1
-        assert np.abs(np.asarray(last.weight.recurrent - first.weight.recurrent)).max() > 0.1
-        if not kind.endswith("cut"):
-            assert np.abs(apart[1] - apart[0] * left).max() < 1e-6, kind
-            continue
-        assert (np.abs(apart[1]) <= np.abs(apart[0]) * left + 1e-6).all(), kind
-        if kind == "weights, cut":  # what a unit's synapses are scaled by, their companions are
-            share = (apart[0] * apart[1]).sum(1) / np.maximum((apart[0] ** 2).sum(1), 1e-30)
-            assert np.abs(apart[1] - share[:, None] * apart[0]).max() < 1e-6
-            assert share.min() < 0.9 * left
-
-
-@pytest.mark.usefixtures("_optax")
-def test_fixed_companions_stay_whatever_the_optimiser_does():
-    net = network("projected", "none", "random")
-    task = noise(net.graph)
-    rule = direp.AsymEP(feedback=direp.FixedFeedback())
-    runs = [
-        direp.fit(net, task, rule=rule, optimiser=optimiser, control=control, epochs=2, batch_size=8)
-        for optimiser, control in ((optax.adamw(0.1, weight_decay=0.5), None), (optax.sgd(0.1), direp.LeakController()))
-    ]
-    drawn = [np.asarray(run.rules[0].feedback.own.value.recurrent) for run in runs]
-    assert np.array_equal(*drawn)
-    assert np.abs(drawn[0]).max() > 0
-
-
 @pytest.mark.usefixtures("_optax")
 @pytest.mark.parametrize("feedback", [direp.LearnedFeedback(2.0), direp.FixedFeedback(2.0)], ids=["learned", "fixed"])
 @pytest.mark.parametrize("control", ["leak", "perron", "projection"])
@@ -221,7 +87,7 @@ def test_a_control_keeps_the_phases_of_feedback_certified(control, feedback):
         "projection": direp.WeightProjection(0.1, criterion=direp.Perron()),
     }[control]
     alone = made_.begin(net)
-    drawn, _ = made(rule, alone)
+    drawn, _ = with_feedback(rule, alone)
     assert direp.certify(alone, starts=0)
     assert not direp.certify(alone, rule=drawn, starts=0, criteria=(made_.criterion,))
     task = noise(graph)
@@ -240,7 +106,7 @@ def test_a_control_keeps_the_phases_of_feedback_certified(control, feedback):
 def test_no_jacobian_of_a_phase_with_feedback_expands_in_the_norm_of_its_certificate(neuron, outflow):
     net, nudge, reached = network(neuron, outflow, scale=0.12, leak=2.5), direp.Centred(0.04), 0
     for rule in (direp.AsymEP(nudge, feedback=direp.LearnedFeedback()), direp.Dyadic(direp.FixedFeedback())):
-        drawn, _ = made(rule, net, 4)
+        drawn, _ = with_feedback(rule, net, 4)
         weight = feedback_of(drawn)[0].weight(net)
         x, y = data(net.graph, batch=1)
         rng = np.random.default_rng(0)
@@ -268,7 +134,7 @@ def test_no_jacobian_of_a_phase_with_feedback_expands_in_the_norm_of_its_certifi
 def test_companions_begin_with_the_spread_of_the_weights_of_their_kind_and_independent_of_them():
     graph = direp.Graph.layered([20, 60, 40, 10])
     net = direp.Network(graph, direp.Projected(), direp.FanIn(1.0, 0.2), key=jax.random.key(0))
-    rule, matrix = made(direp.AsymEP(feedback=direp.LearnedFeedback(0.5)), net)
+    rule, matrix = with_feedback(direp.AsymEP(feedback=direp.LearnedFeedback(0.5)), net)
     weight = np.asarray(net.matrix)[20:]
     for source, target in ((slice(0, 60), slice(60, 100)), (slice(60, 100), slice(0, 60))):
         one, other = weight[source, target], matrix[source, target]
@@ -288,50 +154,6 @@ def test_wrong_feedback_is_refused_in_words():
         direp.LearnedFeedback().weight(net)
 
 
-@pytest.mark.parametrize("reciprocity", [0.0, 0.3, 1.0])
-def test_a_random_graph_has_the_reciprocity_that_is_asked_for(reciprocity):
-    graphs = [direp.Graph.random(5, 40, 4, density=0.2, reciprocity=reciprocity, seed=seed) for seed in range(20)]
-    for graph in graphs:
-        inner = graph.adjacency()[5:]
-        assert np.isclose(graph.reciprocity, (inner & inner.T).sum() / inner.sum())
-        assert abs(graph.reciprocity - reciprocity) < 0.01
-    count = [graph.adjacency()[5:].sum() for graph in graphs]
-    assert abs(np.mean(count) / (44 * 43 * 0.2) - 1) < 4 * np.sqrt(0.8 / 0.2 / (44 * 43 * 20))
-    # Every pair is as likely as any other, and so is each of its directions.
-    mean = np.mean([graph.adjacency()[5:] for graph in graphs], axis=0)
-    assert abs(np.triu(mean, 1).sum() - np.tril(mean, -1).sum()) < 4 * np.sqrt(20 * np.mean(count)) / 20
-    with pytest.raises(ValueError, match="reciprocity=0"):
-        direp.Graph.random(5, 40, 4, density=0.6, reciprocity=0.0)
-
-
-def test_a_small_world_has_the_neighbours_that_are_asked_for():
-    ring = direp.Graph.small_world(3, 20, 2, neighbours=4, rewired=0.0)
-    inner = ring.adjacency()[3:]
-    assert (inner.sum(0) == 4).all()
-    assert (inner.sum(1) == 4).all()
-    assert ring.reciprocity == 1.0
-    assert ring.adjacency()[:3].all()
-    apart = direp.Graph.small_world(3, 20, 2, neighbours=4, rewired=1.0, seed=1)
-    assert (apart.adjacency()[3:].sum(1) == 4).all()
-    assert apart.reciprocity < 0.5
-    with pytest.raises(ValueError, match="neighbours=22"):
-        direp.Graph.small_world(3, 20, 2, neighbours=22)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_directedness_is_that_of_the_matrix_in_every_layout(layout):
-    place = LAYOUTS[layout]()
-    net = network("projected", "none", "complete" if place is None else place.graph, layout=place)
-    recurrent = np.asarray(net.matrix)[net.graph.inputs :]
-    share = np.linalg.norm(recurrent - recurrent.T) / 2 / np.linalg.norm(recurrent)
-    assert np.isclose(antisymmetry(net), share)
-    assert 0.3 < share < 0.9
-    graph = direp.Graph.random(3, 12, 2, density=0.3, reciprocity=0.0)
-    assert np.isclose(antisymmetry(direp.Network(graph, direp.Projected(), key=jax.random.key(0))), np.sqrt(0.5))
-    even = network("projected", "none", symmetric=True)
-    assert np.isclose(antisymmetry(even), 0.0, atol=1e-7)
-
-
 def test_a_phase_by_companions_that_are_not_drawn_yet_is_not_certified():
     net = network("projected", "none", scale=0.1, leak=3.0)
     for rule in (direp.AsymEP(0.1, feedback=direp.LearnedFeedback()), direp.Dyadic(direp.FixedFeedback())):
@@ -339,7 +161,7 @@ def test_a_phase_by_companions_that_are_not_drawn_yet_is_not_certified():
         assert found.verdict == "undecided"
         assert "the strengths of the feedback by which it sends back are not known" in found.uncovered[0]
         assert found.phases["free"] > 0
-        assert direp.certify(net, rule=made(rule, net)[0], starts=0)
+        assert direp.certify(net, rule=with_feedback(rule, net)[0], starts=0)
     several = direp.Safeguard(direp.Dyadic(direp.LearnedFeedback()), direp.AsymEP(0.1, feedback=direp.FixedFeedback()))
     several = initialise(several, net, jax.random.key(0))
     assert len(direp.certify(net, rule=several, starts=0).uncovered) == 2
@@ -368,7 +190,7 @@ def test_what_comes_back_is_as_near_as_the_companions_are(neuron, outflow):
     rng, ratios = np.random.default_rng(5), []
     for seed in range(12):
         net = network(neuron, outflow, seed=seed, scale=0.2, leak=2.5)
-        rule, matrix = made(direp.Dyadic(direp.FixedFeedback(0.5)), net, seed)
+        rule, matrix = with_feedback(direp.Dyadic(direp.FixedFeedback(0.5)), net, seed)
         certificate = direp.certify(net, rule=rule, starts=0, criteria=(direp.Perron(),))
         assert certificate
         norm, rate = certificate.norms["AdjointField"], certificate.phases["AdjointField"]

@@ -6,26 +6,13 @@ import networkx as nx
 import numpy as np
 import optax
 import pytest
-from cases import GRAPHS, NEURONS, network
+from cases import GRAPHS, NEURONS, data, network, noise, updated
 from extending.layout import Convolution
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_feedback import noise
 
 import direp
-from direp.training import constrain
 from direp.training.loops import longest_way
-
-
-def updated(control, net, seed, size=1.0):
-    """The network after one wild update, before its projection and after."""
-    wrapped = constrain(optax.identity(), control, net)
-    rng = np.random.default_rng(seed)
-    updates = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, size, leaf.shape)), net.parameters)
-    updates = updates._replace(weight=net.synapses.mask(updates.weight), leak=jnp.zeros_like(net.leak))
-    moved, state = wrapped.update(updates, wrapped.init(net.parameters), net.parameters)
-    before, after = (net.replace(optax.apply_updates(net.parameters, each)) for each in (updates, moved))
-    return before, after, state.constraint
 
 
 @settings(max_examples=8)
@@ -84,6 +71,18 @@ def test_it_keeps_the_phases_of_feedback_certified_all_through_a_training(feedba
     assert certificate
     assert set(certificate.phases) == {"free", "AsymField beta=+1"}
     assert min(certificate.phases.values()) >= 0.1 - 1e-3
+
+
+def test_a_step_under_it_is_not_called_proved():
+    """Norm weights move along a step, and what lies between two networks of its set need not be in it."""
+    control = direp.LoopProjection(0.1)
+    net = control.begin(network("rate-tanh", "none", "layered"))
+    x, y = data(net.graph)
+    rule, how = direp.AsymEP(direp.Centred(1e-3)), {"stop": direp.Tolerance(1e-12, 1e-13)}
+    assert direp.certify_learning(net, x, y, rule, **how)
+    found = direp.certify_learning(net, x, y, rule, control=control, **how)
+    assert found.verdict == "undecided"
+    assert "moves its norm" in found.reason
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

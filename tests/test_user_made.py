@@ -3,7 +3,6 @@
 import importlib
 
 import equinox as eqx
-import jaxtyping
 import numpy as np
 import pytest
 from campaigns import user_made
@@ -70,14 +69,6 @@ def test_a_third_cost_and_a_users_nudge_are_read_or_refused_by_name():
     ahead = direp.certify_learning(net, x, y, direp.Local(Ahead()))
     near = direp.certify_learning(net, x, y, direp.Local(direp.Centred(1e-3)))
     assert ahead.cosine[0] == pytest.approx(near.cosine[0], abs=0.02)
-
-
-@pytest.fixture
-def _unchecked():
-    """Shapes are checked in the other tests; here that would take longer than all the rest."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("_unchecked")

@@ -27,6 +27,11 @@ class AbstractConstraint(eqx.Module):
     margin: eqx.AbstractVar[float | Array]
     """The rate (1/time) at which every network of the set is certified to contract."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether a norm moves with the parameters, so that the set need not be convex."""
+        return False
+
     @abstractmethod
     def begin(self, network: Network) -> Network:
         """A network of the set near this one, before training. Raises `ValueError`, with the way out, if there is none

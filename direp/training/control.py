@@ -38,6 +38,10 @@ class AbstractControl(AbstractConstraint):
         """Parameters of a network near this one that is certified in this norm, and so is each feedback of a rule (in
         the dual norm), whose strengths are arranged like `Weight.recurrent`; these too."""
 
+    @property
+    def moves(self):
+        return self.criterion.moves
+
     def begin(self, network):
         return self.begin_with(network, ())[0]
 

@@ -47,6 +47,10 @@ class LoopProjection(AbstractControl):
         if not (isinstance(self.share, Tracer) or 0 < float(self.share) < 1):
             raise ValueError(f"LoopProjection(share={self.share}) must be between 0 and 1")
 
+    @property
+    def moves(self):
+        return True
+
     def check(self, network):
         super().check(network)
         network.synapses.refuse_shared("LoopProjection")

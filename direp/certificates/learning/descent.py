@@ -94,7 +94,10 @@ def certify_learning(
         size = step.kept(size)
         if size is None:
             verdict, size = "undecided", 0.0
-            reason = f"{type(control).__name__} cuts even the smallest step, and a step that is cut is not covered."
+            reason = (
+                f"{type(control).__name__} cuts even the smallest step, or moves its norm along it, and such a step is "
+                "not covered."
+            )
     left_out = tuple(int(n) for n in np.flatnonzero(~used))
     unmoved = ~used & np.any([np.asarray(phase.result) == UNMOVED for phase in run.nudged or [run.free]], axis=0)
     for what, which in (("did not settle", ~used & ~unmoved), (_WEAK.format(network.dtype), unmoved)):

@@ -13,7 +13,7 @@ from ...rules import AbstractRule, Companions, companions, parameters_of
 from .following import Following, refusal
 from .linear import shared
 
-_PARTS = ("init", "gradient", "project_with", "following")
+_PARTS = ("init", "gradient", "project_with", "following", "moves")
 _WITH_COMPANIONS = "The control sets leaks by companions of synapses too, and leaks that follow those are not covered."
 
 
@@ -82,14 +82,15 @@ class Stored:
         return self.following.slopes(self.network, self.share, -self.weight[self.network.graph.inputs :])
 
     def kept(self, size: float) -> float | None:
-        """A step, shortened until the control changes nothing of it; `None` where it changes even small ones.
+        """A step, shortened until the control changes nothing of it; `None` where it changes even small ones, or that
+        is not known.
 
         The set of the control is convex, up to where a weight changes its sign if outflow has a corner there: where it
         holds a network and a step's end, it holds all between.
         """
         if self.control is None or self.following is not None:
             return size
-        if getattr(getattr(self.control, "criterion", None), "moves", False):
+        if self.control.moves:
             return None  # its norm moves along the step, and its set need not be convex
         parameters = self.network.parameters
         largest = max(float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(parameters))

@@ -2,6 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ...model import declared
 from .base import AbstractMethod
 from .preconditioned import Preconditioned, check_products
 
@@ -53,6 +54,8 @@ class Coloured(AbstractMethod):
         drive = field.drive(state, into=colours[1])
         flow = field.flow(state, drive)
         state = jnp.where(first, state, field.clip(state + prepared * flow))
+        if isinstance(declared(field), str):  # who knows whether a unit drives itself there
+            return state, None
         # Units of the second colour are driven by those of the first alone, which have not moved since, and a nudge
         # acts on the first.
         return state, None, jnp.where(first, field.drive(state, into=colours[0]), drive)
