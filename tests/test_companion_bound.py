@@ -206,7 +206,7 @@ def test_what_is_not_covered_is_refused_or_infinite():
 def test_a_short_campaign_finds_no_violation_and_notices_a_bound_that_is_too_small(monkeypatch):
     tally, some = Tally(), kinds()[::7]
     for k, kind in enumerate(some):
-        tally.take(kind, 50, np.random.default_rng(k))
+        tally.take(kind, 30, np.random.default_rng(k))
     found = tally.summary()
     assert found["violations"] == {}
     assert found["left_out"] < 0.02 * found["networks"]
@@ -216,5 +216,5 @@ def test_a_short_campaign_finds_no_violation_and_notices_a_bound_that_is_too_sma
     whole = bounds._compared
     monkeypatch.setattr(bounds, "_compared", lambda *arguments: 0.7 * whole(*arguments))
     lies = Tally()
-    lies.take(some[0], 40, np.random.default_rng(0))
+    lies.take(some[0], 30, np.random.default_rng(0))
     assert lies.summary()["violations"]
