@@ -98,5 +98,7 @@ from .training import prune as prune
 from .training import trainable as trainable
 from .training import fit as fit
 from .training import Run as Run
+from .training import predict as predict
+from .training import Prediction as Prediction
 
 __version__: str

@@ -78,7 +78,7 @@ good = np.random.default_rng(0).normal(size=(40, 2))
         (good.T, np.arange(40) % 2, {}, "x looks transposed: give x.T"),
         (good, np.eye(2)[np.arange(40) % 2], {}, r"one label for each sample: give y.argmax\(1\)"),
         (good, np.arange(40), {}, "class 0 has 1 of the samples; every class needs 3"),
-        (good, np.linspace(0, 1, 40), {}, "in Python with kind='regression'"),
+        (good, np.linspace(0, 1, 40), {}, "give kind='regression'"),
         (good, np.zeros(40, int), {}, r"one class only \(0\)"),
         (good.reshape(40, 2, 1), np.arange(40) % 2, {}, "flatten"),
         (good, np.arange(40) % 2, {"scale": "log"}, "scale='log'"),

@@ -70,6 +70,7 @@ def estimate(
     stop: AbstractStop | None = None,
     state: Num[ArrayLike, "batch free"] | None = None,
     valid: Bool[Array, " batch"] | None = None,
+    weight: Num[ArrayLike, " batch"] | None = None,
     update: Int[Array, ""] | int = 0,
     key: PRNGKeyArray | None = None,
     certificate: ContractionProof | None = None,
@@ -83,6 +84,8 @@ def estimate(
     - `method`, `stop`: how to settle, as in `settle`; the same for all phases.
     - `state`: where the free phase starts; by default at rest.
     - `valid`: samples to leave out are `False` (padding of a last batch).
+    - `weight`: how much each sample counts in the mean cost, 0 or above; by default all alike. Such a mean is that of a
+      batch in which every sample stands as often.
     - `update`, `key`: the number of the update and a JAX random key, for rules with a schedule or random choices.
     - `certificate`: as in `settle`; the free phase and those of nudges that it names get their `error`. A
       sample with an error left whose response is below these bars is not used, and its phases say `UNMOVED`. Where
@@ -112,7 +115,10 @@ def estimate(
     number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
     if parameters_of(rule):
         rule = initialise(rule, network, jax.random.key(0) if key is None else key)
-    parts = [network, inputs, targets, rule, cost, chosen, stop, start, counted, number, key]
+    weights = None if weight is None else _table(weight, network.dtype)
+    if weights is not None and weights.shape != (len(inputs),):
+        raise ValueError(f"estimate(weight=...) has shape {weights.shape}; needed is ({len(inputs)},): one a sample")
+    parts = [network, inputs, targets, rule, cost, chosen, stop, start, counted, number, key, weights]
     if within_trace(parts):
         return _estimate(*parts, False)
     found = _compiled(*parts, certificate is not None)
@@ -184,17 +190,20 @@ def _table(values: Any, dtype: Any) -> Any:
     return jnp.asarray(values, dtype) if isinstance(values, jax.Array) else np.asarray(values, dtype)
 
 
-def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key, keep) -> Estimate:
+def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key, weight, keep) -> Estimate:
     x, y, update = jnp.asarray(x), jnp.asarray(y), jnp.asarray(update)
     # A sample that is not all numbers has no part in anything.
     valid = jnp.asarray(valid) & jnp.isfinite(x).all(-1) & jnp.isfinite(y).all(-1)
+    if weight is not None:
+        weight = jnp.asarray(weight)
+        valid &= weight > 0
     field = network.field(x)
     start = network.rest(x.shape[0]) if start is None else jnp.asarray(start)
     strengths = [jnp.abs(jnp.asarray(beta, y.dtype)) for nudge in nudges_of(rule) for beta in nudge.strengths]
     weakest = Nudged(field, cost, y, jnp.stack(strengths).min()) if strengths else None
     free, _ = run(field, start, method, stop, signals=weakest)
     free = keep_field(free, field) if keep else free
-    found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update, keep=keep), key)
+    found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update, keep=keep, weight=weight), key)
     wanted = jax.tree.structure(parameters_of(rule))
     if jax.tree.structure(found.gradient.rule) != wanted:
         raise ValueError(

@@ -35,7 +35,7 @@ class BPTT(AbstractRule):
 
             state, _ = jax.lax.scan(step, begin, None, length=self.steps)
             cost = problem.cost.value(network.outputs(state), y)
-            return jnp.where(used, cost, 0).sum() / count.astype(cost.dtype)
+            return problem.weigh(jnp.where(used, cost, 0)).sum() / count.astype(cost.dtype)
 
         network = problem.network
         gradient = jax.grad(mean_cost)(network.parameters)

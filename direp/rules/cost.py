@@ -30,6 +30,11 @@ class AbstractCost(eqx.Module):
     def gradient(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array:
         r"""$\partial C/\partial r_o$."""
 
+    def readout(self, rate: np.ndarray) -> np.ndarray:
+        """How likely the outputs call each class, from 0 to 1: by default their rates, for a mean of targets that are 0
+        or 1 is a probability."""
+        return np.clip(rate, 0, 1)
+
     def sizes(self, rate: Float[Array, "*batch output"], y: Float[Array, "*batch output"]) -> Array | None:
         """What rounding of the gradient is relative to: the sizes of the terms that cancel in it, that of the rates
         included. `None`: unknown, so that no error bar holds for a nudged phase."""
@@ -91,6 +96,10 @@ class CrossEntropy(AbstractCost):
 
     def gradient(self, rate, y):
         return self.sharpness * (jax.nn.softmax(self.sharpness * rate) - y)
+
+    def readout(self, rate):
+        power = np.exp(self.sharpness * (rate - rate.max(-1, keepdims=True)))
+        return power / power.sum(-1, keepdims=True)
 
     def sizes(self, rate, y):
         # Each softmax is relative to itself what the largest exponent is absolutely.

@@ -60,7 +60,7 @@ class Homeostasis(AbstractRule):
         def one(key: Array) -> Array:
             probe = jax.random.rademacher(key, state.shape, state.dtype)
             once = forth(probe)
-            return (once * once - jnp.where(active, probe, 0) * forth(once)).sum()
+            return problem.weigh(once * once - jnp.where(active, probe, 0) * forth(once)).sum()
 
         total = jax.vmap(one)(jax.random.split(key, self.probes)).mean()
         return total / (2 * problem.count(used))

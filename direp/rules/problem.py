@@ -74,6 +74,7 @@ class Problem(eqx.Module):
     - `valid`: `False` for samples that are padding and have no part in anything.
     - `update`: the number of the update, for schedules.
     - `keep`: phases keep their fields in `Settled.error`, for the bounds that a certificate makes of them.
+    - `weight`: how much each sample counts in the mean cost; `None`: all alike.
     """
 
     field: NetworkField
@@ -87,6 +88,7 @@ class Problem(eqx.Module):
     on: Bool[Array, ""] | None = None
     record: Any = eqx.field(static=True, default=None)
     keep: bool = eqx.field(static=True, default=False)
+    weight: Float[Array, " batch"] | None = None
 
     @property
     def network(self) -> Network:
@@ -192,7 +194,7 @@ class Problem(eqx.Module):
         """`Network.local_gradient` averaged over the samples that count (zero if there are none)."""
         # An unused sample may hold anything, even NaN: it is replaced, not multiplied by zero.
         count = self.count(used)
-        post, back = (jnp.where(used[:, None], value, 0) / count for value in (post, back))
+        post, back = (self.weigh(jnp.where(used[:, None], value, 0)) / count for value in (post, back))
         return self.network.local_gradient(self.x_of(used), jnp.where(used[:, None], self.free.state, 0), post, back)
 
     def x_of(self, used: Bool[Array, " batch"]) -> Float[Array, "batch input"]:
@@ -200,8 +202,17 @@ class Problem(eqx.Module):
         return jnp.where(used[:, None], self.x, 0)
 
     def count(self, used: Bool[Array, " batch"]) -> Float[Array, ""]:
-        """How many samples count, at least 1."""
-        return jnp.maximum(used.sum(), 1).astype(self.y.dtype)
+        """How many samples count, at least 1; or the sum of their weights, where samples have some."""
+        if self.weight is None:
+            return jnp.maximum(used.sum(), 1).astype(self.y.dtype)
+        total = jnp.where(used, self.weight, 0).sum()
+        return jnp.where(total > 0, total, 1)
+
+    def weigh(self, values: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+        """What samples contribute, each times its weight."""
+        if self.weight is None:
+            return values
+        return values * self.weight.reshape(-1, *(1,) * (values.ndim - 1))
 
     def estimate(
         self,

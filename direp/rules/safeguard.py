@@ -59,6 +59,7 @@ def _descends(problem: Problem) -> Bool[Array, ""]:
 
     def gradient(post: Array, back: Array):
         state, post, back = (jnp.where(problem.used[:, None], v, 0) for v in (free.state, post, back))
+        post, back = problem.weigh(post), problem.weigh(back)
         return network.local_gradient(problem.x_of(problem.used), state, post, back)
 
     # Where nothing has a gradient, there is nothing that the rule could ascend.

@@ -35,20 +35,20 @@ class SymmetricEP(AbstractRule):
 
         def product(phase) -> Weight:
             rate = jnp.where(used, phase.rate, 0)
-            both = synapses.outer(x, rate, rate)
+            both = synapses.outer(x, rate, problem.weigh(rate))
             return Weight(both.input, jax.tree.map(lambda w: w / 2, both.recurrent))
 
         nudged = [product(phase) for phase in response.phases]
         weight = jax.tree.map(
             lambda free, *phase: -response.nudge.difference(free, phase) / count, product(free), *nudged
         )
-        lost = (jnp.where(used, free.state, 0) * back).sum(0) / count
+        lost = problem.weigh(jnp.where(used, free.state, 0) * back).sum(0) / count
         if neuron.outflow.active:
             kappa = jax.tree.map(neuron.outflow.slope, network.weight)
             none = jnp.zeros((1, network.graph.inputs), lost.dtype)
             into = synapses.outer(none, jnp.ones_like(lost)[None], lost[None])
             outof = synapses.outer(none, lost[None], jnp.ones_like(lost)[None])
             weight = jax.tree.map(lambda w, k, i, o: w + k * (i + o) / 2, weight, kappa, into, outof)
-        bias = -jnp.where(used, d_rate, 0).sum(0) / count
+        bias = -problem.weigh(jnp.where(used, d_rate, 0)).sum(0) / count
         bias = bias if network.graph.bias else jnp.zeros_like(bias)
         return problem.estimate(Parameters(weight, bias, lost), settled, response.phases)

@@ -45,7 +45,7 @@ class Trajectory(AbstractRule):
         def observe(observed, before, after, moved):
             between, changes, steps = observed
             change = self.hebbian * after + self.differential * (after - before)
-            change = jnp.where((moved & begun)[:, None], change, 0)
+            change = problem.weigh(jnp.where((moved & begun)[:, None], change, 0))
             # Clamped inputs do not change: their part is added at the end.
             now = synapses.outer(x, after, change).recurrent
             return jax.tree.map(jnp.add, between, now), changes + change, steps + 1
@@ -59,8 +59,8 @@ class Trajectory(AbstractRule):
         bias = changes.sum(0)
         # The sum holds every sample up to the step at which it diverged, if it did: then none of it is to be trusted.
         trusted = used.any() & ~(begun & ~used & (response.phases[0].steps > 0)).any()
-        count = jnp.maximum(steps, 1) * jnp.maximum(used.sum(), 1).astype(jnp.int32)
-        scale = jnp.where(trusted, -1 / count.astype(bias.dtype), 0)
+        count = jnp.maximum(steps, 1).astype(bias.dtype) * problem.count(used)
+        scale = jnp.where(trusted, -1 / count, 0)
         weight = jax.tree.map(lambda total: scale * total, weight)
         bias = scale * bias if network.graph.bias else jnp.zeros_like(bias)
         gradient = Parameters(weight, bias, jnp.zeros_like(network.leak))

@@ -1,12 +1,16 @@
 """What to learn: logic gates, tables, images, a user's own arrays; and random changes of training inputs."""
 
 from .augment import AbstractAugmentation, Shift
+from .errors import DataMissing, DataUnreadable
 from .gates import GATES, gate, xor
-from .images import IMAGES, DataMissing, DataUnreadable, images
-from .tables import BUNDLED, bundled, from_arrays
-from .task import Samples, Task
+from .images import IMAGES, images
+from .preparation import Column, Inputs, Preparation, Targets, arrow
+from .table_files import TABLES, is_table, read_table
+from .tables import BUNDLED, bundled, from_arrays, from_table, kind_of
+from .task import KINDS, Samples, Task
 
 __all__ = [
-    "BUNDLED", "GATES", "IMAGES", "AbstractAugmentation", "DataMissing", "DataUnreadable", "Samples", "Shift",
-    "Task", "bundled", "from_arrays", "gate", "images", "xor",
+    "BUNDLED", "GATES", "IMAGES", "KINDS", "TABLES", "AbstractAugmentation", "Column", "DataMissing", "DataUnreadable",
+    "Inputs", "Preparation", "Samples", "Shift", "Targets", "Task", "arrow", "bundled", "from_arrays", "from_table",
+    "gate", "images", "is_table", "kind_of", "read_table", "xor",
 ]  # fmt: skip

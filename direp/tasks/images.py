@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .tables import scaled
+from .errors import DataMissing, DataUnreadable
+from .preparation import Column, Inputs, Preparation, Targets
 from .task import Samples, Task
 
 _TRAIN, _TEST = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"), (
@@ -45,14 +46,6 @@ IMAGES = {
 }
 
 
-class DataMissing(ValueError):
-    """Data that is in no directory and cannot be downloaded."""
-
-
-class DataUnreadable(ValueError):
-    """A data file that is not what its checksum says it should be."""
-
-
 def images(
     name: str, *, data_dir: str | Path | None = None, scale: str = "range", split: int = 0, validation: int = 5000
 ) -> Task:
@@ -80,16 +73,20 @@ def images(
         np.arange(len(x)), test_size=validation, random_state=split, stratify=labels
     )
     if scale == "range":
+        pixels = tuple(Column(f"pixel{k}") for k in range(x.shape[1]))
+        inputs = Inputs(pixels, np.zeros(1), np.full(1, 255.0))
         x, test_x = x / np.float32(255), test_x / np.float32(255)
     else:
-        x, test_x = (scaled(scale, x[training], part).astype(np.float32) for part in (x, test_x))
-    target = np.eye(10, dtype=np.float32)
+        inputs = Inputs.fit(x, scale, training)
+        x, test_x = (inputs.encode(part).astype(np.float32) for part in (x, test_x))
+    target, classes = np.eye(10, dtype=np.float32), IMAGES[name][0]
     return Task(
         name,
         Samples(x[training], target[labels[training]]),
         Samples(x[validating], target[labels[validating]]),
         Samples(test_x, target[test_labels]),
-        classes=IMAGES[name][0],
+        classes=classes,
+        preparation=Preparation(inputs, Targets("classification", classes=classes)),
     )
 
 

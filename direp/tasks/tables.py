@@ -1,13 +1,17 @@
-"""Tables of numbers: scikit-learn's bundled data sets and a user's own arrays, split and scaled."""
+"""Tables: scikit-learn's bundled data sets, a user's own arrays and tables, split and scaled."""
 
 import difflib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .task import Samples, Task
+from .preparation import Inputs, Preparation, Targets, arrow
+from .task import KINDS, Samples, Task
 
 # Functions of sklearn.datasets. Scikit-learn loads when it is needed: gates do not wait for it.
 BUNDLED = {"digits": "load_digits", "iris": "load_iris", "wine": "load_wine", "breast-cancer": "load_breast_cancer"}
+_FEW = 20  # whole numbers of up to so many different values are labels, unless the user says otherwise
 
 
 def bundled(name: str, *, scale: str = "standard", split: int = 0) -> Task:
@@ -34,17 +38,21 @@ def from_arrays(
     validation: float = 0.15,
     test: float = 0.15,
     classes: tuple[str, ...] | None = None,
+    reach: tuple[float, float] | None = None,
 ) -> Task:
     """A task from arrays: `x` (samples x inputs) and one label or number a sample (or a table of numbers).
 
     **Arguments:**
 
-    - `kind`: `"classification"` (labels of any type, one output unit a class) or `"regression"`.
+    - `kind`: `"classification"` (labels of any type, one output unit a class; or one-hot rows), `"multilabel"` (rows of
+      0 and 1) or `"regression"`.
     - `scale`: `"standard"` (zero mean, unit variance), `"global"` (zero mean each, one variance for
       all: for images), `"range"` (to [0, 1]) or `"none"`. Fitted on the training part.
     - `split`: the seed of the split into training, validation and test, stratified by label. It is not the seed of
       a run: all runs of a task share their test samples.
     - `validation`, `test`: their shares of all samples.
+    - `reach`: what outputs can reach, such as `(0, 1)`: targets of a regression are scaled into its inner 80 %, by the
+      training part. By default they stay as they are.
     """
     x, y = np.asarray(x), np.asarray(y)
     for part, given in (("x", x), ("y", y)):
@@ -63,74 +71,158 @@ def from_arrays(
         x = x.astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"from_arrays(x=...) is not all numbers ({error}); encode categories first") from None
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise ValueError(
-            f"from_arrays(validation={validation}, test={test}) must be above 0 and leave some to train on"
-        )
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
         raise ValueError(f"from_arrays: x[{row}, {column}] is {x[row, column]}; remove or fill in such entries")
+    parts = (validation, test)
+    return _task("from_arrays", name, x, y, (), kind, scale, split, parts, classes, reach)
 
+
+def from_table(
+    table: Any,
+    target: str | Sequence[str],
+    *,
+    name: str = "data",
+    kind: str = "auto",
+    drop: Sequence[str] = (),
+    scale: str = "standard",
+    split: int = 0,
+    validation: float = 0.15,
+    test: float = 0.15,
+    reach: tuple[float, float] | None = None,
+) -> Task:
+    """A task from a table with named columns: an Arrow table (`read_table` makes one of a file), a frame of pandas
+    or of polars.
+
+    A column of words becomes an input for each, which is 0 or 1; a gap in numbers is filled with their median, a gap in
+    words is none of them. All this is fitted on the training part alone, and `Task.preparation` keeps it.
+
+    **Arguments:**
+
+    - `target`: the column to predict, or several. `drop`: columns to leave out.
+    - `kind`: as in `from_arrays`; `"auto"`: words, truth values, and up to 20 different whole numbers are labels, other
+      numbers a regression.
+    - The others: as in `from_arrays`.
+    """
+    table = arrow(table)
+    targets, left_out = ([target] if isinstance(target, str) else list(target)), list(drop)
+    for what, names in (("target", targets), ("drop", left_out)):
+        for column in names:
+            if column not in table.column_names:
+                near = difflib.get_close_matches(column, table.column_names, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(f"{what} {column!r} is no column: {hint}there are {', '.join(table.column_names)}")
+    columns = [_labels(column, table.column(column)) for column in targets]
+    if len(columns) > 1 and any(column.dtype.kind in "OU" for column in columns):
+        raise ValueError("several targets must be numbers: name one column of words, or train a network for each")
+    y = columns[0] if len(columns) == 1 else np.stack(columns, 1)
+    inputs = table.drop_columns([*dict.fromkeys([*targets, *left_out])])
+    if not inputs.num_columns:
+        raise ValueError("no column is left to predict from: name fewer in target and drop")
+    kind = kind_of(y) if kind == "auto" else kind
+    parts = (validation, test)
+    return _task("from_table", name, inputs, y, tuple(targets), kind, scale, split, parts, None, reach)
+
+
+def kind_of(y: np.ndarray) -> str:
+    """What targets look like: words, truth values and a few different whole numbers are labels; rows of 0 and 1 with
+    several 1s are several labels; other numbers are a regression."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind not in "iuf":
+        return "classification"
+    if y.ndim == 2:
+        marks = ((y == 0) | (y == 1)).all()
+        return ("classification" if (y.sum(1) == 1).all() else "multilabel") if marks else "regression"
+    return "classification" if (y == np.round(y)).all() and len(np.unique(y)) <= _FEW else "regression"
+
+
+def _task(call, name, x, y, targets, kind, scale, split, shares, classes, reach) -> Task:
+    validation, test = shares
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise ValueError(f"{call}(validation={validation}, test={test}) must be above 0 and leave some to train on")
+    if kind not in KINDS:
+        raise ValueError(f"{call}(kind={kind!r}) must be one of {', '.join(map(repr, KINDS))}")
+    what, y = _targets(call, y, kind, targets)
+    stratify = None
     if kind == "classification":
-        labels, codes, counts = _encode(y)
-        targets, stratify = np.eye(len(labels))[codes], codes
+        labels, stratify, counts = np.unique(y, return_inverse=True, return_counts=True)
         if counts.min() < 3:
             raise ValueError(
-                f"from_arrays: class {labels[counts.argmin()]} has {counts.min()} of the samples; every class needs 3 "
+                f"{call}: class {labels[counts.argmin()]} has {counts.min()} of the samples; every class needs 3 "
                 "or more, one for each of training, validation and test (numbers to predict need kind='regression')"
             )
-        classes = tuple(str(label) for label in labels) if classes is None else classes
-    elif kind == "regression":
-        try:
-            targets, stratify, classes = y.reshape(len(y), -1).astype(float), None, ()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"from_arrays(y=...) is not all numbers ({error}), which regression needs") from None
-    else:
-        raise ValueError(f"from_arrays(kind={kind!r}) must be 'classification' or 'regression'")
+    training, validating, testing = _split(call, len(y), split, validation, test, stratify)
+    if kind == "regression":
+        what = Targets.regression(y[training], reach, targets)
+    if classes is not None:
+        what, y = Targets("classification", targets, classes), np.array(classes, object)[stratify]
+    inputs = Inputs.fit(x, scale, training)
+    x, y = inputs.encode(x), what.encode(y)
+    parts = (Samples(x[part], y[part]) for part in (training, validating, testing))
+    shown = tuple(map(str, what.classes))
+    return Task(name, *parts, kind=kind, classes=shown, preparation=Preparation(inputs, what))
 
+
+def _split(call: str, count: int, split: int, validation: float, test: float, stratify: np.ndarray | None):
     from sklearn.model_selection import train_test_split
 
-    index = np.arange(len(x))
     try:
-        rest, testing = train_test_split(index, test_size=test, random_state=split, stratify=stratify)
+        rest, testing = train_test_split(np.arange(count), test_size=test, random_state=split, stratify=stratify)
         share = validation / (1 - test)
         again = None if stratify is None else stratify[rest]
         training, validating = train_test_split(rest, test_size=share, random_state=split, stratify=again)
     except ValueError as error:
-        raise ValueError(f"from_arrays: {len(x)} samples cannot be split like this: {error}") from None
-    x = scaled(scale, x[training], x)
-    parts = (Samples(x[part], targets[part]) for part in (training, validating, testing))
-    return Task(name, *parts, kind=kind, classes=classes)
+        raise ValueError(f"{call}: {count} samples cannot be split like this: {error}") from None
+    return training, validating, testing
 
 
-def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _targets(call: str, y: np.ndarray, kind: str, names: tuple[str, ...]) -> tuple[Targets, np.ndarray]:
+    """What targets mean, and those of all samples: labels, or a table of numbers."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if kind != "classification":
+        try:
+            y = y.reshape(len(y), -1).astype(float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{call}: the targets are not all numbers ({error}), which {kind} needs") from None
+        if not np.isfinite(y).all():
+            row = int(np.argwhere(~np.isfinite(y))[0, 0])
+            raise ValueError(f"{call}: the target of row {row} is {y[row]}; remove or fill in such entries")
+        if kind == "multilabel" and not ((y == 0) | (y == 1)).all():
+            raise ValueError(f"{call}(kind='multilabel') needs targets of 0 and 1")
+        return Targets(kind, names), y
     if y.ndim != 1:
-        one_hot = y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "bif" and ((y == 0) | (y == 1)).all()
-        hint = ": give y.argmax(1)" if one_hot else ""
-        raise ValueError(f"from_arrays(y=...) has shape {y.shape}; needed is one label for each sample{hint}")
+        if y.ndim != 2 or y.dtype.kind not in "biuf" or not (((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
+            raise ValueError(
+                f"{call}: y has shape {y.shape}; needed is one label for each sample, or rows with a single 1 "
+                "(several 1s need kind='multilabel', numbers kind='regression')"
+            )
+        y = y.argmax(1)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("from_arrays(y=...) holds NaN or infinite labels; remove those samples")
+        raise ValueError(f"{call}: the labels hold NaN or infinite entries; remove those samples")
     if y.dtype.kind == "f" and (y != np.round(y)).any():
-        raise ValueError(
-            "from_arrays(y=...) holds fractions, which are no labels; to predict numbers, make the task in Python with "
-            "kind='regression'"
-        )
-    labels, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+        raise ValueError(f"{call}: y holds fractions, which are no labels; to predict numbers, give kind='regression'")
+    labels = np.unique(y)
     if len(labels) < 2:
-        raise ValueError(f"from_arrays(y=...) holds one class only ({labels[0]}); classification needs 2 or more")
-    return labels, codes, counts
+        raise ValueError(f"{call}: y holds one class only ({labels[0]}); classification needs 2 or more")
+    return Targets("classification", names, tuple(labels.tolist())), y
 
 
-def scaled(scale: str, training: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """All of `x`, scaled by what the training part alone shows."""
-    if scale == "none":
-        return x
-    if scale == "global":
-        centre = training.mean(0)
-        return (x - centre) / max(float((training - centre).std()), 1e-12)
-    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+def _labels(name: str, column: Any) -> np.ndarray:
+    """A target column as numbers, truth values or words."""
+    import pyarrow as pa
 
-    scalers = {"standard": StandardScaler, "range": MinMaxScaler}
-    if scale not in scalers:
-        raise ValueError(f"from_arrays(scale={scale!r}) must be 'standard', 'global', 'range' or 'none'")
-    return scalers[scale]().fit(training).transform(x)
+    if column.null_count:
+        row = next(k for k, value in enumerate(column) if not value.is_valid)
+        raise ValueError(
+            f"target {name!r} is missing in {column.null_count} rows, the first of them row {row + 1}: remove them"
+        )
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind, column = kind.value_type, column.cast(kind.value_type)
+    if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+            or pa.types.is_decimal(kind) or "string" in str(kind)):  # fmt: skip
+        raise ValueError(f"target {name!r} holds {kind}; give labels or numbers")
+    return np.array(column.to_pylist()) if not pa.types.is_decimal(kind) else np.array(column.to_pylist(), float)

@@ -4,6 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .preparation import Preparation
+
+KINDS = ("classification", "multilabel", "regression")
+
 
 class Samples(NamedTuple):
     """Inputs (samples x inputs) and targets (samples x outputs)."""
@@ -16,11 +20,14 @@ class Samples(NamedTuple):
 class Task:
     """Training, validation and test samples, and what counts as success.
 
-    - `kind`: `"classification"` (targets are one-hot, or one unit that is 0 or 1) or `"regression"`.
+    - `kind`: `"classification"` (targets are one-hot, or one unit that is 0 or 1), `"multilabel"` (every output is 0 or
+      1 by itself) or `"regression"`.
     - `classes`: names of the classes; empty for regression.
     - `solved`: from mean loss and accuracy (arrays) to whether the task counts as solved; `None` if it has no such
       notion.
     - `whole`: training, validation and test are one and the same set, because it is all there is (a truth table).
+    - `preparation`: how rows become inputs, and outputs labels or values; `None` where they are these already.
+    - `weight`: how much each training sample counts in the cost, 0 or above; by default all alike.
     """
 
     name: str
@@ -31,6 +38,8 @@ class Task:
     classes: tuple[str, ...] = ()
     solved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     whole: bool = False
+    preparation: Preparation | None = None
+    weight: np.ndarray | None = None
 
     def __post_init__(self):
         for part in ("train", "validation", "test"):
@@ -55,6 +64,18 @@ class Task:
                     f"{where}: {x.shape[1]} inputs and {y.shape[1]} outputs do not match the training part"
                 )
 
+        if self.kind not in KINDS:
+            raise ValueError(f"Task(kind={self.kind!r}) must be one of {', '.join(map(repr, KINDS))}")
+        if self.weight is not None:
+            weight = np.asarray(self.weight)
+            if weight.shape != (len(self.train.x),) or not np.isfinite(weight).all() or (weight < 0).any():
+                raise ValueError(
+                    f"Task {self.name!r}, weight of shape {weight.shape}; needed is a finite number, 0 or above, for "
+                    f"each of {len(self.train.x)} training samples"
+                )
+            if not weight.any():
+                raise ValueError(f"Task {self.name!r}: every weight is 0; give some samples one above 0")
+
     def __repr__(self) -> str:
         parts = f"{len(self.train.x)} training, {len(self.validation.x)} validation and {len(self.test.x)} test samples"
         parts = f"{len(self.train.x)} samples for training and test" if self.whole else parts
@@ -73,6 +94,6 @@ class Task:
         return self.train.y.shape[1]
 
     @property
-    def one_unit(self) -> bool:
-        """Whether a class is read off a single output, at 1/2."""
-        return self.kind == "classification" and self.outputs == 1
+    def by_unit(self) -> bool:
+        """Whether every output is right or wrong by itself, at 1/2: a single one for two classes, or several labels."""
+        return self.kind == "multilabel" or (self.kind == "classification" and self.outputs == 1)

@@ -3,16 +3,18 @@
 from .constraint import AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
-from .loop import fit
+from .loop import STOP, fit
 from .loops import LoopProjection
+from .metrics import Evaluation, Metrics
+from .predict import Prediction, predict, read
 from .recorded import RecordedOptimiser
 from .run import Run
-from .step import AT_ONCE, Evaluation, Metrics, Trainer, TrainState, choose
+from .step import AT_ONCE, Trainer, TrainState, choose
 from .update import own_keys, prune, shrink, trainable
 
 __all__ = [
-    "AT_ONCE", "AbstractConstraint", "AbstractControl", "AbstractGuarantee", "Balanced", "ConstrainedState",
-    "Evaluation", "LeakController", "LoopProjection", "Metrics", "Pairs", "RecordedOptimiser", "Run",
+    "AT_ONCE", "STOP", "AbstractConstraint", "AbstractControl", "AbstractGuarantee", "Balanced", "ConstrainedState",
+    "Evaluation", "LeakController", "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run",
     "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "fit",
-    "own_keys", "prune", "shrink", "trainable",
+    "own_keys", "predict", "prune", "read", "shrink", "trainable",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..model import Network, Parameters
 from ..rules import (
@@ -38,9 +38,10 @@ from .constraint import check_nudges
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
 from .memory import check_memory
+from .metrics import Evaluation, Metrics
 from .recorded import RecordedOptimiser
 from .run import Run
-from .step import Evaluation, Metrics, Trainer, TrainState, choose
+from .step import Trainer, TrainState, choose
 
 
 def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int) -> np.ndarray:
@@ -73,6 +74,7 @@ def _epochs(
     valid: Bool[Array, "updates batch"],
     numbers: Int[Array, " epoch"],
     last: Int[Array, ""],
+    weight: Float[Array, " sample"] | None,
     mesh: Mesh | None,
 ) -> tuple[TrainState, Metrics]:
     """Several epochs of all seeds in one call; epochs after the `last` one change nothing."""
@@ -80,7 +82,7 @@ def _epochs(
     def lane(state: TrainState, orders: Array):
         def one(state: TrainState, epoch: tuple[Array, Array]):
             order, number = epoch
-            after, metrics = trainer.epoch(state, train, validation, order, valid, number)
+            after, metrics = trainer.epoch(state, train, validation, order, valid, number, weight)
             return choose(number <= last, after, state), metrics
 
         return jax.lax.scan(one, state, (orders, numbers))
@@ -117,6 +119,7 @@ def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
 
 
 Callback = Callable[[int, dict[str, np.ndarray]], Any]
+STOP = "stop"  # what a callback returns to end a training
 
 
 def fit(
@@ -141,6 +144,7 @@ def fit(
     augment: AbstractAugmentation | None = None,
     seeds: Iterable[int] | None = None,
     callbacks: Sequence[Callback] = (),
+    state: TrainState | None = None,
 ) -> Run:
     """Train a network, or several of the same kind at once, on a task.
 
@@ -164,7 +168,10 @@ def fit(
       training samples; 0 does not.
     - `augment`: changes the training inputs at random whenever they are used, such as `Shift`.
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
-    - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each.
+    - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each. One that
+      returns `direp.training.STOP` ends the training there (small tasks finish up to ten epochs first).
+    - `state`: that of a run that is to go on, `Run.state`, with the same networks, rule, optimiser and control; epochs
+      are counted on from it.
 
     Seeds are dealt out evenly to all devices that JAX has.
 
@@ -216,8 +223,8 @@ def fit(
         "method": traced(chosen, template.dtype),
         "stop": stop,
         "start": start,
-        "one_unit": task.one_unit,
-        "classify": task.kind == "classification",
+        "by_unit": task.by_unit,
+        "classify": task.kind != "regression",
     }
     evaluator = Trainer(**common)
     learned = _learned(rule, template)
@@ -245,27 +252,32 @@ def fit(
     parts = [_cast(task, name, template.dtype) for name in ("train", "validation", "test")]
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
-    state, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
+    begun, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
+    state, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
+    weight = None if task.weight is None else np.asarray(task.weight, template.dtype)
     parts = jax.device_put(parts)
 
     valid = (np.arange(-(-samples // size) * size) < samples).reshape(-1, size)
+    epochs += first_epoch
     last = np.int32(epochs)
     mesh = _mesh(len(seeds))
     # Small tasks run several epochs a call, so that the round trip to the host does not count.
-    together = max(1, min(10, epochs, 20_000 // (samples * len(seeds))))
+    together = max(1, min(10, epochs - first_epoch, 20_000 // (samples * len(seeds))))
     rows, status = [], "done"
     try:
-        for first in range(1, epochs + 1, together):
+        for first in range(first_epoch + 1, epochs + 1, together):
             numbers = range(first, first + together)
             orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
-            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, np.array(numbers, np.int32), last, mesh)
+            now = np.array(numbers, np.int32)
+            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, now, last, weight, mesh)
             metrics = jax.device_get(metrics)
             for k in range(min(together, epochs + 1 - first)):
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}
                 rows.append(row)
                 for callback in callbacks:
                     try:
-                        callback(first + k, row)
+                        if callback(first + k, row) is STOP:
+                            status = "stopped" if status == "done" else status
                     except KeyboardInterrupt:  # epochs that are trained are recorded first
                         status = "interrupted"
             if status == "done" and rows[-1]["failed"].all():
@@ -291,7 +303,20 @@ def fit(
         eqx.tree_at(lambda t: t.optimiser, trainer, None),
         [with_parameters(rule, own.rule) for own in chosen],
         assumptions,
+        state,
     )
+
+
+def _going_on(state: TrainState, begun: TrainState) -> tuple[TrainState, int]:
+    """A state to go on from, and its epoch. Where the samples are others, phases start from rest again."""
+    if state.states.shape[:1] == begun.states.shape[:1] and state.states.shape != begun.states.shape:
+        state = eqx.tree_at(lambda s: s.states, state, begun.states)
+    shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (state, begun)]
+    if jax.tree.structure(state) != jax.tree.structure(begun) or shapes[0] != shapes[1]:
+        raise ValueError(
+            "fit(state=...) is of another training: give the networks, rule, optimiser, control and seeds that it had"
+        )
+    return state, int(np.max(np.asarray(state.epoch)))
 
 
 def _cast(task: Task, part: str, dtype: Any) -> Samples:

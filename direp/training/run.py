@@ -2,14 +2,18 @@
 
 import html
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..certificates.convergence import html_table
 from ..model import Network
 from ..rules import AbstractRule, nudges_of
+from ..settling import ContractionProof
 from ..tasks import Task
-from .step import Evaluation, Trainer
+from .metrics import Evaluation
+from .predict import Prediction, predict
+from .step import Trainer, TrainState
 
 
 @dataclass(repr=False)
@@ -21,9 +25,10 @@ class Run:
     - `train`, `validation`, `test`: how the chosen networks do, an array a figure.
     - `best_epoch`, `failed`: for every seed; `failed` seeds diverged, or no sample of an epoch settled and was moved by
       the nudge, and hold their last good state.
-    - `status`: `"done"`, `"failed"` (every seed did) or `"interrupted"`.
+    - `status`: `"done"`, `"stopped"` (by a callback), `"failed"` (every seed did) or `"interrupted"`.
     - `trainer`: how it was trained; `rules`: the rule of every seed with what it has learned itself, `rule` the first.
     - `assumptions`: what its guarantee or its control covers of this run, and what it does not.
+    - `state`: where it stands, from which `fit(state=...)` goes on.
     """
 
     task: Task
@@ -39,6 +44,7 @@ class Run:
     trainer: Trainer
     rules: list[AbstractRule]
     assumptions: tuple[str, ...] = ()
+    state: TrainState | None = None
 
     @property
     def network(self) -> Network:
@@ -70,6 +76,19 @@ class Run:
         lines |= {"assumptions": self.assumptions} if self.assumptions else {}
         lines |= {"left out": f"{self.unmoved}: raise beta, or use 64 bits"} if self.unmoved else {}
         return f"<p><b>{html.escape(repr(self))}</b></p>{html_table(lines)}"
+
+    def predict(self, table: Any, seed: int | None = None, certificate: ContractionProof | None = None) -> Prediction:
+        """What the network of a seed (by default the best one on validation samples) says of new rows, which are as the
+        data of the task was before it was scaled; see [`predict`][direp.predict]."""
+        place = self.best if seed is None else self.seeds.index(seed)
+        how = {"cost": self.trainer.cost, "method": self.trainer.method, "stop": self.trainer.stop}
+        return predict(self.networks[place], table, self.task.preparation, certificate=certificate, **how)
+
+    @property
+    def best(self) -> int:
+        """The place of the seed that does best on validation samples: by accuracy, then loss; failed ones last."""
+        right = np.nan_to_num(np.asarray(self.validation.accuracy, float))
+        return min(range(len(self.seeds)), key=lambda k: (self.failed[k], -right[k], self.validation.loss[k], k))
 
     @property
     def unmoved(self) -> str | None:

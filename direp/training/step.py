@@ -1,6 +1,6 @@
 """One network learning one task: the state, the pure step, and the epoch that is compiled once."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -30,6 +30,7 @@ from ..tasks import AbstractAugmentation, Samples
 from .constraint import constrain
 from .control import AbstractControl
 from .guarantee import AbstractGuarantee
+from .metrics import Evaluation, Metrics, StepMetrics
 from .recorded import RecordedOptimiser
 from .update import own_keys, trainable
 
@@ -43,77 +44,13 @@ class TrainState(eqx.Module):
     parameters: Parameters
     optimiser: Any
     key: PRNGKeyArray
+    epoch: Int[Array, ""]  # the last one
     updates: Int[Array, ""]  # how many there were
     states: Float[Array, "sample free"]  # free equilibria of the last epoch, where the next one starts
     best: Parameters
     best_score: Float[Array, "2"]  # validation accuracy and negative loss, compared in this order
     best_epoch: Int[Array, ""]
     failed: Bool[Array, ""]
-
-
-class Evaluation(NamedTuple):
-    """How a network does on a set of samples. `unconverged` counts samples whose free phase did not settle."""
-
-    loss: Array
-    accuracy: Array
-    unconverged: Array
-    steps: Array  # of every sample
-
-
-class Metrics(NamedTuple):
-    r"""One epoch of one seed, for people: training figures are those of the samples as they passed by.
-
-    `unsettled` is the share of phases that did not settle, `unmoved` that of samples left out as no nudge moved them
-    (`settling.UNMOVED`), `left_out` the share of all samples kept out of the updates,
-    `steps_mean` is over free phases, `steps_max` over all. `margin` is the contraction margin after the epoch and
-    `lowest_margin` its least value after any update of the epoch, both in the norm of the control. Without a control
-    they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
-    free phase was proved to contract, rounding included, after every update (without a control: after the last); under
-    a control the margins and this are of the phases of a rule's own feedback too.
-    `fell_back` is the share of batches that a `Safeguard` left to its fallback, `cosine` that of the angle between the
-    rule and the exact gradient on the probe batch, after the epoch (NaN without one). `antisymmetry` is
-    $\lVert W_A\rVert/\lVert W\rVert$ after the epoch, `agreement` the cosine between weights and the strengths of the
-    rule's feedback (NaN if it has none of its own). `dead` is the share of hidden units without a gradient for
-    any sample of the epoch: a bound held them, or their slope was zero, whenever they settled. `dead_outputs` is that
-    of outputs without one for any sample at which an error pulled them off that bound, and there were some.
-    """
-
-    loss: Array
-    accuracy: Array
-    validation_loss: Array
-    validation_accuracy: Array
-    unsettled: Array
-    unmoved: Array
-    left_out: Array
-    validation_unsettled: Array
-    steps_mean: Array
-    steps_max: Array
-    margin: Array
-    lowest_margin: Array
-    certified: Array
-    fell_back: Array
-    cosine: Array
-    antisymmetry: Array
-    agreement: Array
-    dead: Array
-    dead_outputs: Array
-    failed: Array
-
-
-class _StepMetrics(NamedTuple):
-    loss: Array
-    correct: Array
-    unsettled: Array
-    unmoved: Array
-    phases: Array
-    used: Array
-    steps: Array
-    steps_max: Array
-    fell_back: Array
-    margin: Array
-    rounding: Array
-    alive: Array  # which units have a gradient for some sample; outputs: for one with an error
-    wrong: Array  # which outputs have an error, and no bound on the way to their target, for some sample
 
 
 class Trainer(eqx.Module):
@@ -132,7 +69,7 @@ class Trainer(eqx.Module):
     guarantee: AbstractGuarantee | None = None
     start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
     warm: bool = eqx.field(static=True, default=True)
-    one_unit: bool = eqx.field(static=True, default=False)
+    by_unit: bool = eqx.field(static=True, default=False)
     classify: bool = eqx.field(static=True, default=True)
     keep_last: bool = eqx.field(static=True, default=False)
     learn_leak: bool = eqx.field(static=True, default=False)
@@ -164,6 +101,7 @@ class Trainer(eqx.Module):
             parameters=parameters,
             optimiser=own_keys(self.transformation.init(parameters), key),  # pyright: ignore[reportArgumentType]
             key=key,
+            epoch=jnp.array(0, jnp.int32),
             updates=jnp.array(0, jnp.int32),
             states=self._start(jax.random.fold_in(key, 0), samples),
             best=parameters,
@@ -179,7 +117,7 @@ class Trainer(eqx.Module):
         return jax.random.uniform(key, (batch, network.graph.free), network.dtype, *self.start)
 
     def _correct(self, outputs: Float[Array, "batch output"], y: Float[Array, "batch output"]) -> Bool[Array, " batch"]:
-        if self.one_unit:
+        if self.by_unit:
             return (jnp.round(outputs) == jnp.round(y)).all(-1)
         return outputs.argmax(-1) == y.argmax(-1)
 
@@ -190,7 +128,8 @@ class Trainer(eqx.Module):
         y: Float[Array, "batch output"],
         begin: Float[Array, "batch free"],
         valid: Bool[Array, " batch"],
-    ) -> tuple[TrainState, Settled, _StepMetrics]:
+        weight: Float[Array, " batch"] | None = None,
+    ) -> tuple[TrainState, Settled, StepMetrics]:
         """One update from one batch; also how its free phase settled. Without a settled sample nothing changes."""
         network, rule = self._now(state)
         found = estimate(
@@ -203,6 +142,7 @@ class Trainer(eqx.Module):
             stop=self.stop,
             state=begin,
             valid=valid,
+            weight=weight,
             update=state.updates,
             key=self._draw(state),
         )
@@ -223,8 +163,8 @@ class Trainer(eqx.Module):
         error = self.cost.gradient(outputs, y)
         pulled = (jnp.abs(error) > _ERROR) & ~network.neuron.held(found.free.state[:, hidden:], -error)
         asked = valid[:, None] & jnp.pad(pulled, ((0, 0), (hidden, 0)), constant_values=True)
-        metrics = _StepMetrics(
-            loss=jnp.where(valid, found.loss, 0).sum(),
+        metrics = StepMetrics(
+            loss=jnp.where(valid, found.loss if weight is None else found.loss * weight, 0).sum(),
             correct=(self._correct(outputs, y) & valid).sum(),
             unsettled=jnp.asarray(unsettled),
             unmoved=unmoved.sum(),
@@ -283,9 +223,10 @@ class Trainer(eqx.Module):
         order: Int[Array, "updates batch"],
         valid: Bool[Array, "updates batch"],
         number: Int[Array, ""],
+        weight: Float[Array, " sample"] | None = None,
     ) -> tuple[TrainState, Metrics]:
-        """All batches once, in the given order, then validation. A seed whose parameters stop being finite goes back to
-        where it was before the epoch and stays there."""
+        """All batches once, in the given order, then validation; `weight` counts every training sample. A seed whose
+        parameters stop being finite goes back to where it was before the epoch and stays there."""
         before = state
         samples = train.x.shape[0]
         key = jax.random.fold_in(state.key, number)
@@ -297,7 +238,8 @@ class Trainer(eqx.Module):
             x = train.x[index]
             if self.augment is not None:
                 x = self.augment(x, jax.random.fold_in(self._draw(state), 1))
-            state, free, metrics = self.step(state, x, train.y[index], state.states[index], valid)
+            counts = None if weight is None else weight[index]
+            state, free, metrics = self.step(state, x, train.y[index], state.states[index], valid, counts)
             # From where a sample diverged there may be no way back: it starts from rest again.
             rest = self.network.rest(index.shape[0])
             kept = jnp.where(free.converged[:, None], free.state, rest)
@@ -313,6 +255,7 @@ class Trainer(eqx.Module):
         )
         if self.keep_last:
             better = jnp.array(True)
+        state = eqx.tree_at(lambda s: s.epoch, state, number)
         best = choose(better, (state.parameters, score, number), (state.best, state.best_score, state.best_epoch))
         state = eqx.tree_at(lambda s: (s.best, s.best_score, s.best_epoch), state, best)
 
@@ -328,7 +271,7 @@ class Trainer(eqx.Module):
         counted = jnp.array(samples, train.x.dtype)
         dead, hidden = (~steps.alive.any(0)).astype(counted.dtype), self.network.graph.hidden
         metrics = Metrics(
-            loss=steps.loss.sum() / counted,
+            loss=steps.loss.sum() / (counted if weight is None else weight.sum()),
             accuracy=steps.correct.sum().astype(counted.dtype) / counted if self.classify else jnp.nan * counted,
             validation_loss=after.loss,
             validation_accuracy=after.accuracy,
@@ -375,6 +318,7 @@ class Trainer(eqx.Module):
             accuracy=correct.astype(total.dtype) / total if self.classify else jnp.nan * total,
             unconverged=(~converged).sum(),
             steps=steps,
+            outputs=outputs,
         )
 
 
