@@ -253,7 +253,7 @@ def fit(
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
     begun, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
-    state, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
+    now, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
     weight = None if task.weight is None else np.asarray(task.weight, template.dtype)
     parts = jax.device_put(parts)
 
@@ -268,8 +268,8 @@ def fit(
         for first in range(first_epoch + 1, epochs + 1, together):
             numbers = range(first, first + together)
             orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
-            now = np.array(numbers, np.int32)
-            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, now, last, weight, mesh)
+            which = np.array(numbers, np.int32)
+            now, metrics = _epochs(trainer, now, *parts[:2], orders, valid, which, last, weight, mesh)
             metrics = jax.device_get(metrics)
             for k in range(min(together, epochs + 1 - first)):
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}
@@ -287,9 +287,9 @@ def fit(
     except KeyboardInterrupt:
         status = "interrupted"
 
-    evaluations = [_evaluate(evaluator, state.best, part, keys, mesh) for part in parts[: 1 if task.whole else 3]]
+    evaluations = [_evaluate(evaluator, now.best, part, keys, mesh) for part in parts[: 1 if task.whole else 3]]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-    evaluations, best, best_epoch, failed = jax.device_get((evaluations, state.best, state.best_epoch, state.failed))
+    evaluations, best, best_epoch, failed = jax.device_get((evaluations, now.best, now.best_epoch, now.failed))
     chosen = jax.device_put([jax.tree.map(lambda leaf, k=k: leaf[k], best) for k in range(len(seeds))])
     return Run(
         task,
@@ -303,7 +303,7 @@ def fit(
         eqx.tree_at(lambda t: t.optimiser, trainer, None),
         [with_parameters(rule, own.rule) for own in chosen],
         assumptions,
-        state,
+        now,
     )
 
 

@@ -14,7 +14,7 @@ from ..catalogue import names
 from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset, suited
 from ..seal import tell_unsealed
-from ..settings import Config, Settings, WrongUse, check_task, parse_seeds, read_config
+from ..settings import Config, Settings, WrongUse, check_task, is_file, parse_seeds, read_config
 from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed, values
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Train:
     """Import the modules of a user's own parts that --config names."""
 
 
-Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file.npz, or your own, as module:function.
+Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file of data, or your own, module:function.
 
 A preset gives every setting a value for the task; what you set yourself overrides it.
 """
@@ -49,7 +49,9 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
     config = option(arguments, "--config")
     task, rest = (None, arguments)
     if config is None or (arguments and not arguments[0].startswith("-")):
-        task, rest = first("train", arguments, f"a task, before all options: {', '.join(names('task'))}, or a file.npz")
+        task, rest = first(
+            "train", arguments, f"a task, before all options: {', '.join(names('task'))}, or a file of data"
+        )
     if task is not None:
         check_task(task)
     if config is not None and option(rest, "--preset") is not None:
@@ -116,10 +118,10 @@ def record(
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
-    from ..advice import faint, misfit
+    from ..advice import faint, misfit, unscaled
     from ..build import Parts, load_task
     from ..data import check_data
-    from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
+    from ..report import certificates_of, line_of, save_figures, summary_of, task_line, worst_of
     from ..run_folder import RunFolder
 
     task = load_task(settings)
@@ -127,7 +129,10 @@ def record(
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
-    doubts = {name: said for name, look in (("misfit", misfit), ("faint", faint)) if (said := look(parts))}
+    looks = {"unscaled": unscaled, "misfit": misfit, "faint": faint}
+    doubts = {name: said for name, look in looks.items() if (said := look(parts))}
+    if show and is_file(settings.task):
+        print(f"direp: {task_line(task)}", file=sys.stderr)
     for doubt in doubts.values() if show else ():
         print(f"direp: {doubt}", file=sys.stderr)
     Stop.check()
@@ -146,7 +151,7 @@ def record(
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
-        folder.weights(run.networks, run.seeds, run.rules)
+        folder.weights(run.networks, run.seeds, run.rules, run.best)
         certificates = certificates_of(run, parts)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
         summary |= doubts
