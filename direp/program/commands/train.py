@@ -12,7 +12,7 @@ import tyro
 from .. import device
 from ..catalogue import names
 from ..parts import Unreadable, permit
-from ..presets import describe_presets, preset, suited
+from ..presets import describe_presets, preset, sized, suited
 from ..seal import tell_unsealed
 from ..settings import Config, Settings, WrongUse, check_task, is_file, parse_seeds, read_config
 from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed, values
@@ -44,8 +44,9 @@ A preset gives every setting a value for the task; what you set yourself overrid
 """
 
 
-def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] | None]:
-    """Settings and output; and what a --config keeps of its data, where this run takes the same."""
+def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] | None, tuple[str, ...]]:
+    """Settings and output; what a --config keeps of its data, where this run takes the same; and the settings that the
+    number of samples decides."""
     config = option(arguments, "--config")
     task, rest = (None, arguments)
     if config is None or (arguments and not arguments[0].startswith("-")):
@@ -76,12 +77,17 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
     }
     permit(asked, Path(config or ""), parsed.allow_import)
     parsed.settings.check()
+    own_data = kept is None and is_file(parsed.settings.task) and option(rest, "--preset") is None
+    free = tuple(name for name in sized(1) if own_data and not typed(rest, name))
     if option(rest, "--preset") is None and name != "default" and not parsed.output.quiet:
         print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     if kept is not None and not kept.sealed:
         tell_unsealed(Path(config or ""))
-    same = all(getattr(parsed.settings, name) == getattr(default, name) for name in ("task", "scale", "split"))
-    return parsed.settings, parsed.output, data if same else None
+    same = all(
+        getattr(parsed.settings, name) == getattr(default, name)
+        for name in ("task", "target", "drop", "kind", "scale", "split")
+    )
+    return parsed.settings, parsed.output, data if same else None, free
 
 
 def _read_config(path: Path) -> Config:
@@ -111,10 +117,11 @@ def record(
     callbacks: Sequence[Callable] = (),
     at_once: bool = False,
     data: dict[str, Any] | None = None,
+    free: tuple[str, ...] = (),
 ) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
     the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
-    kept of its data."""
+    kept of its data. `free`: settings that the number of samples decides."""
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
@@ -125,6 +132,8 @@ def record(
     from ..run_folder import RunFolder
 
     task = load_task(settings)
+    own = sized(len(task.train.x))
+    settings = dataclasses.replace(settings, **{name: own[name] for name in free})
     check_data(settings, task, data)
     begun = time.perf_counter()
     parts = Parts(settings, task)
@@ -162,9 +171,11 @@ def record(
 
 
 def train(arguments: list[str]) -> int:
-    settings, output, data = parse_train(arguments)
+    settings, output, data, free = parse_train(arguments)
     Stop.install()
-    outcome = record(settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data)
+    outcome = record(
+        settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data, free=free
+    )
     run, folder = outcome.run, outcome.folder
     if output.json:
         print((folder / "summary.json").read_text(), end="")
