@@ -210,6 +210,23 @@ def test_what_comes_back_is_as_near_as_the_companions_are(neuron, outflow):
     assert max(ratios) > 0.02
 
 
+def test_companions_get_also_what_a_penalty_or_another_rule_makes_of_their_partners():
+    """Else the law of decay would not hold "whatever is learned", but with a control alone."""
+    net = network("projected", "none", "random")
+    one = direp.AsymEP(0.5, feedback=direp.LearnedFeedback())
+    apart = direp.AsymEP(0.5, feedback=direp.FixedFeedback())
+    rules = [direp.Homeostasis(one, 0.5), direp.Safeguard(direp.Local(0.5), one), direp.Safeguard(one, apart)]
+    x, y = data(net.graph)
+    for rule in rules:
+        found = direp.estimate(net, x, y, rule, key=jax.random.key(0)).gradient
+        own = companions(found.rule)
+        assert own
+        assert jnp.abs(found.weight.recurrent).max() > 0
+        for each in own:
+            wanted = found.weight.recurrent if each.learned else jnp.zeros_like(each.recurrent)
+            assert np.array_equal(each.recurrent, wanted)
+
+
 class Half(direp.AbstractFeedback):
     """A user's own: half of every weight, which no control knows."""
 

@@ -134,6 +134,13 @@ class _Drawn:
         return Companions(jax.tree.map(lambda a, b: self.scale * (a + b), *parts), self.learned)
 
 
+def alike(gradient: Parameters) -> Parameters:
+    """A gradient in which every companion that learns has that of its partner, whatever was added to that one."""
+    found = companions(gradient.rule)
+    recurrent = (gradient.weight.recurrent if each.learned else each.recurrent for each in found)
+    return gradient._replace(rule=with_companions(gradient.rule, recurrent))
+
+
 def companions(rule: Any) -> tuple[Companions, ...]:
     """The companions among what a rule learns (`Parameters.rule`)."""
     return tuple(node for node in _nodes(rule) if isinstance(node, Companions))

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ..certificates.convergence import named
 from ..certificates.learning import Following
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractNudge, Companions, companions, with_companions
+from ..rules import AbstractCost, AbstractNudge, Companions, alike, companions, with_companions
 from .update import Bound
 
 
@@ -99,9 +99,7 @@ def _update(
     if params is None:
         raise ValueError(f"{type(constraint).__name__} needs the parameters: call update(updates, state, params)")
     feedback = companions(params.rule)
-    updates = constraint.gradient_with(network.replace(params), state.constraint, updates, feedback)
-    alike = (updates.weight.recurrent if node.learned else node.recurrent for node in companions(updates.rule))
-    updates = updates._replace(rule=with_companions(updates.rule, alike))
+    updates = alike(constraint.gradient_with(network.replace(params), state.constraint, updates, feedback))
     updates, inner = optimiser.update(updates, state.inner, params)
     wanted: Any = optax.apply_updates(params, updates)
     feedback, before = (tuple(node.recurrent for node in companions(tree.rule)) for tree in (wanted, params))
