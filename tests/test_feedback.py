@@ -248,6 +248,28 @@ def test_a_control_says_that_it_does_not_keep_the_phases_of_a_users_own_feedback
     assert direp.certify(run.networks[0], rule=rule, starts=0)
 
 
+class Doubled(direp.AbstractFeedback):
+    """A user's own: twice the companions of another, while a control keeps the phases of the companions themselves."""
+
+    drawn: direp.AbstractFeedback = direp.LearnedFeedback()
+
+    def weight(self, network):
+        return jax.tree.map(lambda m: 2 * m, self.drawn.weight(network))
+
+    def gradient(self, gradient):
+        return self.drawn.gradient(gradient)
+
+
+def test_a_control_keeps_the_phases_of_companions_only_where_they_are_used_as_they_are():
+    net = network("projected", "none", "random")
+    assert direp.rules.by_companions(direp.AsymEP(1.0, feedback=direp.LearnedFeedback()), net)
+    assert direp.rules.by_companions(direp.Safeguard(direp.Local(), direp.AsymEP()), net)
+    within = direp.Safeguard(direp.Dyadic(direp.FixedFeedback()), direp.AsymEP(feedback=direp.LearnedFeedback()))
+    assert direp.rules.by_companions(within, net)
+    assert not direp.rules.by_companions(direp.AsymEP(1.0, feedback=Doubled()), net)
+    assert not direp.rules.by_companions(direp.AsymEP(1.0, feedback=Half()), net)
+
+
 @pytest.mark.usefixtures("_optax")
 def test_a_run_folder_keeps_the_companions_of_every_seed(tmp_path):
     options = ("--rule", "asym-ep", "--feedback", "learned", "--companion-scale", "0.5", "--precision", "float64")

@@ -220,8 +220,7 @@ def fit(
         "classify": task.kind == "classification",
     }
     evaluator = Trainer(**common)
-    learned = _learned(rule, template)
-    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=learned))
+    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template)))
     trainer = Trainer(
         **common,
         rule=traced(rule, template.dtype),
@@ -237,7 +236,7 @@ def fit(
     )
     assumptions = ()
     if control is not None:
-        known = by_companions(rule, learned)
+        known = by_companions(rule, template)
         assumptions = of_constraint(control, phases, common["cost"], template, known)
     if guarantee is not None:
         assumptions = of_guarantee(guarantee, rule, phases, template, recorded)
