@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import direp
 from direp.rules import Companions
 from direp.training import check_nudges, constrain
+from direp.training.assumptions import of_constraint
 
 CRITERIA = {"local": direp.LocalLeak(), "rows": direp.Rows(), "perron": direp.Perron()}
 CONTROLS = {
@@ -132,6 +133,17 @@ def test_a_nudge_may_not_take_the_margin_that_a_constraint_keeps(constraint, nud
     message = rf"{type(nudge).__name__}: the phase at beta=-0.3 can take .* {type(constraint).__name__} keeps"
     with pytest.raises(ValueError, match=message):
         check_nudges(constraint, (direp.OneSided(1.0), nudge), cost, NUDGED)
+
+
+def test_a_norm_that_moves_keeps_no_phase_whose_nudge_weighs_outputs():
+    """All ones as training begins, it need not be so after: synapses between outputs then count by another factor."""
+    net, cost, nudge = network("projected", "none", scale=0.01), direp.CrossEntropy(), direp.Centred(0.1)
+    run = direp.rules.phases_of(direp.Local(nudge), net, cost)
+    for control, kept in ((direp.LoopProjection(0.5), False), (direp.WeightProjection(0.5), True)):
+        begun = control.begin(net)
+        assert (np.asarray(control.init(begun)) == 1).all()
+        assert (of_constraint(control, run, cost, begun) == ()) == kept
+        assert of_constraint(control, run, direp.SquaredError(), begun) == ()
 
 
 @pytest.mark.parametrize("criterion", ["local", "rows"])

@@ -113,8 +113,9 @@ def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, netwo
     slope, one = network.neuron.slope, np.ones(1)
     if slope is None:
         return np.inf
-    # Norm weights that are not all one make the other outputs count more, by no known factor.
-    equal = not hasattr(constraint, "criterion") or (np.asarray(constraint.init(network)) == 1).all()
+    # Norm weights that are not all one, or need not stay so, make the other outputs count more, by no known factor.
+    plain = not hasattr(constraint, "criterion")
+    equal = plain or (not constraint.moves and (np.asarray(constraint.init(network)) == 1).all())
     return float(cost.feedback(beta, slope, one if equal else np.inf * one)[0])
 
 
