@@ -20,14 +20,14 @@ class LoopProjection(AbstractControl):
     r"""Leaks stay, and so do synapses from a unit to a later one; those to an earlier one, without which there is no
     loop, are scaled back until each margin is met, and the companions of a rule's feedback beside them likewise.
 
-    With $F$ the part of $d_2\max(|W|,|M|)$ that runs forth in the order of units and $B$ the part that runs back, norm
-    weights are
+    With $F$ the part of $d_2|W|$ that runs forth in the order of units and $B$ the one that runs back, norm weights are
 
     $$\eta_i=\max\Bigl(1,\ \frac{(F\eta)_i}{(1-\theta)(\lambda_i-c_0)}\Bigr),$$
 
     found exactly in as many steps as the longest way forth has. The way forth then takes at most the part $1-\theta$ of
     each unit's margin in $\ell_{1,[\eta]}$, whatever its size, and a unit scales its synapses back by
-    $f_i=\min(1,(\lambda_i-c_0-(F\eta)_i/\eta_i)/((B\eta)_i/\eta_i))$.
+    $f_i=\min(1,(\lambda_i-c_0-(F\eta)_i/\eta_i)/((B\eta)_i/\eta_i))$. Beside companions, each of the two sums
+    $(F\eta)_i$ and $(B\eta)_i$ is the larger one of synapses and companions.
 
     For graphs of layers. `WeightProjection` scales all synapses of a unit by one factor; the product of gains around a
     loop must stay below that of the leaks, and several wide layers then lose what they send forth.
