@@ -93,12 +93,12 @@ def test_where_descent_is_proved_a_small_step_lowers_the_cost(neuron, outflow, c
         proved += 1
         (made,) = gradients(net, x, y, [rule])
         norm = control.init(net) if controlled else None
-        made = control.gradient_with(net, norm, made, (own,)) if controlled else made
+        made = control.gradient(net, norm, made, (own,)) if controlled else made
         made = made._replace(leak=jnp.zeros_like(made.leak), rule=())
         moved = net.replace(jax.tree.map(lambda p, g: p - eta * g, net.parameters, made))
         if controlled:
             after = [jax.tree.map(lambda m, g: m - eta * g, beside[0], made.weight.recurrent)]
-            moved = moved.replace(control.project_with(moved, norm, tuple(after))[0])
+            moved = moved.replace(control.project(moved, norm, tuple(after))[0])
         fell = mean_cost(net, x, y) - mean_cost(moved, x, y)
         size = float(inner(net, made, made))
         assert fell > 0.98 * eta * (1 - said.lost) * size

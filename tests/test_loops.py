@@ -98,7 +98,7 @@ def test_where_the_way_forth_outgrows_the_norm_in_training_the_margin_says_so():
     control = direp.LoopProjection(0.1)
     grown = control.begin(net)
     weight = jax.tree.map(lambda w: 1000 * w, grown.weight)
-    parameters, norm = control.project(grown.replace(grown.parameters._replace(weight=weight)), control.init(grown))
+    parameters, norm, _ = control.project(grown.replace(grown.parameters._replace(weight=weight)), control.init(grown))
     after = grown.replace(parameters)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((parameters, norm)))
     assert float(control.margin_of(after, norm).min()) < 0

@@ -74,7 +74,7 @@ class LoopProjection(AbstractControl):
     def init(self, network):
         return self._norm(network, ())
 
-    def project_with(self, network, state, feedback):
+    def project(self, network, state, feedback=()):
         norm = self._norm(network, feedback)
         parameters, feedback = self.inside(network, norm, feedback)
         return parameters, norm, feedback

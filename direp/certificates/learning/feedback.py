@@ -289,7 +289,7 @@ def _update(
             weight = synapses.outgoing_gradient(network.weight, lost, neuron.outflow.slope)
         if control is not None:
             own = jax.tree.map(jnp.zeros_like, stored.parameters)._replace(leak=lost.astype(stored.dtype))
-            more = control.gradient_with(stored, norm, own, beside).weight
+            more = control.gradient(stored, norm, own, beside).weight
             weight = jax.tree.map(lambda one, other: one + other.astype(one.dtype), weight, more)
         return own_part(weight)
 
