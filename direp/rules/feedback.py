@@ -73,7 +73,8 @@ class LearnedFeedback(_Apart):
 
     $$m-w=(m_0-w_0)\prod_k(1-\eta_kd_k),$$
 
-    whatever is learned: with weight decay the phase tends to the exact one.
+    whatever is learned, a penalty or another rule within included: with weight decay the phase tends to the exact one.
+    `shrink` and `prune` move each of the two by its own sign or size, which ends this.
 
     **Arguments:**
 
