@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import direp
 from direp.training.loops import longest_way
 
+IDENTITY = optax.identity()
+
 
 @settings(max_examples=8)
 @given(
@@ -118,6 +120,12 @@ def test_what_it_cannot_keep_is_refused_in_words():
     )
     with pytest.raises(ValueError, match="the way forth has 200 steps"):
         direp.LoopProjection(0.1).begin(long)
+    task = direp.tasks.from_arrays(np.arange(8.0)[:, None] / 8, np.arange(8) // 4)
+    long = direp.Network(
+        direp.Graph.complete(1, 200, 2), direp.Projected(), direp.Normal(5.0), key=jax.random.key(0), dtype=jnp.float32
+    )
+    with pytest.raises(ValueError, match="the way forth has 201 steps"):
+        direp.fit(long, task, rule=direp.Local(1.0), optimiser=IDENTITY, control=direp.LoopProjection(0.1), epochs=1)
     for share in (0.0, 1.0):
         with pytest.raises(ValueError, match=r"LoopProjection\(share=.*between 0 and 1"):
             direp.LoopProjection(0.1, share)

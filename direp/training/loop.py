@@ -204,6 +204,9 @@ def fit(
         )
     if guarantee is not None:
         networks = [guarantee.begin(network) for network in networks]
+    if control is not None:  # seeds begin side by side, where JAX traces them and their numbers are not known
+        for each in networks:
+            control.check(each)
     template = networks[0]
     chosen, stop = how_to_settle("fit", template, method, stop)
     if control is not None or guarantee is not None:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..model import Graph, Network
 from ..model.synapses import Weight
+from ..settling import compiled, within_trace
 from .control import AbstractControl, beside_each
 
 
@@ -59,8 +60,9 @@ class LoopProjection(AbstractControl):
                 "LoopProjection scales single synapses, on which an outflow depends: use a neuron without outflow, or "
                 "WeightProjection"
             )
-        norm = self.init(network)
-        if not isinstance(norm, Tracer) and (np.asarray(norm) >= _most(network)).any():
+        if within_trace(self, network):
+            return
+        if (np.asarray(_initial(self, network)) >= _most(network)).any():
             raise ValueError(
                 f"LoopProjection: the way forth has {longest_way(network.graph)} steps, and norm weights grow beyond "
                 f"{network.dtype} along it: use a graph of a few layers, or LeakController or WeightProjection"
@@ -108,6 +110,11 @@ class LoopProjection(AbstractControl):
             return jnp.clip(functools.reduce(jnp.maximum, sent) / kept, 1, _most(network)), None
 
         return jax.lax.scan(step, jnp.ones_like(network.leak), None, length=longest_way(network.graph))[0]
+
+
+@compiled
+def _initial(control: LoopProjection, network: Network) -> Float[Array, " free"]:
+    return control.init(network)
 
 
 def _most(network: Network) -> float:
