@@ -211,6 +211,9 @@ def fit(
         )
     if guarantee is not None:
         networks = [guarantee.begin(network) for network in networks]
+    if control is not None:  # seeds begin side by side, where JAX traces them and their numbers are not known
+        for each in networks:
+            control.check(each)
     template = networks[0]
     chosen, stop = how_to_settle("fit", template, method, stop)
     if control is not None or guarantee is not None:
@@ -227,8 +230,7 @@ def fit(
         "classify": task.kind != "regression",
     }
     evaluator = Trainer(**common)
-    learned = _learned(rule, template)
-    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=learned))
+    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template)))
     trainer = Trainer(
         **common,
         rule=traced(rule, template.dtype),
@@ -244,7 +246,7 @@ def fit(
     )
     assumptions = ()
     if control is not None:
-        known = by_companions(rule, learned)
+        known = by_companions(rule, template)
         assumptions = of_constraint(control, phases, common["cost"], template, known)
     if guarantee is not None:
         assumptions = of_guarantee(guarantee, rule, phases, template, recorded)
