@@ -28,6 +28,7 @@ from ..settling import (
     within_trace,
 )
 from .cost import AbstractCost, SquaredError
+from .feedback import companions, with_companions
 from .learned import initialise, parameters_of
 from .nudge import Nudged, nudges_of
 from .problem import Estimate, Problem, keep_field
@@ -201,7 +202,10 @@ def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key
             f"{type(rule).__name__} holds parameters that it learns itself, and its gradient must have an entry for "
             f"each: Parameters.rule is {jax.tree.structure(found.gradient.rule)}, needed is {wanted}"
         )
-    return found
+    # Companions that learn get the steps of their partners, whatever a rule around their own makes of these.
+    weight, beside = found.gradient.weight.recurrent, companions(found.gradient.rule)
+    own = with_companions(found.gradient.rule, [weight if node.learned else node.recurrent for node in beside])
+    return dataclasses.replace(found, gradient=found.gradient._replace(rule=own)) if beside else found
 
 
 _compiled = compiled(_estimate)
