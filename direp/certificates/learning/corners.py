@@ -44,6 +44,11 @@ def unknown_motion(
         grows = np.where(size == 0, np.abs(moves), np.sign(size) * moves)
         ways.append(gain * (grows * ratio).sum(following.own))
     terms: Any = np.abs(leak) + 2 * np.abs(weight).sum(1) + np.abs(asked).max(0) + following.margin
-    holds = np.array(asked) >= leak - 8 * (network.graph.units + 8) * eps * terms
-    holds[0] |= ~holds.any(0)
+    asked, doubt = np.array(asked), 8 * (network.graph.units + 8) * terms
+    # What holds a leak is told by the strengths in 64 bits; the control's own rounding hides it.
+    held = asked.max(0) >= leak - eps * doubt
+    holds = held & (asked >= asked.max(0) - float(np.finfo(np.float64).eps) * doubt)
+    holds[0] |= ~held
+    if not following.falls:
+        holds[0] = True
     return np.where(holds, np.array(ways) - known, 0)
