@@ -175,8 +175,8 @@ class Trainer(eqx.Module):
             fell_back=found.fell_back,
             margin=margin,
             rounding=rounding,
-            alive=(movable(network, found.free) & asked).any(0),
-            wrong=asked[:, hidden:].any(0),
+            alive=(movable(network, found.free) & asked & found.free.converged[:, None]).any(0),
+            wrong=(asked & found.free.converged[:, None])[:, hidden:].any(0),
         )
         return state, found.free, metrics
 
