@@ -124,6 +124,23 @@ def test_a_request_to_end_after_the_last_epoch_loses_nothing(tmp_path, monkeypat
     assert len(load_run(folder)[1]) == 1
 
 
+def test_what_crashes_as_an_interrupted_process_is_taken_down_does_not_change_its_exit_code():
+    """As JAX does at times, where an interrupt broke off a compilation."""
+    program = (
+        "import atexit, os, signal\n"
+        "from direp.program import cli\n"
+        "def interrupted(arguments):\n"
+        "    print('kept', end='')\n"
+        "    raise KeyboardInterrupt\n"
+        "cli._run = interrupted\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGKILL)\n"
+        "cli.main()"
+    )
+    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (left.returncode, left.stdout) == (130, "kept")
+    assert left.stderr == "direp: interrupted before there was a result\n"
+
+
 def test_files_are_readable_as_the_umask_says_and_none_is_left_half_written():
     folder, *_ = finished()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
