@@ -15,6 +15,7 @@ from test_phases import jacobians
 
 import direp
 from direp.program.build import Parts
+from direp.program.commands.gradient import _networks, _rules
 from direp.program.files import write_arrays
 from direp.program.parts import Unreadable
 from direp.program.run_folder import RunFolder, open_run
@@ -251,6 +252,16 @@ def test_a_run_folder_keeps_the_companions_of_every_seed(tmp_path):
     code, out, err = call("certify", tmp_path / "run", "--json", "--quiet")
     assert code == 0, err
     assert "AsymField beta=+6" in json.loads(out)["convergence"]["phases"]
+    for at, kept in (("trained", again[1]), ("start", None)):  # what direp gradient measures
+        _, (net,), (own,) = _networks(at, run, [1], *run.task.train)
+        # Partners get the same steps, so that training leaves their difference as it was.
+        matched = np.asarray(own[0].recurrent) - np.asarray(net.weight.recurrent)
+        assert np.allclose(matched, again[1] - np.asarray(run.networks[1].weight.recurrent), atol=1e-9)
+        rules = _rules(run, 1 if at == "trained" else None, ("asym-ep", "dyadic"), direp.OneSided(1.0), own)
+        assert len(rules) == 3
+        for rule in rules.values():
+            (found,) = companions(parameters_of(rule))
+            assert (np.asarray(found.recurrent) == (own[0].recurrent if kept is None else kept)).all()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())["directed"]
     assert summary["reciprocity"] > 0.5
     pairs = zip(run.networks, again, strict=True)
