@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import textwrap
+from pathlib import Path
 
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
@@ -16,6 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
     own = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    for name in ("stdout", "stderr"):  # closed by whoever started the program: messages would go to the other one
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     try:
         code = _run(arguments)
     except ValueError as error:
