@@ -19,12 +19,14 @@ from ..rules import (
     Safeguard,
     companions,
     feedback_of,
+    parameters_of,
     phases_of,
     with_companions,
 )  # fmt: skip
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
 from ..training import prune, shrink
+from ..training.step import drawn
 from . import parts
 from .catalogue import WrongUse
 from .files import read_arrays
@@ -192,6 +194,16 @@ class Parts:
         for part in (self.guarantee, self.control):
             networks = networks if part is None else [part.begin(network) for network in networks]
         return networks
+
+    def begun(self, k: int) -> tuple[Network, tuple[Any, ...]]:
+        """The network of a seed as training begins and what its rule has drawn, as the control leaves both."""
+        network = self.networks[k]
+        network = network if self.guarantee is None else self.guarantee.begin(network)
+        own = parameters_of(drawn(self.rule, network, jax.random.key(self.seeds[k])))
+        if self.control is not None:
+            network, feedback = self.control.begin_with(network, tuple(each.recurrent for each in companions(own)))
+            own = with_companions(own, feedback)
+        return network, own
 
     def fit(self) -> dict[str, Any]:
         """The arguments of `direp.fit` that the settings describe, the task's excepted."""

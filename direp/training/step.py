@@ -91,7 +91,7 @@ class Trainer(eqx.Module):
     def begin(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         """The state of a seed before its first update, whose parameters are those given, moved inside."""
         network = self.network.replace(parameters)
-        own = parameters_of(initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1)))
+        own = parameters_of(drawn(self.rule, network, key))
         if self.control is not None:
             network, feedback = self.control.begin_with(network, _feedback(own))
             parameters, own = network.parameters, with_companions(own, feedback)
@@ -320,6 +320,11 @@ class Trainer(eqx.Module):
             steps=steps,
             outputs=outputs,
         )
+
+
+def drawn(rule: Any, network: Network, key: PRNGKeyArray) -> Any:
+    """The rule with what the seed of this key draws before its first update."""
+    return initialise(rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1))
 
 
 def _feedback(rule: Any) -> tuple[Any, ...]:
