@@ -13,6 +13,7 @@ from test_criteria import log_norm
 from test_phases import jacobians
 
 import direp
+from direp.program.commands.gradient import _rules
 from direp.program.run_folder import open_run
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
@@ -243,6 +244,9 @@ def test_a_run_folder_keeps_the_companions_of_every_seed(tmp_path):
     fitted = direp.fit(task=run.task, **run.parts.fit())
     for rule, kept in zip(fitted.rules, again, strict=True):
         assert np.allclose(companions(parameters_of(rule))[0].recurrent, kept, atol=1e-9)
+    measured = _rules(run, 1, ("asym-ep", "dyadic"), direp.OneSided(1.0))
+    for rule in measured.values():  # direp gradient compares rules by the feedback that there is
+        assert np.array_equal(companions(parameters_of(rule))[0].recurrent, again[1])
     code, out, err = call("certify", tmp_path / "run", "--json", "--quiet")
     assert code == 0, err
     assert "AsymField beta=+6" in json.loads(out)["convergence"]["phases"]

@@ -157,17 +157,22 @@ def _nudge(run: "LoadedRun", beta: float | None, at: str) -> tuple[Any, dict[str
 
 
 def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) -> dict[str, Any]:
-    """The rules to measure, by name; that of the run with what it learned beside network `k`, if one is given."""
+    """The rules to measure, by name; that of the run with what it learned beside network `k`, if one is given, and
+    others with its feedback, companions included."""
     import direp
 
-    from ...rules import with_nudge
+    from ...rules import feedback_of, with_nudge
     from ..build import Parts
+
+    kept = () if k is None or run.settings.feedback == "shared" else feedback_of(run.rules[k])
 
     def make(name: str, nudge: Any) -> Any:
         if name == run.settings.rule and k is not None:
             return with_nudge(run.rules[k], nudge)
         parts = Parts(dataclasses.replace(run.settings, rule=name, lift=False), run.task)
         parts.nudge = nudge
+        if kept:
+            parts.feedback = kept[0]
         return parts.part("rule")
 
     found = {}
