@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from program import call
 
-from direp.program.advice import faint, misfit
+from direp.program.advice import dead_units, faint, misfit
 from direp.program.build import Parts, load_task
 from direp.program.commands.train import parse_train
 from direp.program.presets import PRESETS, preset
@@ -67,6 +70,26 @@ def test_a_response_near_the_precision_is_said_before_the_first_epoch_and_record
     for cure in ({"beta": float(enough[1])}, {"precision": "float64"}):
         chosen = dataclasses.replace(preset("xor", "small"), **{"beta": 1e-5, "tolerance": 1e-3, **cure})
         assert faint(Parts(chosen, load_task(chosen))) is None
+
+
+def test_the_nudge_that_is_named_does_where_little_of_the_response_is_left():
+    chosen = dataclasses.replace(preset("iris"), hidden=(8,), beta=1e-6)
+    enough = re.search(r"--beta (\S+) or more", faint(Parts(chosen, load_task(chosen))) or "")
+    assert enough
+    assert faint(Parts(dataclasses.replace(chosen, beta=float(enough[1])), load_task(chosen))) is None
+
+
+def test_dead_outputs_are_advised_by_what_the_rule_has():
+    dead = {"dead": np.zeros((1, 1)), "dead_outputs": np.ones((1, 1))}
+    for name, lift, cure in (
+        ("local", False, "a stronger nudge (--beta)"),
+        ("adjoint", False, "--lift"),
+        ("bptt", False, "--rule dyadic --lift"),
+    ):
+        chosen = dataclasses.replace(preset("xor", "small"), rule=name, lift=lift)
+        rule = Parts(chosen, load_task(chosen)).rule
+        run: Any = SimpleNamespace(history=dead, seeds=(0,), rules=[rule])
+        assert dead_units(run, chosen)["advice"].endswith(f"no gradient: {cure} pulls them off")
 
 
 def test_no_preset_has_a_faint_response():

@@ -17,6 +17,7 @@ from ..rules import (
     Local,
     RuleRun,
     Safeguard,
+    SharedFeedback,
     companions,
     feedback_of,
     parameters_of,
@@ -112,10 +113,10 @@ class Parts:
     @cached_property
     def rule(self) -> AbstractRule:
         rule, strength = self.part("rule"), self.settings.homeostasis
-        if self.settings.feedback != "shared" and not feedback_of(rule):
+        if self.settings.feedback != "shared" and all(isinstance(own, SharedFeedback) for own in feedback_of(rule)):
             raise WrongUse(
-                f"--feedback {self.settings.feedback} needs a rule that sends deviations back, which "
-                f"{self.settings.rule} does not: use --rule asym-ep, or dyadic"
+                f"--feedback {self.settings.feedback} needs a rule that takes one, which {self.settings.rule} does "
+                "not: use --rule asym-ep, or dyadic"
             )
         return Homeostasis(rule, strength) if strength else rule
 
