@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from program import call
 
+import direp
 from direp.program.advice import dead_units, faint, misfit
 from direp.program.build import Parts, load_task
 from direp.program.commands.train import parse_train
@@ -56,6 +57,14 @@ def test_only_rules_without_a_channel_on_graphs_that_need_one(settings, told):
 def test_a_kind_of_graph_brings_the_preset_that_suits_it(typed, expected):
     settings, *_ = parse_train(list(typed))
     assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_a_rule_that_teaches_hidden_units_nothing_is_told():
+    source = [0, 1, 0, 1, 2, 3, 4, 2, 3]
+    target = [2, 2, 3, 4, 3, 4, 2, 5, 5]  # inputs, a ring, one output that sends nothing back
+    parts = Parts(dataclasses.replace(preset("xor", "small"), hidden=(3,)), load_task(preset("xor")))
+    parts._graph = direp.Graph(2, 3, 1, np.array(source), np.array(target))
+    assert "Local teaches hidden units nothing" in (misfit(parts) or "")
 
 
 def test_a_response_near_the_precision_is_said_before_the_first_epoch_and_recorded(tmp_path):

@@ -34,17 +34,21 @@ def misfit(parts: Parts) -> str | None:
     network, task, key = parts.started()[0], parts.task, parts.key
     x, y = (table[:_SAMPLES].astype(network.dtype) for table in task.train)
     bare = Parts(dataclasses.replace(parts.settings, lift=False), task).rule  # what lifts an output is no channel
-    rules = initialise(bare, network, key), Adjoint()
+    rules = initialise(bare, network, key), Adjoint(), Adjoint(lift=True)  # the last looks past outputs at a bound
     settings: Any = {"cost": parts.cost, "stop": Tolerance(max_steps=1000), "key": key}
-    both = (estimate(network, x, y, rule, **settings).gradient for rule in rules)
-    found = float(cosine(network, *(_into_hidden(network, gradient) for gradient in both)))
-    if not found < _CLOSE:  # or unknown: one of them is zero
+    both = [_into_hidden(network, estimate(network, x, y, rule, **settings).gradient) for rule in rules]
+    learned, *exact = (any(np.asarray(leaf).any() for leaf in jax.tree.leaves(g._replace(leak=0))) for g in both)
+    cure = "--rule asym-ep --feedback learned has a channel for it"
+    if any(exact) and not learned:
+        return f"{type(parts.rule).__name__} teaches hidden units nothing, as nothing comes back to them; {cure}"
+    found = float(cosine(network, *both[:2]))
+    if not found < _CLOSE:  # or unknown: both are zero
         return None
     why = f"{one_way:.0%} of synapses between free units have no way back" if one_way >= 0.5 else f"{layers} layers"
     angle = np.degrees(np.arccos(np.clip(found, -1, 1)))
     return (
         f"{type(parts.rule).__name__} begins {angle:.0f} degrees from the gradient at synapses into "
-        f"hidden units ({why}); --rule asym-ep --feedback learned has a channel for it"
+        f"hidden units ({why}); {cure}"
     )
 
 

@@ -86,12 +86,23 @@ class Parts:
         return parts.build(kind, getattr(self.settings, kind), self.known)
 
     # Made once, for several others ask for them.
-    _graph = cached_property(lambda self: self.part("graph"))
     activation = cached_property(lambda self: self.part("activation"))
     criterion = cached_property(lambda self: self.part("norm"))
     cost = cached_property(lambda self: self.part("cost"))
     feedback = cached_property(lambda self: self.part("feedback"))
     guarantee = cached_property(lambda self: self.part("guarantee"))
+
+    @cached_property
+    def _graph(self) -> Any:
+        try:
+            return self.part("graph")
+        except ValueError as error:
+            if self.settings.graph != "random" or "no input reaches" not in str(error):
+                raise
+            raise WrongUse(
+                f"--density {self.settings.density} with --hidden {self.units} leaves an output that no input reaches: "
+                "give a higher density, or more hidden units"
+            ) from None
 
     @property
     def graph(self) -> Graph:
