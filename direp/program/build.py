@@ -17,6 +17,7 @@ from ..rules import (
     Local,
     RuleRun,
     Safeguard,
+    SharedFeedback,
     companions,
     feedback_of,
     parameters_of,
@@ -118,12 +119,23 @@ class Parts:
         return parts.build(kind, getattr(self.settings, kind), self.known)
 
     # Made once, for several others ask for them.
-    _graph = cached_property(lambda self: self.part("graph"))
     activation = cached_property(lambda self: self.part("activation"))
     criterion = cached_property(lambda self: self.part("norm"))
     cost = cached_property(lambda self: self.part("cost"))
     feedback = cached_property(lambda self: self.part("feedback"))
     guarantee = cached_property(lambda self: self.part("guarantee"))
+
+    @cached_property
+    def _graph(self) -> Any:
+        try:
+            return self.part("graph")
+        except ValueError as error:
+            if self.settings.graph != "random" or "no input reaches" not in str(error):
+                raise
+            raise WrongUse(
+                f"--density {self.settings.density} with --hidden {self.units} leaves an output that no input reaches: "
+                "give a higher density, or more hidden units"
+            ) from None
 
     @property
     def graph(self) -> Graph:
@@ -145,10 +157,10 @@ class Parts:
     @cached_property
     def rule(self) -> AbstractRule:
         rule, strength = self.part("rule"), self.settings.homeostasis
-        if self.settings.feedback != "shared" and not feedback_of(rule):
+        if self.settings.feedback != "shared" and all(isinstance(own, SharedFeedback) for own in feedback_of(rule)):
             raise WrongUse(
-                f"--feedback {self.settings.feedback} needs a rule that sends deviations back, which "
-                f"{self.settings.rule} does not: use --rule asym-ep, or dyadic"
+                f"--feedback {self.settings.feedback} needs a rule that takes one, which {self.settings.rule} does "
+                "not: use --rule asym-ep, or dyadic"
             )
         return Homeostasis(rule, strength) if strength else rule
 

@@ -277,7 +277,7 @@ class Trainer(eqx.Module):
             validation_accuracy=after.accuracy,
             unsettled=steps.unsettled.sum().astype(counted.dtype) / steps.phases.sum().astype(counted.dtype),
             unmoved=steps.unmoved.sum().astype(counted.dtype) / counted,
-            left_out=1 - steps.used.sum().astype(counted.dtype) / counted,
+            left_out=(counted - steps.used.sum().astype(counted.dtype)) / counted,
             validation_unsettled=after.unconverged,
             steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
             steps_max=jnp.maximum(steps.steps_max.max(), after.steps.max()),

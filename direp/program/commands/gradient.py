@@ -172,9 +172,8 @@ def _rules(
         parts = Parts(dataclasses.replace(run.settings, rule=name, lift=False), run.task)
         parts.nudge = nudge
         rule, kept = parts.part("rule"), companions(learned)
-        return (
-            with_parameters(rule, kept) if len(parameters_of(rule)) == len(kept) and by_companions(rule, kept) else rule
-        )
+        fits = len(parameters_of(rule)) == len(kept) and by_companions(rule, run.networks[0])
+        return with_parameters(rule, kept) if fits else rule
 
     found = {}
     for name in names:
