@@ -18,6 +18,7 @@ from .settings import Settings
 _SAMPLES = 64  # training samples that are looked at
 _LARGE = 30.0  # an input that is worth a word
 _CLOSE = 0.7  # from this cosine on there is nothing to say
+_NOTHING = 1e-3  # a share of the gradient that is rounding, or the end of settling
 _CLEAR = 5e5  # from so many units in the last place on, a nudge is clear
 _FAINT = 0.2  # an error of the first update that is worth a word
 _MANY = 0.5  # this share of dead hidden units is worth a word
@@ -38,9 +39,11 @@ def misfit(parts: Parts) -> str | None:
     rules = initialise(bare, network, key), Adjoint(), Adjoint(lift=True)  # the last looks past outputs at a bound
     settings: Any = {"cost": parts.cost, "stop": Tolerance(max_steps=1000), "key": key}
     both = [_into_hidden(network, estimate(network, x, y, rule, **settings).gradient) for rule in rules]
-    learned, *exact = (any(np.asarray(leaf).any() for leaf in jax.tree.leaves(g._replace(leak=0))) for g in both)
+    learned, *exact = (
+        np.linalg.norm(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(g[:2])])) for g in both
+    )
     cure = "--rule asym-ep --feedback learned has a channel for it"
-    if any(exact) and not learned:
+    if learned < _NOTHING * max(exact):
         return f"{type(parts.rule).__name__} teaches hidden units nothing, as nothing comes back to them; {cure}"
     found = float(cosine(network, *both[:2]))
     if not found < _CLOSE:  # or unknown: both are zero

@@ -26,8 +26,7 @@ from ..rules import (
 )  # fmt: skip
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
-from ..training import prune, shrink
-from ..training.step import drawn
+from ..training import drawn, prune, shrink
 from . import parts
 from .catalogue import WrongUse
 from .files import read_arrays
