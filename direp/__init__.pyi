@@ -6,6 +6,7 @@ from . import rules as rules
 from . import certificates as certificates
 from . import training as training
 from . import analysis as analysis
+from . import plot as plot
 from . import testing as testing
 from .model import activation as activation
 from .model import Activation as Activation

@@ -1,5 +1,6 @@
 """What a person sees of a run: progress while it trains, the summary after it, the figures in its folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,12 @@ import numpy as np
 
 from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
+from ..plot.style import canvas, save
 from ..tasks import Task
 from ..training import Evaluation, Run, read
 from .advice import dead_units
 from .build import Parts
 from .commands import plural
-from .figures.style import save
 from .run_folder import summarise
 from .scores import mean_of, scores_of
 from .scores import spoken as scored
@@ -214,15 +215,20 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     print(f"  folder       {folder}")
 
 
-def save_figures(run: Run, folder: Path) -> None:
-    from .figures import run as plot
+def save_figures(run: Run, folder: Path, formats: Sequence[str] = ("png",)) -> None:
+    from .. import plot
 
     seed = f"seed {run.seeds[0]}"
     figures = {
-        "learning_curve": plot.learning_curve(run),
-        "weight_matrix": plot.weight_matrix(run.network, f"{run.task.name}, weights of {seed}"),
+        "learning_curve": lambda paper: plot.learning_curve(run, paper),
+        "weight_matrix": lambda paper: plot.weight_matrix(run.network, paper, f"{run.task.name}, weights of {seed}"),
     }
-    if run.task.inputs == 2:
-        figures["decision_map"] = plot.decision_map(run.network, run, f"{run.task.name}, {seed}")
-    for name, figure in figures.items():
-        save(figure, folder / f"{name}.png")
+    columns = () if run.task.preparation is None else run.task.preparation.inputs.columns
+    if run.task.inputs == 2 and not any(column.categories for column in columns):
+        figures["decision_map"] = lambda paper: plot.decision_map(
+            run, paper, seed=run.seeds[0], title=f"{run.task.name}, {seed}"
+        )
+    for name, draw in figures.items():
+        paper = canvas()
+        draw(paper)
+        save(paper, folder / f"{name}.png", formats)

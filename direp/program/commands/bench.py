@@ -36,9 +36,9 @@ def bench(arguments: list[str]) -> int:
     Stop.install()
     device.configure(double=False, lanes=1000 if "gate" in asked.parts else 1)
 
+    from ...plot.style import save
     from ..bench import machine
     from ..figures.bench import bench_figure
-    from ..figures.style import save
 
     timings = []
     with progress("bench", len(asked.parts), asked.output.quiet) as step:

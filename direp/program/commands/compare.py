@@ -163,8 +163,8 @@ def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folde
 
 def _write(document: dict[str, Any], outcomes: dict[str, Outcome], folder: Path) -> None:
     from ...analysis import table
+    from ...plot.style import save
     from ..figures.compare import compare_figure
-    from ..figures.style import save
 
     write_json(folder / "compare.json", document)
     write(folder / "table.md", table(document))

@@ -67,8 +67,8 @@ def gradient(arguments: list[str]) -> int:
     device.configure(double=True)
     import numpy as np
 
+    from ...plot.style import save
     from ..figures.gradient import gradient_figure
-    from ..figures.style import save
     from ..run_folder import open_run
     from ._gradient import means, show
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from ...certificates import certify
 from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
 from ...model import Network
+from ...plot.style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 from ...settling import linearise, settle
 from ..words import spoken
-from .style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 
 
 def save_figures(
