@@ -80,11 +80,11 @@ def _norm(shown: np.ndarray, ends: list[int], inputs: int) -> Normalize:
 def _bars(axis: Axes, image: Any, leaks: Any, low: float) -> None:
     """What the colours mean, to the right."""
     figure: Any = axis.figure
-    norm = image.norm
+    norm: Any = image.norm
     label = "weight: red excites, blue inhibits, grey is none"
     bar = figure.colorbar(image, cax=axis.inset_axes((1.04, 0, 0.045, 1)))
     if isinstance(norm, SymLogNorm):
-        near, largest = norm.linthresh, norm.vmax
+        near, largest = float(norm.linthresh), float(norm.vmax or 0)
         powers = 10.0 ** np.arange(np.ceil(np.log10(near)), np.floor(np.log10(largest)) + 1)
         kept = [p for p in powers if p < 0.7 * largest]
         ticks = [*kept, largest]

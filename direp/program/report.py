@@ -14,7 +14,6 @@ from ..training import Evaluation, Run, read
 from .advice import dead_units
 from .build import Parts
 from .commands import plural
-from .run_folder import summarise
 from .scores import mean_of, scores_of
 from .scores import spoken as scored
 from .settings import Settings
@@ -32,23 +31,6 @@ def task_line(task: Task) -> str:
 
 
 _PARTS = {"train": "train on", "validation": "choose by", "test": "test on"}
-
-
-def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
-    """An epoch beside the bar of progress: loss, accuracy, settling steps, unsettled and unmoved shares, margin."""
-    now = summarise(row)
-    part = "" if task.whole else "validation_"
-    figures = [f"loss {now[part + 'loss']:.4f}"]
-    if task.kind != "regression":
-        figures.append(f"right {now[part + 'accuracy']:.1%}")
-    figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
-    figures.append(f"unsettled {now['unsettled']:.1%}")
-    if now["unmoved"]:
-        figures.append(f"unmoved {now['unmoved']:.1%}")
-    figures.append(f"margin {now['lowest_margin']:+.2g}")
-    if now["failed"]:
-        figures.append(f"failed seeds {now['failed']:.0f}")
-    return ", ".join(figures)
 
 
 def summary_of(

@@ -18,7 +18,7 @@ from ..certificates import certify
 from ..model import Network, Parameters
 from ..rules import AbstractRule, initialise, parameters_of, with_parameters
 from ..tasks import Preparation, Task
-from ..training import Prediction, predict
+from ..training import Prediction, predict, rounded, summarise
 from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
@@ -65,7 +65,7 @@ class RunFolder:
         line: dict[str, Any] = {"epoch": number, **summarise(row)}
         seeds = len(row["loss"])
         if 1 < seeds <= 20:
-            line["per_seed"] = {name: _rounded(name, values).tolist() for name, values in row.items()}
+            line["per_seed"] = {name: rounded(name, values).tolist() for name, values in row.items()}
         self._metrics.write(json.dumps(plain(line)) + "\n")
 
     def weights(
@@ -91,30 +91,6 @@ class RunFolder:
         self._metrics.flush()
         write_json(self.path / "certificate.json", certificate)
         write_json(self.path / "summary.json", summary)
-
-
-_WORST = {
-    "lowest_margin": np.min,
-    "margin": np.min,
-    "certified": np.min,
-    "steps_max": np.max,
-    "failed": np.sum,
-    "validation_unsettled": np.sum,
-}
-
-
-def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
-    """One number a figure over seeds: the worst margin and steps, sums of counts, means of the rest."""
-    fine = ~row["failed"] if not row["failed"].all() else np.ones_like(row["failed"])
-    return {
-        name: float(_WORST[name](values)) if name in _WORST else float(np.mean(_rounded(name, values)[fine]))
-        for name, values in row.items()
-    }
-
-
-def _rounded(name: str, values: np.ndarray) -> np.ndarray:
-    """Shares of samples without what rounding left of them: no share is below zero."""
-    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unmoved", "unsettled") else values
 
 
 def label_of(task: str) -> str:

@@ -55,7 +55,8 @@ def band(axis: Axes, values: np.ndarray, colour: str, label: str, *, extremes: b
     values, at = values[known], np.arange(1, len(values) + 1)[known]
     marker = "o" if len(values) == 1 else None  # one point makes no line
     middle = np.nanmedian(values, 1) if len(values) else []
-    axis.plot(at, middle, color=colour, marker=marker, label=label, **({"lw": 1.5} | line))
+    look: dict[str, Any] = {"lw": 1.5} | line
+    axis.plot(at, middle, color=colour, marker=marker, label=label, **look)
     if len(values) and values.shape[1] > 1:
         low, high = np.nanquantile(values, [0.1, 0.9], axis=1)
         axis.fill_between(at, low, high, color=colour, alpha=0.18, lw=0)

@@ -15,7 +15,7 @@ from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset, sized, suited
 from ..seal import tell_unsealed
 from ..settings import Config, Settings, WrongUse, check_task, is_file, parse_seeds, read_config
-from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed, values
+from . import DIVERGED, OK, Output, Stop, first, option, parse, typed, values
 
 if TYPE_CHECKING:
     from ...training import Run
@@ -128,7 +128,7 @@ def record(
     from ..advice import faint, misfit, unscaled
     from ..build import Parts, load_task
     from ..data import check_data
-    from ..report import certificates_of, line_of, save_figures, summary_of, task_line, worst_of
+    from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
     from ..run_folder import RunFolder
 
     task = load_task(settings)
@@ -148,15 +148,14 @@ def record(
     if at_once:
         Stop.install(at_once=True)
     with RunFolder(out, settings, task) as folder:
-        with progress(label or task.name, settings.epochs, not show, least=1) as step:
-            step(share=0, figures="compiling")
 
-            def shown(number: int, row: dict[str, Any]) -> None:
-                step(figures=line_of(task, row))
-                if number == settings.epochs and at_once:
-                    Stop.finish()
+        def last(number: int, row: dict[str, Any]) -> None:
+            Stop.check()
+            if number == settings.epochs and at_once:
+                Stop.finish()
 
-            run = fit(task=task, callbacks=[folder.epoch, shown, *callbacks], **arguments_of_fit)
+        said = (label or task.name) if show else False
+        run = fit(task=task, callbacks=[folder.epoch, last, *callbacks], progress=said, **arguments_of_fit)
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
