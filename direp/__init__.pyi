@@ -41,7 +41,6 @@ from .settling import Settled as Settled
 from .settling import Tolerance as Tolerance
 from .settling import Steps as Steps
 from .settling import ODE as ODE
-from .settling import trajectory as trajectory
 from .rules import AbstractCost as AbstractCost
 from .rules import SquaredError as SquaredError
 from .rules import CrossEntropy as CrossEntropy
@@ -53,6 +52,8 @@ from .rules import Fading as Fading
 from .rules import Nudged as Nudged
 from .rules import AbstractRule as AbstractRule
 from .rules import estimate as estimate
+from .rules import trajectory as trajectory
+from .rules import Trajectories as Trajectories
 from .rules import Local as Local
 from .rules import Trajectory as Trajectory
 from .rules import VectorField as VectorField

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .style import BLUE, COLOURS, RED, Place, place, points, tint
+from .style import BLUE, COLOURS, RED, Place, inches, place, points, tint
 
 _POINTS = 90  # along each side
 _MOST = 1000  # samples that are drawn
@@ -102,7 +102,10 @@ def _values(axis: Axes, task: Any, sides: Any, said: Any, x: np.ndarray, y: np.n
     classes = task.classes if task.kind == "classification" and len(task.classes) == 2 else (0, 1)
     for value, colour in ((0, BLUE), (1, RED)):
         points(axis, x[np.round(given) == value], colour, f"target {classes[value]}")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=8)
+    axis.legend(
+        loc="upper center", bbox_to_anchor=(0, -0.45), bbox_transform=inches(axis, 0.5, 0), ncols=2, frameon=False,
+        fontsize=8,
+    )  # fmt: skip
 
 
 def _target(task: Any) -> str:

@@ -8,7 +8,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 
-from .style import BLUE, COLOURS, EMPTY, GREY, LIGHT, ORANGE, PURPLE, RED, Place, coloured, open_frame, place
+from .style import (
+    BLUE,
+    COLOURS,
+    EMPTY,
+    GREY,
+    LIGHT,
+    ORANGE,
+    PURPLE,
+    RED,
+    Place,
+    beside,
+    coloured,
+    inches,
+    open_frame,
+    place,
+)
 
 _FEW = 60  # rows with a bar each
 _ENDS = {"converged": BLUE, "steps exhausted": ORANGE, "non-finite": RED, "cycling": PURPLE}
@@ -34,16 +49,16 @@ def settling(settled: Any, ax: Place = None, title: str = "") -> Axes:
     for side, size in ((axis.xaxis, units), (axis.yaxis, count)):
         if size <= 20:
             side.set_ticks(range(size))
-    beside = axis.inset_axes((1.03, 0, 0.3, 1), sharey=axis)
+    bars = beside(axis, 0.12, 1.1, sharey=axis)
     colours = np.full(count, GREY, object)
     for name, rows in ends.items():
         colours[rows] = _ENDS.get(name, GREY)
-    beside.barh(np.arange(count), np.maximum(steps, 0), height=0.8 if count <= _FEW else 1.0, color=colours.tolist())
-    beside.tick_params(labelleft=False, left=count <= _FEW)
-    beside.set(xlabel="steps", xlim=(0, max(1.05 * float(steps.max(initial=1)), 1)))
-    open_frame(beside)
+    bars.barh(np.arange(count), np.maximum(steps, 0), height=0.8 if count <= _FEW else 1.0, color=colours.tolist())
+    bars.tick_params(labelleft=False, left=count <= _FEW)
+    bars.set(xlabel="steps", xlim=(0, max(1.05 * float(steps.max(initial=1)), 1)))
+    open_frame(bars)
     figure: Any = axis.figure
-    figure.colorbar(image, cax=axis.inset_axes((1.38, 0, 0.04, 1)), label="rate")
+    figure.colorbar(image, cax=beside(axis, 1.4, 0.16), label="rate")
     _name_ends(axis, ends)
     return axis
 
@@ -58,8 +73,8 @@ def _name_ends(axis: Axes, ends: dict[str, np.ndarray]) -> None:
     handles = [Line2D([], [], color=_ENDS.get(name, GREY), lw=5) for name in ends]
     names = [f"{rows.sum()} {name}" for name, rows in ends.items()]
     axis.legend(
-        handles, names, loc="upper center", bbox_to_anchor=(0.7, -0.18), ncols=2, frameon=False, fontsize=8,
-        handlelength=0.8,
+        handles, names, loc="upper left", bbox_to_anchor=(0, -0.5), bbox_transform=inches(axis, 0, 0), borderaxespad=0,
+        ncols=2, frameon=False, fontsize=8, handlelength=0.8,
     )  # fmt: skip
 
 
@@ -101,8 +116,10 @@ def trajectory(
             name, (begin + width / 2, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8
         )
         ticks += [begin + 0.5 * width, begin + width]
-        labels += [f"{0.5 * length:.2g}", f"{length:.2g}"]
+        labels += [f"{0.5 * length:.2g}", f"{length:.2g}" + (" | 0" if number < len(phases) - 1 else "")]
         begin += width
+    if len(colours) < len(chosen):
+        axis.plot([], [], color=LIGHT, lw=0.7, label="others")
     axis.set_xticks(ticks, labels, fontsize=7)
     axis.set(xlim=(0, begin), xlabel="time in the phase", ylabel="state")
     open_frame(axis)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from .style import EMPTY, Place, place
+from .style import EMPTY, Place, below, beside, place
 
 _FEW = 30  # units that are named one by one
 _MOST = 2**26  # entries of a matrix: 512 MiB
@@ -39,15 +39,14 @@ def weight_matrix(network: Any, ax: Place = None, title: str = "weights") -> Axe
     image = axis.imshow(shown, cmap="RdBu_r", norm=norm, aspect="auto", interpolation="nearest")
     axis.set_facecolor(EMPTY)
     axis.set(ylabel="from", title=title)
-    low = min(0.3, 1.2 / height)  # what lies below the matrix, as a share of it
-    below = axis.inset_axes((0, -low, 1, 0.45 * low))
-    leaks = below.imshow(
+    row = below(axis, 0.12, 0.3)
+    leaks = row.imshow(
         np.asarray(network.leak, float)[None], cmap="Greens", aspect="auto", vmin=0, interpolation="nearest"
     )
-    below.set_yticks([0], ["leak"])
-    below.tick_params(axis="y", length=0)
-    _bars(axis, image, leaks, low)
-    _mark(axis, below, groups, graph)
+    row.set_yticks([0], ["leak"], fontsize=8)
+    row.tick_params(axis="y", length=0)
+    _bars(axis, row, image, leaks)
+    _mark(axis, row, groups, graph)
     return axis
 
 
@@ -77,12 +76,12 @@ def _norm(shown: np.ndarray, ends: list[int], inputs: int) -> Normalize:
     return SymLogNorm(max(typical, 1e-4 * largest), vmin=-largest, vmax=largest, base=10)
 
 
-def _bars(axis: Axes, image: Any, leaks: Any, low: float) -> None:
+def _bars(axis: Axes, row: Axes, image: Any, leaks: Any) -> None:
     """What the colours mean, to the right."""
     figure: Any = axis.figure
     norm: Any = image.norm
     label = "weight: red excites, blue inhibits, grey is none"
-    bar = figure.colorbar(image, cax=axis.inset_axes((1.04, 0, 0.045, 1)))
+    bar = figure.colorbar(image, cax=beside(axis, 0.15, 0.18))
     if isinstance(norm, SymLogNorm):
         near, largest = float(norm.linthresh), float(norm.vmax or 0)
         powers = 10.0 ** np.arange(np.ceil(np.log10(near)), np.floor(np.log10(largest)) + 1)
@@ -94,17 +93,17 @@ def _bars(axis: Axes, image: Any, leaks: Any, low: float) -> None:
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
     bar.ax.tick_params(labelsize=7)
     bar.set_label(label, fontsize=8)
-    bar = figure.colorbar(leaks, cax=axis.inset_axes((1.04, -low, 0.045, 0.45 * low)), ticks=MaxNLocator(2))
+    bar = figure.colorbar(leaks, cax=beside(row, 0.15, 0.18), ticks=MaxNLocator(2))
     bar.ax.tick_params(labelsize=7)
     bar.set_label("1/time", fontsize=7)
 
 
-def _mark(axis: Axes, below: Axes, groups: list[tuple[str, int]], graph: Any) -> None:
+def _mark(axis: Axes, row: Axes, groups: list[tuple[str, int]], graph: Any) -> None:
     """Lines between layers; names of the units, or of the layers where these are many."""
     for _, end in groups[:-1]:
         axis.axhline(end - 0.5, color="black", lw=0.8)
         if end > graph.inputs:
-            for each in (axis, below):
+            for each in (axis, row):
                 each.axvline(end - graph.inputs - 0.5, color="black", lw=0.8)
     axis.tick_params(labelbottom=False, bottom=False)
     ends = [0, *(end for _, end in groups)]
@@ -119,12 +118,12 @@ def _mark(axis: Axes, below: Axes, groups: list[tuple[str, int]], graph: Any) ->
     top.tick_params(length=0)
     if graph.units <= _FEW:
         axis.set_yticks(range(graph.units), graph.names, fontsize=7)
-        below.set_xticks(range(graph.free), graph.names[graph.inputs :], fontsize=7, rotation=90)
+        row.set_xticks(range(graph.free), graph.names[graph.inputs :], fontsize=7, rotation=90)
     else:
         axis.set_yticks(_apart(list(middles.values()), 0.035 * graph.units), list(middles), fontsize=8)
         axis.tick_params(axis="y", length=0)
-        below.set_xticks([])
-    below.set_xlabel("to")
+        row.set_xticks([])
+    row.set_xlabel("to")
 
 
 def _apart(at: list[float], least: float) -> list[float]:

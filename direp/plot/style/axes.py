@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 Place = Axes | Figure | None
 """Where to draw: in given axes; in an empty `Figure`, which is then filled; by default in a new figure of pyplot."""
@@ -29,6 +30,25 @@ def place(ax: Place, width: float, height: float, columns: int = 1) -> np.ndarra
     else:
         ax.set_size_inches(width, height)
     return ax.subplots(1, columns, squeeze=False)[0]
+
+
+def inches(axis: Axes, x: float, y: float) -> Any:
+    """Coordinates in inches from a point of the axes, such as (1, 0), the lower right corner."""
+    figure: Any = axis.figure
+    corner: Any = axis.transAxes
+    return figure.dpi_scale_trans + ScaledTranslation(x, y, corner)
+
+
+def beside(axis: Axes, start: float, width: float, **more: Any) -> Axes:
+    """Axes to the right of others, as high as these: from `start` on, in inches, which a layout can reckon with."""
+    place = blended_transform_factory(inches(axis, 1, 0), axis.transAxes)
+    return axis.inset_axes((start, 0, width, 1), transform=place, **more)
+
+
+def below(axis: Axes, start: float, height: float, **more: Any) -> Axes:
+    """Axes below others, as wide as these: from `start` inches on."""
+    place = blended_transform_factory(axis.transAxes, inches(axis, 0, 0))
+    return axis.inset_axes((0, -start - height, 1, height), transform=place, **more)
 
 
 def save(figure: Figure, path: Path, formats: Sequence[str] = ("png",)) -> None:
