@@ -6,8 +6,16 @@ loaded, a network, plain arrays.
 """
 
 from .decision import decision_map
-from .learning import learning_curve, learning_curves
+from .learning import SIDE_BY_SIDE, learning_curve, learning_curves
 from .states import settling, trajectory
 from .weights import weight_matrix
 
-__all__ = ["decision_map", "learning_curve", "learning_curves", "settling", "trajectory", "weight_matrix"]
+__all__ = [
+    "SIDE_BY_SIDE",
+    "decision_map",
+    "learning_curve",
+    "learning_curves",
+    "settling",
+    "trajectory",
+    "weight_matrix",
+]

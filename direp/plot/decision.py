@@ -11,7 +11,9 @@ _POINTS = 90  # along each side
 _MOST = 1000  # samples that are drawn
 
 
-def decision_map(run: Any, ax: Place = None, *, seed: int | None = None, output: int = 0, title: str = "") -> Axes:
+def decision_map(
+    run: Any, ax: Place = None, *, task: Any = None, seed: int | None = None, output: int = 0, title: str = ""
+) -> Axes:
     """What the network of a run with two inputs says over the range of its data, in the units of the data.
 
     Classes have a colour each, the stronger the surer the network is; a single output, one of several labels or a
@@ -20,10 +22,13 @@ def decision_map(run: Any, ax: Place = None, *, seed: int | None = None, output:
     **Arguments:**
 
     - `run`: a `Run`, or whatever has its `task` and its `predict`.
+    - `task`: whose data to cover; by default that of the run. A run that was loaded from its folder alone has none.
     - `seed`: by default the one that does best on validation samples.
     - `output`: which one, where outputs do not stand for classes.
     """
-    task = run.task
+    if task is None and getattr(run, "lost", None):
+        raise ValueError("decision_map: the data of a loaded run was not read; give decision_map(run, task=...)")
+    task = run.task if task is None else task
     if task.inputs != 2:
         raise ValueError(f"decision_map: task {task.name!r} has {task.inputs} inputs; a plane has two")
     kept = task.preparation

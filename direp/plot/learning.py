@@ -99,15 +99,19 @@ def _finish(axis: Axes, key: str, history: dict[str, np.ndarray], task: Any) -> 
     if key == "loss" and task is not None and task.solved is not None:
         _mark(axis, 0.05, last, "solved below", GREY, ":")
     if key == "margin":
-        margin = history.get("lowest_margin", np.zeros((0, 1)))
-        least, most = np.nanmin(margin, initial=np.inf), np.nanmax(margin, initial=-np.inf)
-        if least <= 0:
-            _mark(axis, 0, last, "not certified below", RED, "-")
-        elif np.isfinite([least, most]).all():
-            axis.set_ylim(0, max(1.3 * float(most), 1e-3))
+        _margin(axis, history.get("lowest_margin", np.zeros((0, 1))), last)
     if key == "directed":
         agreement = history.get("agreement", np.zeros((0, 1)))
         axis.set_ylim(min(0, 1.1 * float(np.nanmin(agreement, initial=0))), 1.05)
+
+
+def _margin(axis: Axes, values: np.ndarray, last: int) -> None:
+    """From zero on, as what rounding does to a margin that is kept is no news; or with the line to stay above."""
+    least, most = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
+    if least <= 0:
+        _mark(axis, 0, last, "not certified below", RED, "-")
+    elif np.isfinite([least, most]).all():
+        axis.set_ylim(0, max(1.3 * float(most), 1e-3))
 
 
 def _mark(axis: Axes, level: float, last: int, text: str, colour: str, style: str) -> None:
@@ -144,7 +148,9 @@ def learning_curves(runs: Mapping[str, Any], ax: Place = None, figures: Sequence
         for k, (colour, label) in enumerate(coloured(histories)):
             values = histories[label].get(name, np.zeros((0, 1)))
             values = np.maximum(values, FLOOR) if name.endswith("loss") else values
-            band(axis, values, colour, label, ls=("-", "--", ":", "-.")[k // len(COLOURS) % 4])
+            # Margins that a control keeps are alike and lie on each other: the earlier ones are drawn wider.
+            width = 1.5 + (4.0 * (1 - (k + 1) / len(histories)) if name == "lowest_margin" else 0)
+            band(axis, values, colour, label, ls=("-", "--", ":", "-.")[k // len(COLOURS) % 4], lw=width)
         axis.set(title=title, ylabel=unit)
         _scale(axis, name)
         epochs(axis)
@@ -156,14 +162,14 @@ def learning_curves(runs: Mapping[str, Any], ax: Place = None, figures: Sequence
 
 
 def _scale(axis: Axes, name: str) -> None:
-    known = [np.asarray(line.get_ydata(), float) for line in axis.lines]
-    if not any(len(values) for values in known):
+    known = np.concatenate([np.zeros(0), *(np.asarray(line.get_ydata(), float) for line in axis.lines)])
+    if not known.size:
         axis.text(0.5, 0.5, "not measured", ha="center", va="center", color=LIGHT, transform=axis.transAxes)
     elif name.endswith("loss"):
         axis.set_yscale("log")
         axis.set_ylim(bottom=max(axis.get_ylim()[0], FLOOR))
-    elif name == "lowest_margin" and min(values.min(initial=1) for values in known) <= 0:
-        axis.axhline(0, color=RED, lw=1)
+    elif name == "lowest_margin":
+        _margin(axis, known, max(int(np.max(line.get_xdata(), initial=1)) for line in axis.lines))
 
 
 def _figure(axis: Axes) -> Figure:

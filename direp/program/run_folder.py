@@ -23,6 +23,7 @@ from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
 from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
+from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
 from .seal import seal, tell_unsealed
@@ -120,6 +121,17 @@ class LoadedRun:
     def chosen(self) -> int:
         """The seed whose network answers unless another one is asked for: the best one, if that is known."""
         return self.parts.seeds[0] if self.best is None else self.best
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """Figures of every epoch, epochs x seeds each; of more than 20 seeds the folder keeps one column."""
+        return read_history(self.path)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Its learning curves; see `direp.plot.learning_curve`. Returns the axes."""
+        from ..plot import learning_curve  # which loads matplotlib
+
+        return learning_curve(self, ax)
 
     def predict(self, table: Any, seed: int | None = None, step: Callable[[int], Any] | None = None) -> Prediction:
         """What the network of a seed, by default the best one, says of new rows, with a bound on every answer's

@@ -20,13 +20,12 @@ def shortened(text: str, most: int) -> str:
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], fontsize: float = 8) -> Legend:
     """One legend for a figure, below it: in as many columns as fit, names shortened if not even one does. The figure
     grows by its height."""
-    renderer: Any = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
     labels, columns = [str(label) for label in labels], min(len(labels), 4)
     while True:
         legend = figure.legend(
             handles, labels, loc="outside lower center", ncols=max(columns, 1), frameon=False, fontsize=fontsize
         )
-        box, longest = legend.get_window_extent(renderer), len(max(labels, key=len, default=""))
+        box, longest = legend.get_window_extent(), len(max(labels, key=len, default=""))
         if box.width <= figure.bbox.width or (columns <= 1 and longest <= _LEAST):
             break
         legend.remove()

@@ -10,7 +10,7 @@ import time
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
@@ -30,6 +30,7 @@ COMMANDS = {
                         "or a matrix with leaks"),
     "gradient": ("RUN", "gradient estimates against the exact gradient, rule by rule"),
     "predict": ("RUN FILE", "what a trained network says of new rows: answers, probabilities, settled or not"),
+    "plot": ("RUN [RUN ...]", "learning curves of several runs side by side"),
     "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
     "bench": ("", "how fast this machine settles and trains"),
 }  # fmt: skip
@@ -41,6 +42,8 @@ VERDICTS = ("refuted", "undecided", "proved")  # the worst one first
 class Output:
     out: Path | None = None
     """Folder to write; by default a new one."""
+    format: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
+    """How figures are written: png, svg, pdf, or several of them."""
     json: bool = False
     """Print one JSON document and nothing else on standard output."""
     quiet: bool = False

@@ -103,7 +103,7 @@ def gradient(arguments: list[str]) -> int:
     )  # fmt: skip
     write_json(new_folder(folder) / "gradient.json", document)
     if asked.figures:
-        save(gradient_figure(document), folder / "gradient.png")
+        save(gradient_figure(document), folder / "gradient.png", asked.output.format)
     if asked.output.json:
         print((folder / "gradient.json").read_text(), end="")
     else:

@@ -118,10 +118,11 @@ def record(
     at_once: bool = False,
     data: dict[str, Any] | None = None,
     free: tuple[str, ...] = (),
+    formats: Sequence[str] = ("png",),
 ) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
     the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
-    kept of its data. `free`: settings that the number of samples decides."""
+    kept of its data. `free`: settings that the number of samples decides. `formats`: of figures."""
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
@@ -165,7 +166,7 @@ def record(
         summary |= doubts
         folder.finish(summary, worst_of(certificates).to_dict())
     if run.history:
-        save_figures(run, folder.path)
+        save_figures(run, folder.path, formats)
     return Outcome(run, summary, folder.path)
 
 
@@ -173,7 +174,14 @@ def train(arguments: list[str]) -> int:
     settings, output, data, free = parse_train(arguments)
     Stop.install()
     outcome = record(
-        settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data, free=free
+        settings,
+        output.out,
+        show=not output.quiet,
+        callbacks=[Stop.check],
+        at_once=True,
+        data=data,
+        free=free,
+        formats=output.format,
     )
     run, folder = outcome.run, outcome.folder
     if output.json:
