@@ -46,10 +46,8 @@ def plot(arguments: list[str]) -> int:
     files = [str(folder / f"learning_curves.{kind}") for kind in dict.fromkeys(output.format)]
     missing = unknown(histories, draw.SIDE_BY_SIDE)
     if missing and not output.quiet:
-        print(
-            f"direp: not measured, and so not drawn: {'; '.join(f'{what} of {_some(of)}' for what, of in missing.items())}",
-            file=sys.stderr,
-        )
+        told = "; ".join(f"{what} of {_some(of)}" for what, of in missing.items())
+        print(f"direp: not measured, and so not drawn: {told}", file=sys.stderr)
     document = {"runs": {name: str(p) for name, p in zip(histories, paths, strict=True)}, "files": files}
     print(json.dumps({**document, "missing": missing}, indent=2) if output.json else "\n".join(files))
     return OK
