@@ -80,19 +80,19 @@ def _bars(axis: Axes, row: Axes, image: Any, leaks: Any) -> None:
     """What the colours mean, to the right."""
     figure: Any = axis.figure
     norm: Any = image.norm
-    label = "weight: red excites, blue inhibits, grey is none"
+    label = "weight: red excites,\nblue inhibits, grey is none"
     bar = figure.colorbar(image, cax=beside(axis, 0.15, 0.18))
     if isinstance(norm, SymLogNorm):
         near, largest = float(norm.linthresh), float(norm.vmax or 0)
         powers = 10.0 ** np.arange(np.ceil(np.log10(near)), np.floor(np.log10(largest)) + 1)
-        kept = [p for p in powers if p < 0.7 * largest]
+        kept = [p for p in powers if p < 0.4 * largest]
         ticks = [*kept, largest]
         bar.ax.yaxis.set_major_locator(FixedLocator([-t for t in reversed(ticks)] + [0.0, *ticks]))
         bar.ax.yaxis.set_minor_locator(NullLocator())
-        label += f"\nlinear up to ±{near:.2g}, logarithmic beyond"
+        label += f"\n(linear to ±{near:.2g}, then logarithmic)"
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
     bar.ax.tick_params(labelsize=7)
-    bar.set_label(label, fontsize=8)
+    bar.set_label(label, fontsize=7)
     bar = figure.colorbar(leaks, cax=beside(row, 0.15, 0.18), ticks=MaxNLocator(2))
     bar.ax.tick_params(labelsize=7)
     bar.set_label("1/time", fontsize=7)
