@@ -66,7 +66,7 @@ def _closed():
 
 def within(figure):
     """Draw, as a file would be, and tell whether all text and every legend lie inside."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # which lays it out
     edges = figure.bbox
     for axis in figure.axes:
         box = axis.get_tightbbox()
