@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,10 +69,14 @@ def test_a_quiet_bar_says_nothing(clock):
     assert walk(clock, io.StringIO(), 1000, quiet=True) == ("a user's own line\n", "")
 
 
-def test_a_notebook_without_widgets_is_a_file(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipykernel", None)
+def test_a_notebook_without_widgets_is_a_file_though_it_calls_itself_a_terminal(clock, monkeypatch):
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setitem(sys.modules, "IPython", shell)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    assert not module._widgets()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out, err = walk(clock, Terminal(), 15)
+    assert out == "a user's own line\n"
+    assert len(err.splitlines()) == 2
 
 
 def metrics(folder, lines):

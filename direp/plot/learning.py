@@ -135,13 +135,16 @@ def learning_curves(runs: Mapping[str, Any], ax: Place = None, figures: Sequence
     **Arguments:**
 
     - `runs`: by name, each as in `learning_curve`.
-    - `figures`: names of `Run.history`; by default loss and accuracy on validation samples and the contraction margin.
+    - `figures`: names of `Run.history`; by default loss and accuracy on validation samples and the contraction margin,
+      those of which some run tells something.
 
     Losses have a logarithmic axis. A run that does not know a figure has no line there. Returns the axes: one where one
     was given, and then without a legend; else an array, with one legend below.
     """
     histories = {name: history_of(run) for name, run in runs.items()}
-    names = [*(figures or SIDE_BY_SIDE)][: 1 if isinstance(ax, Axes) else None]
+    known = [name for name in SIDE_BY_SIDE if any(np.isfinite(h.get(name, np.nan)).any() for h in histories.values())]
+    names = [*(figures or known or SIDE_BY_SIDE)]
+    names = names[:1] if isinstance(ax, Axes) else names
     axes = place(ax, 3.8 * len(names), 3.2, len(names))
     for axis, name in zip(axes, names, strict=True):
         title, unit = SIDE_BY_SIDE.get(name, (name.replace("_", " "), ""))

@@ -31,9 +31,11 @@ def progress_bar(name: str, total: int, *, counted: bool = True, quiet: bool = F
     count = (MofNCompleteColumn(table_column=Column(min_width=2 * len(str(total)) + 1)),) if counted else ()
     elapsed, ahead = (kind(table_column=Column(min_width=7)) for kind in (TimeElapsedColumn, TimeRemainingColumn))
     left = (elapsed, "eta", ahead, "{task.fields[figures]}")
-    begun, widgets = time.perf_counter(), _widgets()
-    drawn = widgets or sys.stderr.isatty()
-    console = Console(file=sys.stderr, force_jupyter=widgets, width=None if drawn else 160)
+    begun, notebook = time.perf_counter(), _notebook()
+    widgets = notebook and _widgets()
+    drawn = widgets or (not notebook and sys.stderr.isatty())  # a notebook calls itself a terminal
+    look: dict[str, Any] = {"width": None} if drawn else {"width": 160, "force_terminal": False}
+    console = Console(file=sys.stderr, force_jupyter=widgets, **look)
     bar = Progress(
         "{task.description}", BarColumn(bar_width=18), *count, *left, console=console, disable=quiet,
         redirect_stdout=sys.stdout.isatty(),  # what goes to a file stays what it is
@@ -56,10 +58,13 @@ def progress_bar(name: str, total: int, *, counted: bool = True, quiet: bool = F
         print(f"direp: {name} took {seconds:.0f} s", file=sys.stderr)
 
 
+def _notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
 def _widgets() -> bool:
-    """Whether this is a notebook that can draw a bar anew."""
-    if "ipykernel" not in sys.modules:
-        return False
+    """Whether a notebook can draw a bar anew."""
     try:
         import IPython.display  # noqa: F401  # pyright: ignore[reportMissingImports]
         import ipywidgets  # noqa: F401  # pyright: ignore[reportMissingImports]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -54,8 +55,9 @@ def below(axis: Axes, start: float, height: float, **more: Any) -> Axes:
 def save(figure: Figure, path: Path, formats: Sequence[str] = ("png",)) -> None:
     """Write a figure under this name, once in every format; the same figure gives the same file."""
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    for kind in formats:
-        figure.savefig(path.with_suffix(f".{kind}"), dpi=130, metadata=undated.get(kind))
+    with rc_context({"svg.hashsalt": "direp"}):
+        for kind in formats:
+            figure.savefig(path.with_suffix(f".{kind}"), dpi=130, metadata=undated.get(kind))
 
 
 def open_frame(axis: Axes) -> None:
