@@ -22,8 +22,8 @@ import numpy as np
 import optax
 
 import direp
+from direp.plot.style import BLUE, GREEN, GREY, ORANGE, canvas, open_frame, save
 from direp.program.build import Parts, load_task
-from direp.program.figures.style import BLUE, GREEN, GREY, ORANGE, canvas, open_frame, save
 from direp.program.presets import preset
 from direp.rules import Adjoint, companions, cosine, estimate, parameters_of
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from direp import fit
 from direp.analysis import statistics
+from direp.plot import style
 from direp.program.build import Parts, load_task
-from direp.program.figures import style
 from direp.program.presets import preset
 
 _SMALL: dict[str, Any] = {"feedback_scale": 0.1, "bias": 0.3}

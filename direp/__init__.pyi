@@ -6,6 +6,7 @@ from . import rules as rules
 from . import certificates as certificates
 from . import training as training
 from . import analysis as analysis
+from . import plot as plot
 from . import testing as testing
 from .model import activation as activation
 from .model import Activation as Activation
@@ -40,7 +41,6 @@ from .settling import Settled as Settled
 from .settling import Tolerance as Tolerance
 from .settling import Steps as Steps
 from .settling import ODE as ODE
-from .settling import trajectory as trajectory
 from .rules import AbstractCost as AbstractCost
 from .rules import SquaredError as SquaredError
 from .rules import CrossEntropy as CrossEntropy
@@ -52,6 +52,8 @@ from .rules import Fading as Fading
 from .rules import Nudged as Nudged
 from .rules import AbstractRule as AbstractRule
 from .rules import estimate as estimate
+from .rules import trajectory as trajectory
+from .rules import Trajectories as Trajectories
 from .rules import Local as Local
 from .rules import Trajectory as Trajectory
 from .rules import VectorField as VectorField

@@ -179,7 +179,7 @@ def test_help_does_not_wait_for_jax():
 
 
 def test_one_epoch_is_a_point_in_the_figures():
-    from direp.program.figures.style import band, canvas, epochs
+    from direp.plot.style import band, canvas, epochs
 
     for count, marker in ((1, "o"), (2, "None")):
         axis = canvas(3, 3).subplots()

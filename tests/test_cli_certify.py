@@ -262,7 +262,7 @@ def test_a_config_without_its_sha256_line_is_json(run):
 
 def test_figures_are_of_the_free_phase_where_only_other_phases_are_undecided(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(plot, "save", lambda figure, path: drawn.update({path.stem: figure.axes[0]}))
+    monkeypatch.setattr(plot, "save", lambda figure, path, formats: drawn.update({path.stem: figure.axes[0]}))
     net = network("rate-tanh", "none")
     certificate = direp.certify(net, rule=direp.AsymEP(direp.Centred(2.0)), starts=0)
     assert (certificate.verdict, set(certificate.phases)) == ("undecided", {"free"})

@@ -9,6 +9,7 @@ HOUSE = Path(__file__).parent.parent / "direp"
 ROOMS = (
     "tasks",
     "arithmetic",
+    "plot",
     "model",
     "settling",
     "rules",

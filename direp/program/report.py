@@ -1,5 +1,6 @@
 """What a person sees of a run: progress while it trains, the summary after it, the figures in its folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,12 @@ import numpy as np
 
 from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
+from ..plot.style import canvas, save
 from ..tasks import Task
 from ..training import Evaluation, Run, read
 from .advice import dead_units
 from .build import Parts
 from .commands import plural
-from .figures.style import save
-from .run_folder import summarise
 from .scores import mean_of, scores_of
 from .scores import spoken as scored
 from .settings import Settings
@@ -31,23 +31,6 @@ def task_line(task: Task) -> str:
 
 
 _PARTS = {"train": "train on", "validation": "choose by", "test": "test on"}
-
-
-def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
-    """An epoch beside the bar of progress: loss, accuracy, settling steps, unsettled and unmoved shares, margin."""
-    now = summarise(row)
-    part = "" if task.whole else "validation_"
-    figures = [f"loss {now[part + 'loss']:.4f}"]
-    if task.kind != "regression":
-        figures.append(f"right {now[part + 'accuracy']:.1%}")
-    figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
-    figures.append(f"unsettled {now['unsettled']:.1%}")
-    if now["unmoved"]:
-        figures.append(f"unmoved {now['unmoved']:.1%}")
-    figures.append(f"margin {now['lowest_margin']:+.2g}")
-    if now["failed"]:
-        figures.append(f"failed seeds {now['failed']:.0f}")
-    return ", ".join(figures)
 
 
 def summary_of(
@@ -214,15 +197,20 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     print(f"  folder       {folder}")
 
 
-def save_figures(run: Run, folder: Path) -> None:
-    from .figures import run as plot
+def save_figures(run: Run, folder: Path, formats: Sequence[str] = ("png",)) -> None:
+    from .. import plot
 
     seed = f"seed {run.seeds[0]}"
     figures = {
-        "learning_curve": plot.learning_curve(run),
-        "weight_matrix": plot.weight_matrix(run.network, f"{run.task.name}, weights of {seed}"),
+        "learning_curve": lambda paper: plot.learning_curve(run, paper),
+        "weight_matrix": lambda paper: plot.weight_matrix(run.network, paper, f"{run.task.name}, weights of {seed}"),
     }
-    if run.task.inputs == 2:
-        figures["decision_map"] = plot.decision_map(run.network, run, f"{run.task.name}, {seed}")
-    for name, figure in figures.items():
-        save(figure, folder / f"{name}.png")
+    columns = () if run.task.preparation is None else run.task.preparation.inputs.columns
+    if run.task.inputs == 2 and not any(column.categories for column in columns):
+        figures["decision_map"] = lambda paper: plot.decision_map(
+            run, paper, seed=run.seeds[0], title=f"{run.task.name}, {seed}"
+        )
+    for name, draw in figures.items():
+        paper = canvas()
+        draw(paper)
+        save(paper, folder / f"{name}.png", formats)

@@ -19,11 +19,12 @@ from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import AbstractRule, companions, initialise, parameters_of, with_parameters
 from ..tasks import Preparation, Task
-from ..training import Prediction, predict
+from ..training import Prediction, predict, rounded, summarise
 from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
 from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
+from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
 from .seal import seal, tell_unsealed
@@ -66,7 +67,7 @@ class RunFolder:
         line: dict[str, Any] = {"epoch": number, **summarise(row)}
         seeds = len(row["loss"])
         if 1 < seeds <= 20:
-            line["per_seed"] = {name: _rounded(name, values).tolist() for name, values in row.items()}
+            line["per_seed"] = {name: rounded(name, values).tolist() for name, values in row.items()}
         self._metrics.write(json.dumps(plain(line)) + "\n")
 
     def weights(
@@ -92,30 +93,6 @@ class RunFolder:
         self._metrics.flush()
         write_json(self.path / "certificate.json", certificate)
         write_json(self.path / "summary.json", summary)
-
-
-_WORST = {
-    "lowest_margin": np.min,
-    "margin": np.min,
-    "certified": np.min,
-    "steps_max": np.max,
-    "failed": np.sum,
-    "validation_unsettled": np.sum,
-}
-
-
-def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
-    """One number a figure over seeds: the worst margin and steps, sums of counts, means of the rest."""
-    fine = ~row["failed"] if not row["failed"].all() else np.ones_like(row["failed"])
-    return {
-        name: float(_WORST[name](values)) if name in _WORST else float(np.mean(_rounded(name, values)[fine]))
-        for name, values in row.items()
-    }
-
-
-def _rounded(name: str, values: np.ndarray) -> np.ndarray:
-    """Shares of samples without what rounding left of them: no share is below zero."""
-    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unmoved", "unsettled") else values
 
 
 def label_of(task: str) -> str:
@@ -145,6 +122,17 @@ class LoadedRun:
     def chosen(self) -> int:
         """The seed whose network answers unless another one is asked for: the best one, if that is known."""
         return self.parts.seeds[0] if self.best is None else self.best
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """Figures of every epoch, epochs x seeds each; of more than 20 seeds the folder keeps one column."""
+        return read_history(self.path)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Its learning curves; see `direp.plot.learning_curve`. Returns the axes."""
+        from ..plot import learning_curve  # which loads matplotlib
+
+        return learning_curve(self, ax)
 
     def predict(self, table: Any, seed: int | None = None, step: Callable[[int], Any] | None = None) -> Prediction:
         """What the network of a seed, by default the best one, says of new rows, with a bound on every answer's

@@ -94,58 +94,73 @@ def estimate(
 
     Compiled on the first call for each shape of the arguments, and kept.
     """
-    for name, value, kind, instead in (
-        ("network", network, Network, "a network such as direp.Network(graph, direp.Projected(), key=...)"),
-        ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
-        ("cost", SquaredError() if cost is None else cost, AbstractCost, "a cost object such as direp.CrossEntropy()"),
-    ):
-        check_kind(f"estimate({name}=...)", value, kind, instead)
-    cost = SquaredError() if cost is None else cost
-    chosen, stop = how_to_settle("estimate", network, method, stop, certificate)
-    inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
-    if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
-        raise ValueError(
-            f"estimate: y has shape {targets.shape} and x {inputs.shape}; needed are {network.graph.outputs} targets "
-            f"for each row of {network.graph.inputs} inputs"
-        )
-    start = None if state is None else _table(state, network.dtype)
-    if start is not None and start.shape != (len(inputs), network.graph.free):
-        needed = (len(inputs), network.graph.free)
-        raise ValueError(f"estimate(state=...) has shape {start.shape}; needed is {needed}")
-    counted: Any = np.ones(len(inputs), bool) if valid is None else valid
-    number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
-    if parameters_of(rule):
-        rule = initialise(rule, network, jax.random.key(0) if key is None else key)
-    weights = None if weight is None else _table(weight, network.dtype)
-    if weights is not None and weights.shape != (len(inputs),):
-        raise ValueError(f"estimate(weight=...) has shape {weights.shape}; needed is ({len(inputs)},): one a sample")
-    parts = [network, inputs, targets, rule, cost, chosen, stop, start, counted, number, key, weights]
-    if within_trace(parts):
-        return _estimate(*parts, False)
-    found = _compiled(*parts, certificate is not None)
-    if method is None:
-        persistent = persist(network, chosen, stop, _results(found, inputs, targets, counted))
-        if persistent is not None:
-            parts[5], first = persistent, found.free
-            found = _compiled(*parts, certificate is not None)
-            free = unless_it_repels(network, inputs, *(_replace_error(each, None) for each in (first, found.free)))
-            repels = np.asarray(found.free.converged) & ~np.asarray(free.converged)
-            if repels.any():
-                parts[8] = np.asarray(counted) & ~repels
-                again = _compiled(*parts, certificate is not None)
-                phases = tuple(_with_result(phase, repels, free.result) for phase in again.nudged)
-                free, loss = _replace_error(free, again.free.error), cost.value(network.outputs(free.state), targets)
-                found = dataclasses.replace(again, free=free, nudged=phases, loss=jnp.where(repels, loss, again.loss))
-    if certificate is None:
+    found, parts = ask(
+        "estimate", network, x, y, rule, cost=cost, method=method, stop=stop, state=state, valid=valid, weight=weight,
+        update=update, key=key, certificate=certificate, keep=certificate is not None,
+    )  # fmt: skip
+    if certificate is None or parts is None:
         return found
+    targets, used_cost, counted = (parts[k] for k in (2, 4, 8))
     found = _with_bars(found, certificate)
-    hidden = _hidden(network, cost, targets, found)
+    hidden = _hidden(network, used_cost, targets, found)
     if not hidden.any():
         return found
     parts[8] = np.asarray(counted) & ~hidden
     found = _with_bars(_compiled(*parts, True), certificate)
     results = [np.where(hidden, UNMOVED, phase.result) for phase in found.nudged]
     return eqx.tree_at(lambda e: [phase.result for phase in e.nudged], found, results)
+
+
+def ask(
+    call: str, network: Any, x: Any, y: Any, rule: Any, *, cost: Any = None, method: Any = None, stop: Any = None,
+    state: Any = None, valid: Any = None, weight: Any = None, update: Any = 0, key: Any = None,
+    certificate: ContractionProof | None = None, keep: bool = False,
+) -> tuple[Estimate, list[Any] | None]:  # fmt: skip
+    """What `estimate` does before any bounds: `call` is whose arguments these are. With `keep`, phases have a `Kept` in
+    the place of their error. Also returns what was run, `None` where JAX traces."""
+    for name, value, kind, instead in (
+        ("network", network, Network, "a network such as direp.Network(graph, direp.Projected(), key=...)"),
+        ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
+        ("cost", SquaredError() if cost is None else cost, AbstractCost, "a cost object such as direp.CrossEntropy()"),
+    ):
+        check_kind(f"{call}({name}=...)", value, kind, instead)
+    cost = SquaredError() if cost is None else cost
+    chosen, stop = how_to_settle(call, network, method, stop, certificate)
+    inputs, targets = _table(x, network.dtype), _table(y, network.dtype)
+    if inputs.ndim != 2 or targets.shape != (inputs.shape[0], network.graph.outputs):
+        raise ValueError(
+            f"{call}: y has shape {targets.shape} and x {inputs.shape}; needed are {network.graph.outputs} targets "
+            f"for each row of {network.graph.inputs} inputs"
+        )
+    start = None if state is None else _table(state, network.dtype)
+    if start is not None and start.shape != (len(inputs), network.graph.free):
+        needed = (len(inputs), network.graph.free)
+        raise ValueError(f"{call}(state=...) has shape {start.shape}; needed is {needed}")
+    counted: Any = np.ones(len(inputs), bool) if valid is None else valid
+    number: Any = np.asarray(update, np.int32) if isinstance(update, int) else update
+    if parameters_of(rule):
+        rule = initialise(rule, network, jax.random.key(0) if key is None else key)
+    weights = None if weight is None else _table(weight, network.dtype)
+    if weights is not None and weights.shape != (len(inputs),):
+        raise ValueError(f"{call}(weight=...) has shape {weights.shape}; needed is ({len(inputs)},): one a sample")
+    parts = [network, inputs, targets, rule, cost, chosen, stop, start, counted, number, key, weights]
+    if within_trace(parts):
+        return _estimate(*parts, False), None
+    found = _compiled(*parts, keep)
+    if method is None:
+        persistent = persist(network, chosen, stop, _results(found, inputs, targets, counted))
+        if persistent is not None:
+            parts[5], first = persistent, found.free
+            found = _compiled(*parts, keep)
+            free = unless_it_repels(network, inputs, *(_replace_error(each, None) for each in (first, found.free)))
+            repels = np.asarray(found.free.converged) & ~np.asarray(free.converged)
+            if repels.any():
+                parts[8] = np.asarray(counted) & ~repels
+                again = _compiled(*parts, keep)
+                phases = tuple(_with_result(phase, repels, free.result) for phase in again.nudged)
+                free, loss = _replace_error(free, again.free.error), cost.value(network.outputs(free.state), targets)
+                found = dataclasses.replace(again, free=free, nudged=phases, loss=jnp.where(repels, loss, again.loss))
+    return found, parts
 
 
 def _with_result(phase: Settled, rows: np.ndarray, result: Any) -> Settled:
@@ -177,11 +192,11 @@ def _hidden(network: Network, cost: AbstractCost, y: Any, found: Estimate) -> np
 
 
 def _with_bars(found: Estimate, certificate: ContractionProof) -> Estimate:
-    """Bounds in place of the fields that phases have kept."""
+    """Bounds in place of what phases have kept."""
 
     def bar(phase: Settled) -> Settled:
-        field: Any = phase.error  # of a phase that a rule settles by itself there is none
-        return phase if field is None else _replace_error(phase, certificate.error(field, np.asarray(phase.state)))
+        kept: Any = phase.error  # of a phase that a rule settles by itself there is none
+        return phase if kept is None else _replace_error(phase, certificate.error(kept.field, np.asarray(phase.state)))
 
     phases = bar(found.free), tuple(bar(phase) for phase in found.nudged)
     return eqx.tree_at(lambda e: (e.free, e.nudged), found, phases)
@@ -203,7 +218,7 @@ def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key
     strengths = [jnp.abs(jnp.asarray(beta, y.dtype)) for nudge in nudges_of(rule) for beta in nudge.strengths]
     weakest = Nudged(field, cost, y, jnp.stack(strengths).min()) if strengths else None
     free, _ = run(field, start, method, stop, signals=weakest)
-    free = keep_field(free, field) if keep else free
+    free = keep_field(free, field, start) if keep else free
     found = rule.estimate(Problem(field, y, cost, method, stop, free, valid, update, keep=keep, weight=weight), key)
     wanted = jax.tree.structure(parameters_of(rule))
     if jax.tree.structure(found.gradient.rule) != wanted:

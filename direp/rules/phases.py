@@ -78,6 +78,23 @@ def _strengths(*nudges: AbstractNudge) -> tuple[float, ...]:
     return tuple(dict.fromkeys(float(np.asarray(beta)) for nudge in nudges for beta in nudge.strengths))
 
 
+def named(label: str, strengths: Sequence[Any], dtype: Any) -> dict[str, float]:
+    """Phases by name, each with its strength as a network of this precision has it; of a label alone, if it has none.
+
+    `beta=+0.5`: six digits where they mean this number in this precision, else every digit that tells it from others.
+    """
+    phases = {}
+    for given in strengths:
+        with np.errstate(over="ignore"):
+            beta = np.asarray(given, np.float64).astype(dtype)[()]
+        if not np.isfinite(beta):
+            raise ValueError(f"a nudge has beta={float(given):g}, which {np.dtype(dtype).name} cannot hold")
+        short = f"{float(beta):+g}"
+        digits = short if np.asarray(float(short), dtype) == beta else f"{'' if beta < 0 else '+'}{beta!s}"
+        phases[f"{label} beta={digits}".strip()] = float(beta)
+    return phases if strengths or not label else {label: 0.0}
+
+
 class _Record:
     """Stands in for the settling of phases: notes them, and answers with the free state.
 

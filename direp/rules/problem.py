@@ -73,7 +73,8 @@ class Problem(eqx.Module):
     - `field`: the network with clamped inputs. `y`: the targets. `free`: the free phase.
     - `valid`: `False` for samples that are padding and have no part in anything.
     - `update`: the number of the update, for schedules.
-    - `keep`: phases keep their fields in `Settled.error`, for the bounds that a certificate makes of them.
+    - `keep`: phases keep their fields and starts in `Settled.error`, for the bounds that a certificate makes of them,
+      and to follow them in time.
     - `weight`: how much each sample counts in the mean cost; `None`: all alike.
     """
 
@@ -133,7 +134,7 @@ class Problem(eqx.Module):
         runs = field if self.on is None else Paused(field, self.on)
         observer = None if observe is None else eqx.Partial(_observe, observe, self.valid)
         settled, last = run(runs, start, method, stop, observer=observer, observed=observed, drive=drive)
-        settled = keep_field(settled, field) if self.keep else settled
+        settled = keep_field(settled, field, start) if self.keep else settled
         signal = field.signal(start)
         if signal is None or not stop.early or start is not self.free.state:
             return settled, last
@@ -227,8 +228,15 @@ class Problem(eqx.Module):
         return Estimate(gradient, loss, self.free, tuple(phases), used, jnp.asarray(fell_back))
 
 
-def keep_field(settled: Settled, field: AbstractField) -> Settled:
-    return eqx.tree_at(lambda s: s.error, settled, field, is_leaf=lambda leaf: leaf is None)
+class Kept(eqx.Module):
+    """The field of a phase and where it started, in the place of `Settled.error`."""
+
+    field: AbstractField
+    start: Float[Array, "batch free"]
+
+
+def keep_field(settled: Settled, field: AbstractField, start: Float[Array, "batch free"]) -> Settled:
+    return eqx.tree_at(lambda s: s.error, settled, Kept(field, start), is_leaf=lambda leaf: leaf is None)
 
 
 def all_settled(*phases: Settled) -> Bool[Array, " batch"]:

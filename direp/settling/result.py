@@ -44,13 +44,25 @@ class Settled(eqx.Module):
     def converged(self) -> Bool[Array, " batch"]:
         return self.result == CONVERGED
 
+    @property
+    def ends(self) -> dict[str, np.ndarray]:
+        """Which samples ended how, for every result that there is, in the words of `RESULTS` before the colon."""
+        result = np.asarray(self.result).ravel()
+        which = {text.split(":")[0]: result == code for code, text in RESULTS.items()}
+        return {name: rows for name, rows in which.items() if rows.any()}
+
+    def plot(self, ax: Any = None) -> Any:
+        """Rates and steps of every sample as a picture; see `direp.plot.settling`. Returns the axes."""
+        from ..plot import settling  # which loads matplotlib
+
+        return settling(self, ax)
+
     def __repr__(self) -> str:
         shown = f"Settled({math.prod(self.state.shape[:-1])} samples, {self.state.shape[-1]} units"
         if isinstance(self.result, Tracer):
             return f"{shown}, being traced)"
-        result, steps = np.asarray(self.result).ravel(), np.asarray(self.steps).ravel()
-        counts = [f"{(result == code).sum()} {text.split(':')[0]}" for code, text in RESULTS.items()]
-        some = [count for count in counts if not count.startswith("0 ")]
+        steps = np.asarray(self.steps).ravel()
+        some = [f"{rows.sum()} {name}" for name, rows in self.ends.items()]
         taken = f", {steps.min()} to {steps.max()} steps" if steps.size else ""
         return f"{shown}: {', '.join(some)}{taken}{self._error()})"
 

@@ -4,6 +4,7 @@ import difflib
 
 import numpy as np
 
+from .preparation import Column, Inputs, Preparation, Targets
 from .task import Samples, Task
 
 _TWO = [[0, 0], [0, 1], [1, 0], [1, 1]]
@@ -31,7 +32,9 @@ def gate(name: str) -> Task:
         raise ValueError(f"gate({name!r}) is unknown: {hint}there are {', '.join(GATES)}")
     x, y = GATES[name]
     table = Samples(np.array(x, float), np.array(y, float)[:, None])
-    return Task(name, table, table, table, classes=("0", "1"), solved=_solved, whole=True)
+    bits = Inputs(tuple(Column(f"x{k}") for k in range(table.x.shape[1])), np.zeros(1), np.ones(1))
+    kept = Preparation(bits, Targets("classification", classes=(0, 1)))
+    return Task(name, table, table, table, classes=("0", "1"), solved=_solved, whole=True, preparation=kept)
 
 
 def xor() -> Task:

@@ -5,8 +5,9 @@ from .control import AbstractControl, LeakController, WeightProjection
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
 from .loop import STOP, fit
 from .loops import LoopProjection
-from .metrics import Evaluation, Metrics
+from .metrics import Evaluation, Metrics, rounded, summarise
 from .prediction import Prediction, predict, read
+from .progress import progress_bar
 from .recorded import RecordedOptimiser
 from .run import Run
 from .step import AT_ONCE, Trainer, TrainState, choose, drawn
@@ -16,5 +17,5 @@ __all__ = [
     "AT_ONCE", "STOP", "AbstractConstraint", "AbstractControl", "AbstractGuarantee", "Balanced", "ConstrainedState",
     "Evaluation", "LeakController", "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run",
     "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit",
-    "own_keys", "predict", "prune", "read", "shrink", "trainable",
+    "own_keys", "predict", "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "trainable",
 ]  # fmt: skip

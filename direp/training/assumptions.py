@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ..certificates.convergence import named
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractRule, Local, RuleRun
+from ..rules import AbstractCost, AbstractRule, Local, RuleRun, named
 from ..settling import compiled
 from .constraint import AbstractConstraint, taken
 from .control import AbstractControl

@@ -10,10 +10,9 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from ..certificates.convergence import named
 from ..certificates.learning import Following
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractNudge, Companions, alike, companions, with_companions
+from ..rules import AbstractCost, AbstractNudge, Companions, alike, companions, named, with_companions
 from .update import Bound
 
 

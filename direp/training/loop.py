@@ -39,6 +39,7 @@ from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
 from .memory import check_memory
 from .metrics import Evaluation, Metrics
+from .progress import epochs_shown
 from .recorded import RecordedOptimiser
 from .run import Run
 from .step import Trainer, TrainState, choose
@@ -144,6 +145,7 @@ def fit(
     augment: AbstractAugmentation | None = None,
     seeds: Iterable[int] | None = None,
     callbacks: Sequence[Callback] = (),
+    progress: bool | str = False,
     state: TrainState | None = None,
 ) -> Run:
     """Train a network, or several of the same kind at once, on a task.
@@ -170,6 +172,8 @@ def fit(
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each. One that
       returns `direp.training.STOP` ends the training there (small tasks finish up to ten epochs first).
+    - `progress`: show a bar on standard error, with the time that is left and the figures of the epoch; a text is its
+      name. In files it is a line now and then.
     - `state`: that of a run that is to go on, `Run.state`, with the same networks, rule, optimiser and control; epochs
       are counted on from it.
 
@@ -254,40 +258,41 @@ def fit(
     parts = [_cast(task, name, template.dtype) for name in ("train", "validation", "test")]
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
-    begun, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
-    now, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
-    weight = None if task.weight is None else np.asarray(task.weight, template.dtype)
-    parts = jax.device_put(parts)
+    with epochs_shown(task, epochs, progress) as shown:
+        begun, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
+        now, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
+        weight = None if task.weight is None else np.asarray(task.weight, template.dtype)
+        parts = jax.device_put(parts)
 
-    valid = (np.arange(-(-samples // size) * size) < samples).reshape(-1, size)
-    epochs += first_epoch
-    last = np.int32(epochs)
-    mesh = _mesh(len(seeds))
-    # Small tasks run several epochs a call, so that the round trip to the host does not count.
-    together = max(1, min(10, epochs - first_epoch, 20_000 // (samples * len(seeds))))
-    rows, status = [], "done"
-    try:
-        for first in range(first_epoch + 1, epochs + 1, together):
-            numbers = range(first, first + together)
-            orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
-            which = np.array(numbers, np.int32)
-            now, metrics = _epochs(trainer, now, *parts[:2], orders, valid, which, last, weight, mesh)
-            metrics = jax.device_get(metrics)
-            for k in range(min(together, epochs + 1 - first)):
-                row = {name: values[:, k] for name, values in metrics._asdict().items()}
-                rows.append(row)
-                for callback in callbacks:
-                    try:
-                        if callback(first + k, row) is STOP:
-                            status = "stopped" if status == "done" else status
-                    except KeyboardInterrupt:  # epochs that are trained are recorded first
-                        status = "interrupted"
-            if status == "done" and rows[-1]["failed"].all():
-                status = "failed"
-            if status != "done":
-                break
-    except KeyboardInterrupt:
-        status = "interrupted"
+        valid = (np.arange(-(-samples // size) * size) < samples).reshape(-1, size)
+        epochs += first_epoch
+        last = np.int32(epochs)
+        mesh = _mesh(len(seeds))
+        # Small tasks run several epochs a call, so that the round trip to the host does not count.
+        together = max(1, min(10, epochs - first_epoch, 20_000 // (samples * len(seeds))))
+        rows, status = [], "done"
+        try:
+            for first in range(first_epoch + 1, epochs + 1, together):
+                numbers = range(first, first + together)
+                orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
+                which = np.array(numbers, np.int32)
+                now, metrics = _epochs(trainer, now, *parts[:2], orders, valid, which, last, weight, mesh)
+                metrics = jax.device_get(metrics)
+                for k in range(min(together, epochs + 1 - first)):
+                    row = {name: values[:, k] for name, values in metrics._asdict().items()}
+                    rows.append(row)
+                    for callback in (*callbacks, *shown):
+                        try:
+                            if callback(first + k, row) is STOP:
+                                status = "stopped" if status == "done" else status
+                        except KeyboardInterrupt:  # epochs that are trained are recorded first
+                            status = "interrupted"
+                if status == "done" and rows[-1]["failed"].all():
+                    status = "failed"
+                if status != "done":
+                    break
+        except KeyboardInterrupt:
+            status = "interrupted"
 
     evaluations = [_evaluate(evaluator, now.best, part, keys, mesh) for part in parts[: 1 if task.whole else 3]]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Array
 
 
@@ -72,3 +73,27 @@ class StepMetrics(NamedTuple):
     rounding: Array
     alive: Array  # which units have a gradient for some sample; outputs: for one with an error
     wrong: Array  # which outputs have an error, and no bound on the way to their target, for some sample
+
+
+_WORST = {
+    "lowest_margin": np.min,
+    "margin": np.min,
+    "certified": np.min,
+    "steps_max": np.max,
+    "failed": np.sum,
+    "validation_unsettled": np.sum,
+}
+
+
+def summarise(row: dict[str, np.ndarray]) -> dict[str, float]:
+    """One number a figure over seeds: the worst margin and steps, sums of counts, means of the rest."""
+    fine = ~row["failed"] if not row["failed"].all() else np.ones_like(row["failed"])
+    return {
+        name: float(_WORST[name](values)) if name in _WORST else float(np.mean(rounded(name, values)[fine]))
+        for name, values in row.items()
+    }
+
+
+def rounded(name: str, values: np.ndarray) -> np.ndarray:
+    """Shares of samples without what rounding left of them: no share is below zero."""
+    return np.maximum(np.round(values, 6), 0) if name in ("left_out", "unmoved", "unsettled") else values

@@ -77,6 +77,12 @@ class Run:
         lines |= {"left out": f"{self.unmoved}: raise beta, or use 64 bits"} if self.unmoved else {}
         return f"<p><b>{html.escape(repr(self))}</b></p>{html_table(lines)}"
 
+    def plot(self, ax: Any = None) -> Any:
+        """Its learning curves; see `direp.plot.learning_curve`. Returns the axes."""
+        from ..plot import learning_curve  # which loads matplotlib
+
+        return learning_curve(self, ax)
+
     def predict(self, table: Any, seed: int | None = None, certificate: ContractionProof | None = None) -> Prediction:
         """What the network of a seed (by default the best one on validation samples) says of new rows, which are as the
         data of the task was before it was scaled; see [`predict`][direp.predict]."""

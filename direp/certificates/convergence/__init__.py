@@ -10,12 +10,12 @@ from .euclidean import LMI, AbstractEuclidean, Symmetric
 from .norm import L1, AbstractNorm, Euclidean, LInf
 from .perron import perron_weights
 from .refute import Counterexample, search
-from .system import System, named, refuse_tracing
+from .system import System, refuse_tracing
 
 __all__ = [
     "CASCADE", "L1", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm", "Attempt",
     "BallField", "Certificate", "Compartmental", "Counterexample", "Equilibrium", "Euclidean", "Judged", "LInf",
     "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "as_data", "certify",
-    "contraction_margin", "enclose", "html_table", "named", "perron_weights", "prove", "refuse_tracing", "search",
+    "contraction_margin", "enclose", "html_table", "perron_weights", "prove", "refuse_tracing", "search",
     "sharpest_margin", "solve",
 ]  # fmt: skip

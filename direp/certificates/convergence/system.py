@@ -14,7 +14,7 @@ from jax.core import Tracer
 from scipy.sparse import csr_array, sparray
 
 from ...model import OUTFLOWS, AbstractNeuron, Activation, Network, Outflow, Projected
-from ...rules import AbstractCost, AbstractNudge, FieldPhase, SquaredError
+from ...rules import AbstractCost, AbstractNudge, FieldPhase, SquaredError, named
 
 DENSE_UP_TO = 3000  # free units up to which a criterion may form a dense matrix
 _EPS = float(np.finfo(np.float64).eps)
@@ -263,23 +263,6 @@ class System:
             Fraction(0),
         )
         return margin - Fraction(float(self.gain)) * spread / Fraction(float(weights[unit]))
-
-
-def named(label: str, strengths: Sequence[Any], dtype: Any) -> dict[str, float]:
-    """Phases by name, each with its strength as a network of this precision has it; of a label alone, if it has none.
-
-    `beta=+0.5`: six digits where they mean this number in this precision, else every digit that tells it from others.
-    """
-    phases = {}
-    for given in strengths:
-        with np.errstate(over="ignore"):
-            beta = np.asarray(given, np.float64).astype(dtype)[()]
-        if not np.isfinite(beta):
-            raise ValueError(f"a nudge has beta={float(given):g}, which {np.dtype(dtype).name} cannot hold")
-        short = f"{float(beta):+g}"
-        digits = short if np.asarray(float(short), dtype) == beta else f"{'' if beta < 0 else '+'}{beta!s}"
-        phases[f"{label} beta={digits}".strip()] = float(beta)
-    return phases if strengths or not label else {label: 0.0}
 
 
 def outwards(bounds: tuple[float, float], dtype: Any) -> tuple[float, float]:

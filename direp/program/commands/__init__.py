@@ -6,12 +6,11 @@ import io
 import itertools
 import os
 import signal
-import sys
 import time
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
@@ -31,6 +30,7 @@ COMMANDS = {
                         "or a matrix with leaks"),
     "gradient": ("RUN", "gradient estimates against the exact gradient, rule by rule"),
     "predict": ("RUN FILE", "what a trained network says of new rows: answers, probabilities, settled or not"),
+    "plot": ("RUN [RUN ...]", "learning curves of several runs side by side"),
     "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
     "bench": ("", "how fast this machine settles and trains"),
 }  # fmt: skip
@@ -42,6 +42,8 @@ VERDICTS = ("refuted", "undecided", "proved")  # the worst one first
 class Output:
     out: Path | None = None
     """Folder to write; by default a new one."""
+    format: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
+    """How figures are written: png, svg, pdf, or several of them."""
     json: bool = False
     """Print one JSON document and nothing else on standard output."""
     quiet: bool = False
@@ -140,27 +142,17 @@ def worst(found: list[T], verdict: Callable[[T], str], size: Callable[[T], float
 
 @contextlib.contextmanager
 def progress(name: str, total: int, quiet: bool, least: int = 2) -> Iterator[Callable[..., None]]:
-    """A bar on standard error with the time that is left, and the time taken at the end of what took long. Yields
-    `step(what, share, figures)`, which is a safe point to be interrupted at."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+    """The bar of `progress_bar`, for what has a few steps; its `step` is a safe point to be interrupted at."""
+    from ...training import progress_bar
 
-    count = () if least > 1 else (MofNCompleteColumn(),)
-    left = (TimeElapsedColumn(), "eta", TimeRemainingColumn(), "{task.fields[figures]}")
-    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
-    columns, begun = ("{task.description}", BarColumn(bar_width=18), *count, *left), time.perf_counter()
-    with Progress(*columns, console=console, disable=quiet or total < least) as bar:
-        row = bar.add_task(name, total=total, figures="")
+    Stop.check()
+    with progress_bar(name, total, counted=False, quiet=quiet or total < least) as bar:
 
-        def step(what: str = "", share: float = 1, figures: str = "") -> None:
-            bar.update(row, description=what or name, advance=share, figures=figures)
+        def step(what: str = "", share: float | int = 1, figures: str = "") -> None:
+            bar(what, share, figures)
             Stop.check()
 
-        Stop.check()
         yield step
-    seconds = time.perf_counter() - begun
-    if seconds > 20 and not quiet:
-        print(f"direp: {name} took {seconds:.0f} s", file=sys.stderr)
 
 
 class Stop:

@@ -17,7 +17,7 @@ from . import OK, Output, Stop, parse, progress
 class Bench:
     """Time direp on this machine beside plain NumPy, SciPy and the machine's own matrix product; a few minutes.
 
-    Writes bench.json and bench.png to a folder, and prints a table.
+    Writes bench.json and a figure to a folder, and prints a table.
     """
 
     output: Output
@@ -36,9 +36,9 @@ def bench(arguments: list[str]) -> int:
     Stop.install()
     device.configure(double=False, lanes=1000 if "gate" in asked.parts else 1)
 
+    from ...plot.style import save
     from ..bench import machine
     from ..figures.bench import bench_figure
-    from ..figures.style import save
 
     timings = []
     with progress("bench", len(asked.parts), asked.output.quiet) as step:
@@ -48,10 +48,10 @@ def bench(arguments: list[str]) -> int:
             step(part)
     document = {"machine": machine(), "timings": [timing.to_dict() for timing in timings]}
     write_json(new_folder(folder) / "bench.json", document)
-    save(bench_figure(document), folder / "bench.png")
+    save(bench_figure(document), folder / "bench.png", asked.output.format)
     print(json.dumps(document, indent=2) if asked.output.json else table(document))
     if not asked.output.quiet:
-        print(f"direp: bench.json and bench.png are in {folder}", file=sys.stderr)
+        print(f"direp: bench.json and its figure are in {folder}", file=sys.stderr)
     return OK
 
 

@@ -118,7 +118,9 @@ def certify(arguments: list[str]) -> int:
     if asked.figures:
         from ..figures.certificate import save_figures
 
-        save_figures(folder, network, chosen, None if subject.x is None else subject.x[:8], subject.history)
+        save_figures(
+            folder, network, chosen, None if subject.x is None else subject.x[:8], subject.history, output.format
+        )
     if output.json:
         print((folder / "certificate.json").read_text(), end="")
     else:

@@ -107,7 +107,9 @@ def compare(arguments: list[str]) -> int:
         label = f"{text} ({k} of {len(variants)})"
         try:
             where = folder / f"{k}-{name}"
-            outcomes[text] = record(chosen, where, show=not output.quiet, label=label, callbacks=[Stop.check])
+            outcomes[text] = record(
+                chosen, where, show=not output.quiet, label=label, callbacks=[Stop.check], formats=output.format
+            )
         except KeyboardInterrupt:
             Stop.ignore()
             interrupted = True
@@ -117,7 +119,7 @@ def compare(arguments: list[str]) -> int:
             interrupted = True
             break
     document = _document(variants, outcomes, folder)
-    _write(document, outcomes, folder)
+    _write(document, outcomes, folder, output.format)
     if output.json:
         print((folder / "compare.json").read_text(), end="")
     else:
@@ -182,13 +184,13 @@ def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folde
     }  # fmt: skip
 
 
-def _write(document: dict[str, Any], outcomes: dict[str, Outcome], folder: Path) -> None:
+def _write(document: dict[str, Any], outcomes: dict[str, Outcome], folder: Path, formats: tuple[str, ...]) -> None:
     from ...analysis import table
+    from ...plot.style import save
     from ..figures.compare import compare_figure
-    from ..figures.style import save
 
     write_json(folder / "compare.json", document)
     write(folder / "table.md", table(document))
     runs = {text: outcome.run for text, outcome in outcomes.items() if outcome.run.history}
     if runs:
-        save(compare_figure(document, runs), folder / "compare.png")
+        save(compare_figure(document, runs), folder / "compare.png", formats)

@@ -67,8 +67,8 @@ def gradient(arguments: list[str]) -> int:
     device.configure(double=True)
     import numpy as np
 
+    from ...plot.style import save
     from ..figures.gradient import gradient_figure
-    from ..figures.style import save
     from ..run_folder import open_run
     from ._gradient import means, show
 
@@ -103,7 +103,7 @@ def gradient(arguments: list[str]) -> int:
     )  # fmt: skip
     write_json(new_folder(folder) / "gradient.json", document)
     if asked.figures:
-        save(gradient_figure(document), folder / "gradient.png")
+        save(gradient_figure(document), folder / "gradient.png", asked.output.format)
     if asked.output.json:
         print((folder / "gradient.json").read_text(), end="")
     else:

@@ -15,7 +15,7 @@ from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset, sized, suited
 from ..seal import tell_unsealed
 from ..settings import Config, Settings, WrongUse, check_task, is_file, parse_seeds, read_config
-from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed, values
+from . import DIVERGED, OK, Output, Stop, first, option, parse, typed, values
 
 if TYPE_CHECKING:
     from ...training import Run
@@ -118,17 +118,18 @@ def record(
     at_once: bool = False,
     data: dict[str, Any] | None = None,
     free: tuple[str, ...] = (),
+    formats: Sequence[str] = ("png",),
 ) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
     the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
-    kept of its data. `free`: settings that the number of samples decides."""
+    kept of its data. `free`: settings that the number of samples decides. `formats`: of figures."""
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
     from ..advice import faint, misfit, unscaled
     from ..build import Parts, load_task
     from ..data import check_data
-    from ..report import certificates_of, line_of, save_figures, summary_of, task_line, worst_of
+    from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
     from ..run_folder import RunFolder
 
     task = load_task(settings)
@@ -148,15 +149,14 @@ def record(
     if at_once:
         Stop.install(at_once=True)
     with RunFolder(out, settings, task) as folder:
-        with progress(label or task.name, settings.epochs, not show, least=1) as step:
-            step(share=0, figures="compiling")
 
-            def shown(number: int, row: dict[str, Any]) -> None:
-                step(figures=line_of(task, row))
-                if number == settings.epochs and at_once:
-                    Stop.finish()
+        def last(number: int, row: dict[str, Any]) -> None:
+            Stop.check()
+            if number == settings.epochs and at_once:
+                Stop.finish()
 
-            run = fit(task=task, callbacks=[folder.epoch, shown, *callbacks], **arguments_of_fit)
+        said = (label or task.name) if show else False
+        run = fit(task=task, callbacks=[folder.epoch, last, *callbacks], progress=said, **arguments_of_fit)
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
@@ -166,7 +166,7 @@ def record(
         summary |= doubts
         folder.finish(summary, worst_of(certificates).to_dict())
     if run.history:
-        save_figures(run, folder.path)
+        save_figures(run, folder.path, formats)
     return Outcome(run, summary, folder.path)
 
 
@@ -174,7 +174,14 @@ def train(arguments: list[str]) -> int:
     settings, output, data, free = parse_train(arguments)
     Stop.install()
     outcome = record(
-        settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data, free=free
+        settings,
+        output.out,
+        show=not output.quiet,
+        callbacks=[Stop.check],
+        at_once=True,
+        data=data,
+        free=free,
+        formats=output.format,
     )
     run, folder = outcome.run, outcome.folder
     if output.json:

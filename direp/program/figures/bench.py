@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, ORANGE, canvas, open_frame
+from ...plot.style import BLUE, GREY, ORANGE, canvas, open_frame
 
 
 def bench_figure(document: dict[str, Any]) -> Figure:

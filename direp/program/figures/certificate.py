@@ -1,5 +1,6 @@
 """Figures of a certificate: eigenvalues and discs, measured decay against the certified rate, margin in training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from matplotlib.figure import Figure
 from ...certificates import certify
 from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
 from ...model import Network
+from ...plot.style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 from ...settling import linearise, settle
 from ..words import spoken
-from .style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
 
 
 def save_figures(
-    folder: Path, network: Network, certificate: Certificate, x: np.ndarray | None, history: list[dict] | None
+    folder: Path,
+    network: Network,
+    certificate: Certificate,
+    x: np.ndarray | None,
+    history: list[dict] | None,
+    formats: Sequence[str] = ("png",),
 ) -> None:
     """Draw the free phase, in 64 bits whatever the network was trained in, at the first of the inputs `x`."""
     network = network.astype(np.float64)
@@ -33,7 +39,7 @@ def save_figures(
         figures["margin"] = margin(history)
     for name, figure in figures.items():
         if figure is not None:
-            save(figure, folder / f"{name}.png")
+            save(figure, folder / f"{name}.png", formats)
 
 
 def undecided(certificate: Certificate) -> str:
@@ -168,7 +174,7 @@ def margin(history: list[dict]) -> Figure:
     lost = np.array([not line.get("certified", (line["lowest_margin"] or -1) > 0) for line in history])
     if lost.any():
         axis.plot(at[lost], values[lost], ".", color=RED, ms=4, label="epochs not certified")
-    low, high = min(0.0, float(np.nanmin(values))), max(float(np.nanmax(values)), 1e-3)
+    low, high = float(np.nanmin(values, initial=0.0)), float(np.nanmax(values, initial=1e-3))
     axis.set(
         ylabel="contraction margin, 1/time", title="margin over training",
         ylim=(low - 0.05 * (high - low), high + 0.3 * (high - low)),

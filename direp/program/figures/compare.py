@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...analysis import solved_by
+from ...plot import learning_curves
+from ...plot.style import GREY, band, canvas, coloured, epochs, legend_below, open_frame
 from ...training import Run
-from .style import GREY, band, canvas, coloured, epochs, open_frame
-
-_FLOOR = 1e-4  # a lower loss is no news, and zero has no logarithm
 
 
 def compare_figure(document: dict[str, Any], runs: Mapping[str, Run]) -> Figure:
@@ -24,26 +23,23 @@ def compare_figure(document: dict[str, Any], runs: Mapping[str, Run]) -> Figure:
     if any(np.isfinite(run.history["cosine"]).any() for run in runs.values()):
         panels.append(lambda axis: _angles(axis, runs))
     panels.append(lambda axis: _forest(axis, document))
-    figure = canvas(3.7 * len(panels), 3.3 + 0.2 * len(runs))
+    figure = canvas(3.7 * len(panels), 3.4)
     axes = figure.subplots(1, len(panels))
     for draw, axis in zip(panels, axes, strict=True):
         draw(axis)
         open_frame(axis)
         axis.title.set_fontsize(10)
         axis.tick_params(labelsize=8)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     seeds = max(len(run.seeds) for run in runs.values())
     figure.suptitle(f"{document['task']}: {seeds} seed{'s' if seeds > 1 else ''} a rule", fontsize=11)
+    legend_below(figure, *axes[0].get_legend_handles_labels())
     return figure
 
 
 def _losses(axis: Axes, runs: Mapping[str, Run]) -> None:
     name = "loss" if next(iter(runs.values())).task.whole else "validation_loss"
-    for colour, text in coloured(runs):
-        band(axis, np.maximum(runs[text].history[name], _FLOOR), colour, text)
-    axis.set(title=f"{name.replace('_', ' ')} (median, 80 % band)", ylabel="mean cost", yscale="log")
-    axis.set_ylim(bottom=max(axis.get_ylim()[0], _FLOOR))
-    epochs(axis)
+    learning_curves(runs, axis, (name,))
+    axis.set(title=f"{name.replace('_', ' ')} (median, 80 % band)", ylabel="mean cost")
 
 
 def _solved(axis: Axes, runs: Mapping[str, Run]) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from .style import EMPTY, canvas, coloured, open_frame
+from ...plot.style import EMPTY, canvas, coloured, open_frame
 
 
 def gradient_figure(document: dict[str, Any]) -> Figure:

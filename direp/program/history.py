@@ -1,0 +1,50 @@
+"""What a run wrote of its epochs, read back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import check_file
+from .parts import Unreadable
+
+
+def read_history(path: Path) -> dict[str, np.ndarray]:
+    """The figures of every epoch, epochs x seeds each, out of the `metrics.jsonl` of a run folder (or that file
+    itself); a single column where it kept no more than one number over all seeds. What is not known is NaN.
+
+    Raises `Unreadable` if there is no such file, no epoch in it, or a line that is not one.
+    """
+    path = path / "metrics.jsonl" if path.is_dir() else path
+    check_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{path} cannot be read ({error})") from None
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(_row(line))
+            if rows[-1].keys() != rows[0].keys():
+                raise ValueError("it has other figures than the first one")
+            sizes = {name: len(values) for name, values in rows[-1].items()}
+            if sizes != {name: len(values) for name, values in rows[0].items()}:
+                raise ValueError("it has other seeds than the first one")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise Unreadable(f"{path} is damaged: line {number} is no epoch of a run ({error})") from None
+    if not rows:
+        raise Unreadable(f"{path} holds no epoch: the run ended before its first one")
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _row(line: str) -> dict[str, np.ndarray]:
+    """The figures of an epoch, one number a seed where they were kept."""
+    entry = json.loads(line)
+    int(entry["epoch"])
+    told = {name: value for name, value in entry.items() if name not in ("epoch", "per_seed")}
+    told |= entry.get("per_seed", {})
+    row = {name: np.atleast_1d(np.asarray(value, float)) for name, value in told.items()}
+    if not row or any(values.ndim != 1 or not values.size for values in row.values()):
+        raise ValueError("its figures are no numbers")
+    return row
