@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,17 +186,6 @@ def test_one_epoch_is_a_point_in_the_figures():
         epochs(axis)
         assert axis.lines[0].get_marker() == marker
         assert all(tick == round(tick) for tick in axis.get_xticks())
-
-
-def test_the_learning_curve_of_a_single_unit_says_nothing_of_directedness():
-    """It has no synapses between free units: all of that panel is unknown."""
-    from direp.program.figures.run import learning_curve
-
-    names = ("loss", "accuracy", "lowest_margin", "antisymmetry", "agreement")
-    for known, panels in ((np.nan, 3), (0.5, 4)):
-        history = {name: np.ones((2, 1)) for name in names} | {"antisymmetry": np.full((2, 1), known)}
-        figure = learning_curve(SimpleNamespace(history=history, task=direp.tasks.gate("and"), seeds=(0,)))
-        assert len(figure.axes) == panels
 
 
 def test_messages_of_a_process_without_standard_error_do_not_go_to_its_standard_output():
