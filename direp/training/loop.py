@@ -44,13 +44,13 @@ from .run import Run
 from .step import Trainer, TrainState, choose
 
 
-def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int) -> np.ndarray:
+def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int, room: int) -> np.ndarray:
     """The order of samples in every epoch of every seed: (seeds, epochs, updates, batch).
 
-    The last batch is filled up with the last sample, which a mask leaves out.
+    Batches are filled up to the `room` for samples with the last one, which a mask leaves out.
     """
-    place = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
-    if size == samples:
+    place = np.minimum(np.arange(-(-room // size) * size), samples - 1)
+    if size >= samples:
         return np.broadcast_to(place, (len(seeds), len(list(epochs)), 1, size))
     epochs = list(epochs)
     orders = [[np.random.default_rng((seed, k)).permutation(samples)[place] for k in epochs] for seed in seeds]
@@ -145,6 +145,8 @@ def fit(
     seeds: Iterable[int] | None = None,
     callbacks: Sequence[Callback] = (),
     state: TrainState | None = None,
+    room: int | None = None,
+    evaluate: bool = True,
 ) -> Run:
     """Train a network, or several of the same kind at once, on a task.
 
@@ -172,6 +174,10 @@ def fit(
       returns `direp.training.STOP` ends the training there (small tasks finish up to ten epochs first).
     - `state`: that of a run that is to go on, `Run.state`, with the same networks, rule, optimiser and control; epochs
       are counted on from it.
+    - `room`: fill the table of training samples up to so many rows, which have no part in the training: data sets of
+      nearby sizes then share a program. A `batch_size` of none takes all samples at once all the same.
+    - `evaluate`: settle all parts of the task once more with the networks chosen; `False` leaves `Run.train`,
+      `Run.validation` and `Run.test` without samples.
 
     Seeds are dealt out evenly to all devices that JAX has.
 
@@ -216,7 +222,8 @@ def fit(
     if control is not None or guarantee is not None:
         chosen = chosen.contracting()  # in the norm that keeps it certified
     samples = len(task.train.x)
-    size = min(batch_size or samples, samples)
+    rows_kept = max(samples, room or 0)
+    size = rows_kept if batch_size is None or batch_size >= samples else batch_size
     common = {
         "network": template,
         "cost": cost or SquaredError(),
@@ -252,22 +259,23 @@ def fit(
     parts = [_cast(task, name, template.dtype) for name in ("train", "validation", "test")]
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
-    begun, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
+    begun, keys = _begin(trainer, parameters, np.asarray(seeds), rows_kept)
     state, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
-    weight = None if task.weight is None else np.asarray(task.weight, template.dtype)
+    weight = None if task.weight is None else _filled(np.asarray(task.weight, template.dtype), rows_kept)
+    parts[0] = Samples(*(_filled(table, rows_kept) for table in parts[0]))
     parts = jax.device_put(parts)
 
-    valid = (np.arange(-(-samples // size) * size) < samples).reshape(-1, size)
+    valid = (np.arange(-(-rows_kept // size) * size) < samples).reshape(-1, size)
     epochs += first_epoch
     last = np.int32(epochs)
     mesh = _mesh(len(seeds))
     # Small tasks run several epochs a call, so that the round trip to the host does not count.
-    together = max(1, min(10, epochs - first_epoch, 20_000 // (samples * len(seeds))))
+    together = max(1, min(10, epochs - first_epoch, 20_000 // (rows_kept * len(seeds))))
     rows, status = [], "done"
     try:
         for first in range(first_epoch + 1, epochs + 1, together):
             numbers = range(first, first + together)
-            orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
+            orders = np.asarray(_orders(seeds, numbers, samples, size, rows_kept), np.int32)
             now = np.array(numbers, np.int32)
             state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, now, last, weight, mesh)
             metrics = jax.device_get(metrics)
@@ -287,7 +295,13 @@ def fit(
     except KeyboardInterrupt:
         status = "interrupted"
 
-    evaluations = [_evaluate(evaluator, state.best, part, keys, mesh) for part in parts[: 1 if task.whole else 3]]
+    if evaluate and rows_kept > samples:
+        parts[0] = jax.tree.map(lambda table: table[:samples], parts[0])
+    empty = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(seeds), 0), Evaluation.empty(task.outputs, float))
+    evaluations = [
+        _evaluate(evaluator, state.best, part, keys, mesh) if evaluate and len(part.x) else empty
+        for part in parts[: 1 if task.whole else 3]
+    ]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
     evaluations, best, best_epoch, failed = jax.device_get((evaluations, state.best, state.best_epoch, state.failed))
     chosen = jax.device_put([jax.tree.map(lambda leaf, k=k: leaf[k], best) for k in range(len(seeds))])
@@ -317,6 +331,11 @@ def _going_on(state: TrainState, begun: TrainState) -> tuple[TrainState, int]:
             "fit(state=...) is of another training: give the networks, rule, optimiser, control and seeds that it had"
         )
     return state, int(np.max(np.asarray(state.epoch)))
+
+
+def _filled(table: np.ndarray, rows: int) -> np.ndarray:
+    """With rows of zeros below."""
+    return np.concatenate([table, np.zeros((rows - len(table), *table.shape[1:]), table.dtype)])
 
 
 def _cast(task: Task, part: str, dtype: Any) -> Samples:
@@ -368,3 +387,5 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe, s
     check_count("fit(batch_size", 1 if batch_size is None else batch_size)
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
+    if keep == "best" and not len(task.validation.x):
+        raise ValueError(f"fit(keep='best') needs validation samples, and task {task.name!r} has none: keep='last'")

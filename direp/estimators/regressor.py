@@ -1,0 +1,81 @@
+"""A regressor."""
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import column_or_1d
+
+from ..tasks import Samples, Targets
+from .base import DirectedEP
+from .watch import with_callbacks
+
+
+class DirectedEPRegressor(RegressorMixin, MultiOutputMixin, DirectedEP):
+    """A regressor."""
+
+    def __init__(
+        self, hidden_layer_sizes=(100,), *, graph="layered", neuron="projected", activation="hard-sigmoid",
+        outflow="none", leak=1.0, rule="local", feedback="shared", beta=2.0, certified=True, alpha=0.0,
+        batch_size="auto", learning_rate_init=0.01, max_iter=200, tol=1e-4, n_iter_no_change=10,
+        early_stopping=False, validation_fraction=0.1, scale="standard", warm_start=False, random_state=None,
+        verbose=False, settings=None,
+    ):  # fmt: skip
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.graph = graph
+        self.neuron = neuron
+        self.activation = activation
+        self.outflow = outflow
+        self.leak = leak
+        self.rule = rule
+        self.feedback = feedback
+        self.beta = beta
+        self.certified = certified
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scale = scale
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.settings = settings
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Train."""
+        self._init_callback_context(max_subtasks=self.max_iter)
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """One epoch more."""
+        return self._fit(X, y, sample_weight, partial=True)
+
+    def predict(self, X):
+        """Values."""
+        found = self._predicted(X).value
+        return found.reshape(len(found), -1) if self._table else found
+
+    def _checks_of_targets(self):
+        return {"y_numeric": True}
+
+    def _targets(self, y, first, classes):
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if first:
+            self._table = y.ndim == 2
+        elif (y.ndim == 2) != self._table or (self._table and y.shape[1] != self.n_outputs_):
+            raise ValueError("y has another number of targets than before")
+        return y.astype(float), None
+
+    def _weights(self, y, weight, first):
+        return weight
+
+    def _meaning(self, y, reach, weight):
+        return Targets.regression(y.reshape(len(y), -1), reach, weight=weight)
+
+    def _score_of(self, validation: Samples):
+        alone = max(0.5 * np.square(validation.y - validation.y.mean(0)).sum(1).mean(), np.finfo(float).tiny)
+        return lambda row: 1 - float(row["validation_loss"][0]) / alone
