@@ -158,10 +158,10 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         self, settings: Settings, train: Samples, validation: Samples, weight: np.ndarray | None, partial: bool,
         going_on: bool,
     ) -> None:  # fmt: skip
-        outputs = train.y.reshape(len(train.y), -1)
         if not going_on:
             inputs = self._inputs(train.x, weight)
-            raw = Task("data", Samples(train.x, outputs), *[Samples(train.x[:0], outputs[:0])] * 2, kind="regression")
+            none = Samples(train.x[:0], np.zeros((0, 1)))
+            raw = Task("data", Samples(train.x, np.zeros((len(train.x), 1))), none, none, kind="regression")
             preparation = Preparation(inputs, self._meaning(train.y, _reach(Parts(settings, raw), settings), weight))
         else:
             preparation = self.preparation_

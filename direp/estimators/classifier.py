@@ -78,6 +78,9 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
     def predict_proba(self, X):
         """Probabilities."""
         found: Any = self._predicted(X).probability
+        if self._multilabel:  # no label is certain: a logarithm of the chances stays finite
+            least = np.finfo(found.dtype).eps
+            found = np.clip(found, least, 1 - least)
         return found
 
     def decision_function(self, X):
