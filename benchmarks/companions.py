@@ -47,7 +47,7 @@ def measured(network: direp.Network, rule: Any, control: Any, x: Any, y: Any) ->
 
     def parts(each: Any, used: Any = None) -> list[direp.Parameters]:
         found = estimate(network, x, y, each, valid=used)
-        whole = control.gradient_with(network, state, found.gradient, beside)
+        whole = control.gradient(network, state, found.gradient, beside)
         weight = network.synapses.scaled(whole.weight, hidden, incoming=True)
         return [whole, whole._replace(weight=weight, bias=whole.bias * hidden)]
 

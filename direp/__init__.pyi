@@ -100,5 +100,6 @@ from .training import fit as fit
 from .training import Run as Run
 from .training import predict as predict
 from .training import Prediction as Prediction
+from .program.run_folder import load as load
 
 __version__: str

@@ -23,7 +23,7 @@ good_x, good_y = rng.normal(size=(60, 2)), np.arange(60) % 3
     [
         (np.where(np.arange(120).reshape(60, 2) == 3, np.nan, good_x), good_y, 2, "x[1, 1] is nan"),
         (good_x[:50], good_y, 2, "50 samples, but y has 60 targets"),
-        (good_x, good_x[:, 0], 2, "no labels"),
+        (good_x, np.full(60, "a"), 2, "one class only"),
         (good_x.reshape(60, 2, 1), good_y, 2, "flatten"),
     ],
 )

@@ -60,7 +60,7 @@ def test_seeds_are_ranges_and_lists():
         (["train", "nowhere.npz"], 3, "does not exist"),
         (["train", "XOR"], 2, "did you mean 'xor'?"),
         (["train", "labels"], 2, "did you mean labels.npz?"),
-        (["train", "table.csv"], 2, "numpy.savez('data.npz', x=x, y=y)"),
+        (["train", "table.xls"], 2, "numpy.savez('data.npz', x=x, y=y)"),
         (["train", "labels.npz"], 3, "write labels as np.array(y, str)"),
         (["train", "text.npz"], 3, "not a readable .npz file of plain arrays: write one with numpy.savez"),
         (["train", "--config", "nowhere.json"], 3, "does not exist"),
@@ -69,7 +69,7 @@ def test_seeds_are_ranges_and_lists():
 def test_wrong_use_says_what_was_given_and_what_is_allowed(arguments, code, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("labels.npz", x=np.eye(6), y=np.array(["a", "b"] * 3, object))
-    for name in ("table.csv", "text.npz"):
+    for name in ("table.xls", "text.npz"):
         (tmp_path / name).write_text("1, 2\n")
     got, out, err = call(*arguments)
     assert got == code
@@ -77,7 +77,7 @@ def test_wrong_use_says_what_was_given_and_what_is_allowed(arguments, code, mess
     assert message in err
     assert err.count("\n") == 1
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"labels.npz", "table.csv", "text.npz"}  # nothing begun, nothing left behind
+    assert left == {"labels.npz", "table.xls", "text.npz"}  # nothing begun, nothing left behind
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What companions of synapses miss of the gradient: the bound holds, is attained, and proves descent in time."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import SOME, TIGHT, data, gradients, mean_cost, network
+from cases import SOME, TIGHT, data, gradients, mean_cost, network, with_feedback
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,12 +93,12 @@ def test_where_descent_is_proved_a_small_step_lowers_the_cost(neuron, outflow, c
         proved += 1
         (made,) = gradients(net, x, y, [rule])
         norm = control.init(net) if controlled else None
-        made = control.gradient_with(net, norm, made, (own,)) if controlled else made
+        made = control.gradient(net, norm, made, (own,)) if controlled else made
         made = made._replace(leak=jnp.zeros_like(made.leak), rule=())
         moved = net.replace(jax.tree.map(lambda p, g: p - eta * g, net.parameters, made))
         if controlled:
             after = [jax.tree.map(lambda m, g: m - eta * g, beside[0], made.weight.recurrent)]
-            moved = moved.replace(control.project_with(moved, norm, tuple(after))[0])
+            moved = moved.replace(control.project(moved, norm, tuple(after))[0])
         fell = mean_cost(net, x, y) - mean_cost(moved, x, y)
         size = float(inner(net, made, made))
         assert fell > 0.98 * eta * (1 - said.lost) * size
@@ -186,6 +187,18 @@ def test_what_is_not_covered_is_refused_or_infinite():
         direp.bound_feedback(net, x, y, direp.AsymEP())
     with pytest.raises(ValueError, match="feedback has no strengths yet"):
         direp.bound_feedback(net, x, y, direp.Dyadic(direp.LearnedFeedback()))
+    beyond = {
+        "asks another rule within": direp.Homeostasis(rule, 5.0),
+        "give the rule with lift=False": dataclasses.replace(rule, lift=True),
+    }
+    for message, each in beyond.items():
+        with pytest.raises(ValueError, match=message):
+            direp.bound_feedback(net, x, y, each)
+        with pytest.raises(ValueError, match=message):
+            direp.updates_to_descent(net, each, np.array([0.5]), rate=0.1, condition=1.0)
+    still = with_feedback(direp.AsymEP(feedback=direp.FixedFeedback()), net)[0]
+    with pytest.raises(ValueError, match="companions that stay"):
+        direp.updates_to_descent(net, still, np.array([0.5]), rate=0.1, condition=1.0)
     with pytest.raises(ValueError, match="cannot be traced"):
         jax.jit(lambda x: direp.bound_feedback(net, x, y, rule))(x)
     with pytest.raises(ValueError, match="steps"):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import direp
 from direp.rules import Companions
 from direp.training import check_nudges, constrain
+from direp.training.assumptions import of_constraint
 
 CRITERIA = {"local": direp.LocalLeak(), "rows": direp.Rows(), "perron": direp.Perron()}
 CONTROLS = {
@@ -79,7 +80,7 @@ def test_a_constraint_moves_what_it_constrains_and_leaves_a_rules_own_parameters
     moved, state = wrapped.update(updates, wrapped.init(params), params)
     assert (np.asarray(moved.rule["feedback"]) == -5).all()
     wanted = net.replace(optax.apply_updates(params, jax.tree.map(lambda u: -0.5 * u, updates)))
-    inside, _ = control.project(wanted, state.constraint)
+    inside, *_ = control.project(wanted, state.constraint)
     after = optax.apply_updates(params, moved)
     assert relative((after.weight, after.leak), (inside.weight, inside.leak)) < 1e-12
     assert np.abs(flat(after.weight) - flat(wanted.weight)).max() > 0.1  # there was something to constrain
@@ -134,6 +135,17 @@ def test_a_nudge_may_not_take_the_margin_that_a_constraint_keeps(constraint, nud
         check_nudges(constraint, (direp.OneSided(1.0), nudge), cost, NUDGED)
 
 
+def test_a_norm_that_moves_keeps_no_phase_whose_nudge_weighs_outputs():
+    """All ones as training begins, it need not be so after: synapses between outputs then count by another factor."""
+    net, cost, nudge = network("projected", "none", scale=0.01), direp.CrossEntropy(), direp.Centred(0.1)
+    run = direp.rules.phases_of(direp.Local(nudge), net, cost)
+    for control, kept in ((direp.LoopProjection(0.5), False), (direp.WeightProjection(0.5), True)):
+        begun = control.begin(net)
+        assert (np.asarray(control.init(begun)) == 1).all()
+        assert (of_constraint(control, run, cost, begun) == ()) == kept
+        assert of_constraint(control, run, direp.SquaredError(), begun) == ()
+
+
 @pytest.mark.parametrize("criterion", ["local", "rows"])
 @pytest.mark.parametrize(
     ("neuron", "outflow"), [("projected", "signed"), ("projected", "none"), ("rate-tanh", "absolute")]
@@ -177,7 +189,7 @@ def test_leaks_that_companions_hold_add_their_derivative_too(learned, outflow, c
     by_weights = np.isclose(held.leak, control.inside(held, norm)[0].leak)
     assert 0 < by_weights.sum() < len(by_weights)
     alone = held.parameters._replace(weight=jax.tree.map(jnp.zeros_like, ours), leak=share)
-    extra = control.gradient_with(held, norm, alone, (Companions(other, learned),)).weight
+    extra = control.gradient(held, norm, alone, (Companions(other, learned),)).weight
     slopes = jax.jit(jax.grad(lambda *pair: share @ leaks(*pair), argnums=(0, 1)))(ours, other)
     wanted = slopes[0]._replace(recurrent=slopes[0].recurrent + float(learned) * slopes[1])
     assert np.abs(flat(extra) - flat(net.synapses.mask(wanted))).max() < 1e-12

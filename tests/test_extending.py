@@ -16,6 +16,7 @@ PARTS = {
     "activation": ("xor", "--neuron", "rate", "--activation", "activation:softsign", "--outflow", "none"),
     "cost": ("xor", "--cost", "cost:Huber"),
     "nudge": ("xor", "--nudge", "nudge:TwoStep", "--beta", "1"),
+    "feedback": ("xor", "--rule", "asym-ep", "--feedback", "feedback:Signs"),
     "task": ("task:moons", "--neuron", "rate", "--hidden", "4", "--graph", "layered"),
     "layout": ("task:rings", "--graph", "layout:Convolution", "--hidden", "2", "--neuron", "rate", "--outflow", "none"),
     "criterion": ("xor", "--preset", "small"),

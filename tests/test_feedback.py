@@ -210,6 +210,23 @@ def test_what_comes_back_is_as_near_as_the_companions_are(neuron, outflow):
     assert max(ratios) > 0.02
 
 
+def test_companions_get_also_what_a_penalty_or_another_rule_makes_of_their_partners():
+    """Else the law of decay would not hold "whatever is learned", but with a control alone."""
+    net = network("projected", "none", "random")
+    one = direp.AsymEP(0.5, feedback=direp.LearnedFeedback())
+    apart = direp.AsymEP(0.5, feedback=direp.FixedFeedback())
+    rules = [direp.Homeostasis(one, 0.5), direp.Safeguard(direp.Local(0.5), one), direp.Safeguard(one, apart)]
+    x, y = data(net.graph)
+    for rule in rules:
+        found = direp.estimate(net, x, y, rule, key=jax.random.key(0)).gradient
+        own = companions(found.rule)
+        assert own
+        assert jnp.abs(found.weight.recurrent).max() > 0
+        for each in own:
+            wanted = found.weight.recurrent if each.learned else jnp.zeros_like(each.recurrent)
+            assert np.array_equal(each.recurrent, wanted)
+
+
 class Half(direp.AbstractFeedback):
     """A user's own: half of every weight, which no control knows."""
 
@@ -229,6 +246,28 @@ def test_a_control_says_that_it_does_not_keep_the_phases_of_a_users_own_feedback
         run = direp.fit(net, noise(net.graph), rule=each, optimiser=optax.sgd(0.1), control=control, epochs=1)
         assert "not the phases AsymField" in run.assumptions[0]
     assert direp.certify(run.networks[0], rule=rule, starts=0)
+
+
+class Doubled(direp.AbstractFeedback):
+    """A user's own: twice the companions of another, while a control keeps the phases of the companions themselves."""
+
+    drawn: direp.AbstractFeedback = direp.LearnedFeedback()
+
+    def weight(self, network):
+        return jax.tree.map(lambda m: 2 * m, self.drawn.weight(network))
+
+    def gradient(self, gradient):
+        return self.drawn.gradient(gradient)
+
+
+def test_a_control_keeps_the_phases_of_companions_only_where_they_are_used_as_they_are():
+    net = network("projected", "none", "random")
+    assert direp.rules.by_companions(direp.AsymEP(1.0, feedback=direp.LearnedFeedback()), net)
+    assert direp.rules.by_companions(direp.Safeguard(direp.Local(), direp.AsymEP()), net)
+    within = direp.Safeguard(direp.Dyadic(direp.FixedFeedback()), direp.AsymEP(feedback=direp.LearnedFeedback()))
+    assert direp.rules.by_companions(within, net)
+    assert not direp.rules.by_companions(direp.AsymEP(1.0, feedback=Doubled()), net)
+    assert not direp.rules.by_companions(direp.AsymEP(1.0, feedback=Half()), net)
 
 
 @pytest.mark.usefixtures("_optax")

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import direp
 from direp.training.loops import longest_way
 
+IDENTITY = optax.identity()
+
 
 @settings(max_examples=8)
 @given(
@@ -98,7 +100,7 @@ def test_where_the_way_forth_outgrows_the_norm_in_training_the_margin_says_so():
     control = direp.LoopProjection(0.1)
     grown = control.begin(net)
     weight = jax.tree.map(lambda w: 1000 * w, grown.weight)
-    parameters, norm = control.project(grown.replace(grown.parameters._replace(weight=weight)), control.init(grown))
+    parameters, norm, _ = control.project(grown.replace(grown.parameters._replace(weight=weight)), control.init(grown))
     after = grown.replace(parameters)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((parameters, norm)))
     assert float(control.margin_of(after, norm).min()) < 0
@@ -118,6 +120,12 @@ def test_what_it_cannot_keep_is_refused_in_words():
     )
     with pytest.raises(ValueError, match="the way forth has 200 steps"):
         direp.LoopProjection(0.1).begin(long)
+    task = direp.tasks.from_arrays(np.arange(8.0)[:, None] / 8, np.arange(8) // 4)
+    long = direp.Network(
+        direp.Graph.complete(1, 200, 2), direp.Projected(), direp.Normal(5.0), key=jax.random.key(0), dtype=jnp.float32
+    )
+    with pytest.raises(ValueError, match="the way forth has 201 steps"):
+        direp.fit(long, task, rule=direp.Local(1.0), optimiser=IDENTITY, control=direp.LoopProjection(0.1), epochs=1)
     for share in (0.0, 1.0):
         with pytest.raises(ValueError, match=r"LoopProjection\(share=.*between 0 and 1"):
             direp.LoopProjection(0.1, share)

@@ -76,7 +76,7 @@ good = np.random.default_rng(0).normal(size=(40, 2))
             r"x has shape \(40, 2\), 40 samples, but y has 39 targets; give one for each row",
         ),
         (good.T, np.arange(40) % 2, {}, "x looks transposed: give x.T"),
-        (good, np.eye(2)[np.arange(40) % 2], {}, r"one label for each sample: give y.argmax\(1\)"),
+        (good, np.arange(80).reshape(40, 2) % 3 > 0, {}, "several 1s need kind='multilabel'"),
         (good, np.arange(40), {}, "class 0 has 1 of the samples; every class needs 3"),
         (good, np.linspace(0, 1, 40), {}, "give kind='regression'"),
         (good, np.zeros(40, int), {}, r"one class only \(0\)"),

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .activation import Activation, hard_sigmoid, identity
@@ -77,6 +78,16 @@ class AbstractNeuron(eqx.Module):
     def gain(self) -> float:
         r"""A bound of $|\varphi'||\psi'|$, the factor by which a synapse's weight counts; infinite if unknown."""
         return math.inf if self.slope is None else self.transfer.gain * self.rate.gain
+
+    def reach(self, leak: float) -> tuple[float, float]:
+        r"""The least and the largest rate at equilibrium of a unit whose total leak is `leak` (any, where $\varphi$ is
+        the identity)."""
+        low, high = self._box if self.bounded else (-math.inf, math.inf)
+        if not self.transfer.linear:
+            ends = [end / leak if leak > 0 else math.inf * np.sign(end) for end in self.transfer.range]
+            low, high = max(low, ends[0]), min(high, ends[1])
+        least, most = self.rate.range
+        return (max(low, least), min(high, most)) if self.rate.linear else (least, most)
 
     @property
     def _box(self) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from .build import Parts
 from .settings import Settings
 
 _SAMPLES = 64  # training samples that are looked at
+_LARGE = 30.0  # an input that is worth a word
 _CLOSE = 0.7  # from this cosine on there is nothing to say
 _CLEAR = 5e5  # from so many units in the last place on, a nudge is clear
 _FAINT = 0.2  # an error of the first update that is worth a word
@@ -86,6 +87,16 @@ def faint(parts: Parts) -> str | None:
         f"a nudge of {beta:g} moves the network by little more than settling in {settings.precision} leaves open, an "
         f"error of {error:.0%} in the first update: take --beta {np.ceil(enough / digit) * digit:g} or more{wider}"
     )
+
+
+def unscaled(parts: Parts) -> str | None:
+    """Inputs of a size that saturates units, and what scales them; `None` where all are of a size."""
+    x = np.abs(parts.task.train.x).max(0)
+    if parts.settings.scale != "none" or not x.size or x.max() <= _LARGE:
+        return None
+    kept, k = parts.task.preparation, int(x.argmax())
+    name = f"input {kept.inputs.names[k]!r}" if kept is not None else f"input {k}"
+    return f"{name} reaches {x.max():.3g} and inputs are not scaled, which saturates units: leave out --scale none"
 
 
 def _wide(leaf: Any) -> Any:

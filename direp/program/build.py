@@ -29,12 +29,12 @@ from . import parts
 from .catalogue import WrongUse
 from .files import read_arrays
 from .parts import Unreadable
-from .settings import Settings, parse_seeds
+from .settings import Settings, is_file, parse_seeds
 
 
 def load_task(settings: Settings) -> Task:
     """The task of some settings. Raises `Unreadable` for data that is missing or damaged."""
-    if settings.task.endswith(".npz"):
+    if is_file(settings.task):
         task = _from_file(Path(settings.task), settings)
     else:
         known = lambda name: getattr(settings, name)  # noqa: E731
@@ -43,6 +43,8 @@ def load_task(settings: Settings) -> Task:
         except (tasks.DataMissing, tasks.DataUnreadable) as error:
             raise Unreadable(str(error)) from None
     check_cost(settings, task.outputs)
+    if settings.cost == "cross-entropy" and task.kind != "classification":
+        raise WrongUse(f"--cost cross-entropy is of classes, and {settings.task} is a {task.kind}: use --cost squared")
     return task
 
 
@@ -54,10 +56,41 @@ def check_cost(settings: Settings, outputs: int) -> None:
 
 
 def _from_file(path: Path, settings: Settings) -> Task:
-    arrays, held = read_arrays(path, ("x", "y"))
-    if len(arrays) < 2:
-        raise Unreadable(f"{path} holds {', '.join(held) or 'nothing'}; needed are arrays named x and y")
-    return tasks.from_arrays(arrays["x"], arrays["y"], name=path.stem, scale=settings.scale, split=settings.split)
+    how: Any = {"name": path.stem, "scale": settings.scale, "split": settings.split, "reach": reach_of(settings)}
+    if path.suffix.lower() == ".npz":
+        if settings.target or settings.drop:
+            raise WrongUse(
+                f"--target and --drop name columns of a table, and {path} holds arrays x and y: leave them out"
+            )
+        arrays, held = read_arrays(path, ("x", "y"))
+        if len(arrays) < 2:
+            raise Unreadable(f"{path} holds {', '.join(held) or 'nothing'}; needed are arrays named x and y")
+        kind = tasks.kind_of(arrays["y"]) if settings.kind == "auto" else settings.kind
+        return tasks.from_arrays(arrays["x"], arrays["y"], kind=kind, **how)
+    table = read_table(path)
+    if not settings.target:
+        names = table.column_names
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        raise WrongUse(f"--target is missing: name the column of {path} to predict, of {', '.join(names[:12])}{more}")
+    return tasks.from_table(table, settings.target, kind=settings.kind, drop=settings.drop, **how)
+
+
+def read_table(path: str | Path, **types: Any) -> Any:
+    """An Arrow table out of a file, or from standard input (`-`)."""
+    try:
+        return tasks.read_table(path, **types)
+    except tasks.DataUnreadable as error:
+        raise Unreadable(str(error)) from None
+
+
+def reach_of(settings: Settings) -> tuple[float, float]:
+    """What outputs of the settings' neuron can reach: into this targets of a regression are scaled."""
+
+    def known(name: str) -> Any:
+        value = getattr(settings, name)
+        return parts.build(name, value, lambda _: None) if name == "activation" else value
+
+    return parts.build("neuron", settings.neuron, known).reach(settings.leak)
 
 
 class Parts:

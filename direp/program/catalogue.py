@@ -163,6 +163,9 @@ CATALOGUE: dict[str, Kind] = {
         "ode": Entry("direp.program.bench:ode", "beside SciPy's solver"),
         "train": Entry("direp.program.bench_train:train", "beside the matrix products of an update"),
     }, own=False),
+    "kind": _words(
+        auto="by their looks", classification="labels", multilabel="rows of 0 and 1", regression="numbers"
+    ),
     "keep": _words(best="epoch by validation", last="epoch"),
     "scale": _words(standard="", **{"global": "one variance", "range": "to [0, 1]", "none": ""}),
     "precision": _words("float32", "float64"),

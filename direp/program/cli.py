@@ -71,7 +71,8 @@ def _help() -> str:
         )
         for name, (takes, about) in COMMANDS.items()
     ]  # fmt: skip
-    tasks = f"tasks: {', '.join(names('task'))}, a file.npz with arrays x and y, or your own, as module:function"
+    own = "a file (.csv, .tsv, .parquet, or .npz with arrays x and y), or your own, as module:function"
+    tasks = f"tasks: {', '.join(names('task'))}, {own}"
     return _HELP.format(commands="\n".join(commands), tasks=textwrap.fill(tasks, 118, subsequent_indent=" " * 7))
 
 
@@ -91,6 +92,8 @@ examples:
   direp train digits --seeds 0..4 --json
   direp train xor --rule mymodule:MyRule        a rule of your own, from mymodule.py
   direp train --config runs/NAME/config.json    the same run again
+  direp train houses.csv --target price          a table of your own
+  direp predict runs/NAME new_houses.csv
   direp certify runs/NAME
   direp certify matrix.npz --neuron rate --activation tanh
   direp gradient runs/NAME

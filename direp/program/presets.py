@@ -1,5 +1,6 @@
 """Named settings: the best found for each task, and the published baseline."""
 
+import math
 from typing import Any
 
 from .catalogue import CATALOGUE
@@ -93,6 +94,13 @@ def preset(task: str, name: str = "default") -> Settings:
     if name not in own:
         raise WrongUse(nearest(f"preset for {task}", name, own))
     return Settings(**{**own[name], "task": task})
+
+
+def sized(rows: int) -> dict[str, int]:
+    """Samples an update and passes for so many training samples of a user's own: small sets want many small updates,
+    large ones fewer passes of larger batches. Those of the data sets: 16 and 60 up to a thousand, 128 for MNIST."""
+    batch = 2 ** round(math.log2(max(rows, 1) / 60))
+    return {"batch_size": min(max(batch, 16), 128), "epochs": round(min(max(60 * (2000 / rows) ** 0.5, 15), 60))}
 
 
 def suited(task: str, graph: str | None, layers: int) -> str:

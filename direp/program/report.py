@@ -8,14 +8,29 @@ import numpy as np
 from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
 from ..tasks import Task
-from ..training import Evaluation, Run
+from ..training import Evaluation, Run, read
 from .advice import dead_units
 from .build import Parts
 from .commands import plural
 from .figures.style import save
 from .run_folder import summarise
+from .scores import mean_of, scores_of
+from .scores import spoken as scored
 from .settings import Settings
 from .words import spoken
+
+
+def task_line(task: Task) -> str:
+    """What the data of a file was taken for."""
+    kept = task.preparation
+    targets = "" if kept is None or not kept.targets.names else f" of {', '.join(kept.targets.names)}"
+    columns = "" if kept is None else f" from {plural(len(kept.inputs.columns), 'column')}"
+    what = f"{task.kind}{targets}" + (f" ({len(task.classes)} classes)" if task.classes else "")
+    sizes = ", ".join(f"{len(getattr(task, part).x):,} to {verb}" for part, verb in _PARTS.items())
+    return f"{task.name}: {what}{columns}; rows: {sizes}"
+
+
+_PARTS = {"train": "train on", "validation": "choose by", "test": "test on"}
 
 
 def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
@@ -23,7 +38,7 @@ def line_of(task: Task, row: dict[str, np.ndarray]) -> str:
     now = summarise(row)
     part = "" if task.whole else "validation_"
     figures = [f"loss {now[part + 'loss']:.4f}"]
-    if task.kind == "classification":
+    if task.kind != "regression":
         figures.append(f"right {now[part + 'accuracy']:.1%}")
     figures.append(f"steps {now['steps_mean']:.0f}/{now['steps_max']:.0f}")
     figures.append(f"unsettled {now['unsettled']:.1%}")
@@ -54,6 +69,7 @@ def summary_of(
             "steps_max": int(np.max(run.test.steps)),
             "training_unsettled": history["unsettled"].mean() if history else None,
         },
+        **({"scores": scores} if (scores := _scores(run)) else {}),
         "certificate": {
             **_short(worst),
             "phases": worst.phases, "uncovered": list(worst.uncovered), "reason": worst.reason,
@@ -69,6 +85,18 @@ def summary_of(
         "seconds": seconds,
         "per_seed": [_seed(run, parts, certificates, solved, k) for k in range(len(run.seeds))],
     }  # fmt: skip
+
+
+def _scores(run: Run) -> dict[str, Any] | None:
+    """How the test part does in the units of the data, means over the seeds that did not fail."""
+    kept = run.task.preparation
+    if kept is None or run.task.whole:
+        return None
+    fine = np.flatnonzero(~run.failed) if not run.failed.all() else range(len(run.seeds))
+    y, all_settled = kept.targets.decode(run.task.test.y), np.ones(len(run.task.test.y), bool)
+    outputs = np.asarray(run.test.outputs)
+    said = [read(kept.targets, outputs[k], all_settled, None, run.trainer.cost) for k in fine]
+    return mean_of([scores_of(kept.targets, each, y) for each in said])
 
 
 def _directed(run: Run) -> dict[str, Any]:
@@ -147,6 +175,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
             each = [entry[name]["accuracy"] for entry in summary["per_seed"]]
             spread = f" (from {min(each):.2%} to {max(each):.2%})"
         print(f"  {'all patterns' if same else name:<12} loss {part['loss']:.4f}{accuracy}{spread}")
+    if "scores" in summary:
+        print(f"  {'scores':<12} {scored(summary['scores'])}")
     settle = summary["settle"]
     print(
         f"  settling     {plural(settle['unconverged'], 'test sample')} unsettled; {settle['steps_median']:.0f} "

@@ -4,7 +4,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..certificates import certify
 from ..model import Network, Parameters
 from ..rules import AbstractRule, initialise, parameters_of, with_parameters
-from ..tasks import Task
+from ..tasks import Preparation, Task
+from ..training import Prediction, predict
 from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
@@ -41,7 +43,7 @@ class RunFolder:
         kept = {} if task is None else data_of(settings, task)
         config = plain({**config_of(settings), **kept, "versions": versions()})
         # First, so that what is left without this line is JSON.
-        self._config = seal(config)
+        self._config, self._preparation = seal(config), None if task is None else task.preparation
         write_json(self.path / "config.json", {"sha256": self._config, **config})
         self._metrics = (self.path / "metrics.jsonl").open("w")
 
@@ -66,9 +68,12 @@ class RunFolder:
             line["per_seed"] = {name: _rounded(name, values).tolist() for name, values in row.items()}
         self._metrics.write(json.dumps(plain(line)) + "\n")
 
-    def weights(self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[AbstractRule] = ()) -> None:
+    def weights(
+        self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[AbstractRule] = (), best: int = 0
+    ) -> None:
         """All seeds in one file; every array has the seeds as its first axis. What the rules, one a seed, have learned
-        themselves is kept too, and the SHA-256 of the config."""
+        themselves is kept too, how rows become inputs and outputs answers, the place of the best seed by validation,
+        and the SHA-256 of the config."""
         parameters = [network.parameters for network in networks]
         if rules:
             learned = [parameters_of(rule) for rule in rules]
@@ -77,7 +82,10 @@ class RunFolder:
         arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
         arrays |= dict(zip(weight_names(stacked.weight), jax.tree.leaves(stacked.weight), strict=True))
         arrays |= {f"rule.{k}": leaf for k, leaf in enumerate(jax.tree.leaves(stacked.rule))}
-        write_arrays(self.path / "weights.safetensors", arrays, {"format": _FORMAT, "config": self._config})
+        kept = {"format": _FORMAT, "config": self._config, "best": str(seeds[best])}
+        if self._preparation is not None:
+            kept["preparation"] = json.dumps(self._preparation.to_dict())
+        write_arrays(self.path / "weights.safetensors", arrays, kept)
 
     def finish(self, summary: dict[str, Any], certificate: dict[str, Any]) -> None:
         self._metrics.flush()
@@ -118,7 +126,8 @@ def label_of(task: str) -> str:
 class LoadedRun:
     """A run folder that was read: `networks`, and `rules` with what they learned themselves, for each seed.
 
-    `lost`: why the data of the run could not be used, if so.
+    `lost`: why the data of the run could not be used, if so. `preparation`: how rows become inputs, and outputs
+    answers, `None` for a run of an older version. `best`: the seed that does best on validation samples.
     """
 
     path: Path
@@ -128,11 +137,40 @@ class LoadedRun:
     networks: list[Network]
     rules: list[AbstractRule]
     lost: str | None = None
+    preparation: Preparation | None = None
+    best: int | None = None
+
+    @property
+    def chosen(self) -> int:
+        """The seed whose network answers unless another one is asked for: the best one, if that is known."""
+        return self.parts.seeds[0] if self.best is None else self.best
+
+    def predict(self, table: Any, seed: int | None = None, step: Callable[[int], Any] | None = None) -> Prediction:
+        """What the network of a seed, by default the best one, says of new rows, with a bound on every answer's
+        distance from equilibrium where the network is proved to settle; see [`predict`][direp.predict]."""
+        if self.preparation is None and self.task.preparation is None:
+            raise Unreadable(
+                f"{self.path} is of an older version, which did not keep how rows become inputs: train again"
+            )
+        chosen = self.chosen if seed is None else seed
+        if chosen not in self.parts.seeds:
+            raise ValueError(
+                f"seed {chosen} is not of this run: there are {', '.join(map(str, self.parts.seeds[:12]))}"
+            )
+        network = self.networks[self.parts.seeds.index(chosen)]
+        arguments = self.parts.fit()
+        with wide(self.settings.precision):
+            certificate = certify(network, starts=0)
+            return predict(
+                network, table, self.preparation or self.task.preparation, cost=self.parts.cost, step=step,
+                method=arguments["method"], stop=arguments["stop"],
+                certificate=certificate if certificate.verdict == "proved" else None,
+            )  # fmt: skip
 
 
-def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool = True) -> LoadedRun:
+def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool | None = True) -> LoadedRun:
     """Read a run folder. Data that is not that of the run is said on standard error; unless `needs_data`, it is not
-    used, and may be missing.
+    used, and may be missing; with `None` it is not even looked for, where the run has kept its sizes.
 
     Raises `Unreadable` if the folder or a file in it is missing, altered or foreign, or if the run has parts of the
     user's own and `allow_import` does not allow to import their modules. A file of an older version, without SHA-256,
@@ -185,7 +223,23 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool =
     except (ValueError, LookupError, TypeError) as error:
         raise Unreadable(f"{held} does not hold what the settings describe: {_without_flags(error)}") from None
     _tell(path, config, metadata)
-    return LoadedRun(path, settings, task, parts, networks, rules, lost)
+    best = int(metadata["best"]) if metadata.get("best", "").isdigit() else None
+    return LoadedRun(path, settings, task, parts, networks, rules, lost, _preparation(held, metadata), best)
+
+
+def wide(precision: str) -> Any:
+    """A context in which JAX computes in 64 bits if the precision asks for it."""
+    now = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    return jax.enable_x64(now or precision == "float64")
+
+
+def _preparation(held: Path, metadata: dict[str, str]) -> Preparation | None:
+    if "preparation" not in metadata:
+        return None
+    try:
+        return Preparation.from_dict(json.loads(metadata["preparation"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"{held} does not tell in a known way how rows become inputs ({error})") from None
 
 
 def _without_flags(error: Exception) -> str:
@@ -259,6 +313,15 @@ def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings,
     """The settings and the trained networks (one a seed) of a run folder; see `open_run`."""
     run = open_run(path, allow_import=allow_import)
     return run.settings, run.networks
+
+
+def load(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
+    """A trained run, from its folder alone: `load("runs/NAME").predict(table)`. Its data is not needed.
+
+    Raises `ValueError` for what is no run folder; see `open_run`.
+    """
+    with jax.enable_x64(True):  # for networks of 64 bits; those of 32 stay as they are
+        return open_run(path, allow_import=allow_import, needs_data=None)
 
 
 def versions() -> dict[str, str]:

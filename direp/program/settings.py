@@ -19,22 +19,29 @@ from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names
 from .parts import fingerprint
 from .seal import seal
 
-_DATA = ", or a file.npz with arrays x and y"
+FILES = (".npz", ".csv", ".tsv", ".parquet")  # in which a user's own data may lie
+_DATA = ", or a file: .csv, .tsv or .parquet, or .npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
 _COUNTED = 2**31 - 1  # the largest 32-bit integer, in which JAX counts
 _LARGEST = 1e30  # float32 ends at 3e38
 _MOST_SEEDS = 1_000_000
 
 
+def is_file(task: str) -> bool:
+    """Whether a task is a file of the user's data."""
+    return task.lower().endswith(FILES)
+
+
 def check_task(name: str) -> None:
-    if name.endswith(".npz"):
+    if is_file(name):
         return
-    if Path(f"{name}.npz").is_file():
-        raise WrongUse(f"task {name!r} is unknown: did you mean {name}.npz?")
+    near = next((name + ending for ending in FILES if Path(name + ending).is_file()), None)
+    if near is not None:
+        raise WrongUse(f"task {name!r} is unknown: did you mean {near}?")
     if Path(name).is_file():
         raise WrongUse(
-            f"{name} is no .npz file: load its numbers in Python and write numpy.savez('data.npz', x=x, y=y), with x "
-            "(samples x inputs) and y (a label for each sample)"
+            f"{name} is none of {', '.join(FILES)}: save it as CSV with the names of its columns in the first line, or "
+            "write numpy.savez('data.npz', x=x, y=y), with x (samples x inputs) and y (a label for each sample)"
         )
     check("task", name, "task", more=_DATA)
 
@@ -69,7 +76,12 @@ class Settings:
     """All that determines a training run."""
 
     task: Annotated[str, tyro.conf.Suppress] = "xor"
-    """A name in the catalogue, module:Name, or an .npz file with arrays x and y."""
+    """A name in the catalogue, module:Name, or a file of the user's data."""
+    target: tuple[str, ...] = ()
+    """For a table: the column to predict, or several columns of numbers."""
+    drop: tuple[str, ...] = ()
+    """For a table: columns to leave out."""
+    kind: Annotated[str, help_of("kind", "What a file's targets are: ")] = "auto"
     data_dir: str | None = None
     """Directory with folders mnist and fashion-mnist; by default DIREP_DATA, else they are downloaded once."""
     seeds: str = "0"
@@ -248,7 +260,11 @@ class Settings:
     def own(self) -> dict[str, str]:
         """The user's own parts that are named: setting -> import path."""
         named = {name: getattr(self, name) for name in ("task", *_NAMED)}
-        return {name: value for name, value in named.items() if is_own(name, value) and not value.endswith(".npz")}
+        return {
+            name: value
+            for name, value in named.items()
+            if is_own(name, value) and not (name == "task" and is_file(value))
+        }
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -317,7 +333,8 @@ class Config(typing.NamedTuple):
     sealed: bool
 
 
-_DATA_KEPT = {"path": str, "inputs": int, "outputs": int, "sha256": str}
+_SIZES = {"inputs": int, "outputs": int}
+_DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
 
 
 def read_config(path: Path) -> Config:
@@ -352,11 +369,12 @@ def read_config(path: Path) -> Config:
         return Config(settings, own, None, sha256, sealed)
     if not (
         isinstance(data, dict)
-        and set(data) == set(_DATA_KEPT)
-        and all(_fits(data[name], kind) for name, kind in _DATA_KEPT.items())
-        and all(0 < data[name] <= _COUNTED for name in ("inputs", "outputs"))
+        and set(_SIZES) <= set(data) <= set(_DATA_KEPT)
+        and ("path" in data) == ("sha256" in data)
+        and all(_fits(value, _DATA_KEPT[name]) for name, value in data.items())
+        and all(0 < data[name] <= _COUNTED for name in _SIZES)
     ):
         raise ValueError(f"data is {_short(data)}; needed are {', '.join(_DATA_KEPT)}")
-    if not Path(settings.task).exists() and Path(data["path"]).exists():
+    if "path" in data and not Path(settings.task).exists() and Path(data["path"]).exists():
         settings = dataclasses.replace(settings, task=data["path"])
     return Config(settings, own, data, sha256, sealed)

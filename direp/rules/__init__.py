@@ -13,6 +13,7 @@ from .feedback import (
     FixedFeedback,
     LearnedFeedback,
     SharedFeedback,
+    alike,
     beside,
     by_companions,
     companions,
@@ -35,7 +36,7 @@ __all__ = [
     "AsymEP", "Centred", "Companions", "CrossEntropy", "Dyadic", "Estimate", "Fading", "FieldPhase",
     "FixedFeedback", "Homeostasis", "Learned", "LearnedFeedback", "Local", "Nudged", "OneSided", "Problem",
     "RandomSign", "Response", "RuleRun", "Safeguard", "SharedFeedback", "SquaredError", "SymmetricEP", "Trajectory",
-    "VectorField", "agreement", "antisymmetry", "beside", "by_companions", "companions", "cosine", "estimate",
+    "VectorField", "agreement", "alike", "antisymmetry", "beside", "by_companions", "companions", "cosine", "estimate",
     "feedback_of", "initialise", "inner", "limit_response", "nudges_of", "parameters_of", "phases_of", "state_gradient",
     "with_companions", "with_nudge", "with_parameters", "without_penalty",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ from ..settling import (
     within_trace,
 )
 from .cost import AbstractCost, SquaredError
+from .feedback import alike
 from .learned import initialise, parameters_of
 from .nudge import Nudged, nudges_of
 from .problem import Estimate, Problem, keep_field
@@ -210,7 +211,7 @@ def _estimate(network, x, y, rule, cost, method, stop, start, valid, update, key
             f"{type(rule).__name__} holds parameters that it learns itself, and its gradient must have an entry for "
             f"each: Parameters.rule is {jax.tree.structure(found.gradient.rule)}, needed is {wanted}"
         )
-    return found
+    return dataclasses.replace(found, gradient=alike(found.gradient))
 
 
 _compiled = compiled(_estimate)

@@ -18,7 +18,7 @@ from jaxtyping import PRNGKeyArray
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..settling import check_kind, check_number
-from .learned import Learned
+from .learned import Learned, initialise, parameters_of, with_parameters
 
 
 class Companions(eqx.Module):
@@ -73,7 +73,8 @@ class LearnedFeedback(_Apart):
 
     $$m-w=(m_0-w_0)\prod_k(1-\eta_kd_k),$$
 
-    whatever is learned: with weight decay the phase tends to the exact one.
+    whatever is learned, a penalty or another rule within included: with weight decay the phase tends to the exact one.
+    `shrink` and `prune` move each of the two by its own sign or size, which ends this.
 
     **Arguments:**
 
@@ -134,6 +135,13 @@ class _Drawn:
         return Companions(jax.tree.map(lambda a, b: self.scale * (a + b), *parts), self.learned)
 
 
+def alike(gradient: Parameters) -> Parameters:
+    """A gradient in which every companion that learns has that of its partner, whatever was added to that one."""
+    found = companions(gradient.rule)
+    recurrent = (gradient.weight.recurrent if each.learned else each.recurrent for each in found)
+    return gradient._replace(rule=with_companions(gradient.rule, recurrent))
+
+
 def companions(rule: Any) -> tuple[Companions, ...]:
     """The companions among what a rule learns (`Parameters.rule`)."""
     return tuple(node for node in _nodes(rule) if isinstance(node, Companions))
@@ -169,11 +177,18 @@ def feedback_of(rule: Any) -> tuple[AbstractFeedback, ...]:
     return tuple(leaf for leaf in leaves if isinstance(leaf, AbstractFeedback))
 
 
-def by_companions(rule: Any, learned: Any) -> bool:
-    """Whether all feedback of a rule that is not by the weights themselves is by companions, among what it has learned
-    (`Parameters.rule`)."""
-    apart = [each for each in feedback_of(rule) if not isinstance(each, SharedFeedback)]
-    return len(apart) == len(companions(learned))
+def by_companions(rule: Any, network: Network) -> bool:
+    """Whether all feedback of a rule is by the weights or by its companions, whose strengths it takes as they are.
+    Nothing is computed."""
+    known = []
+
+    def ask(own: tuple[Any, ...]) -> None:
+        kept = {id(leaf) for each in companions(own) for leaf in jax.tree.leaves(each.recurrent)}
+        used = [each.weight(network) for each in feedback_of(with_parameters(rule, own))]
+        known.extend(id(leaf) in kept for each in used if each is not None for leaf in jax.tree.leaves(each.recurrent))
+
+    jax.eval_shape(ask, jax.eval_shape(lambda: parameters_of(initialise(rule, network, jax.random.key(0)))))
+    return all(known)
 
 
 def beside(network: Network, recurrent: Any) -> Network:

@@ -41,7 +41,7 @@ class Safeguard(AbstractRule):
         def either(a, b):
             return jax.tree.map(lambda a, b: jnp.where(fine, a, b), a, b)
 
-        # What each of the two learns itself stands still while the other is asked.
+        # What each of the two learns itself stands still while the other is asked; `estimate` lets companions follow.
         own = jax.tree.map(lambda g: jnp.where(fine, g, 0), one.gradient.rule)
         own += jax.tree.map(lambda g: jnp.where(fine, 0, g), other.gradient.rule)
         gradient = either(one.gradient._replace(rule=()), other.gradient._replace(rule=()))._replace(rule=own)

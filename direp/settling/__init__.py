@@ -15,10 +15,10 @@ from .methods import (
     Preconditioned,
     choose_method,
 )
-from .methods.implicit import attracts
 from .ode import ODE, trajectory
 from .programs import compiled, keep_programs, traced, within_trace
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, RESULTS, UNMOVED, Settled
+from .stability import attracts
 from .stop import AbstractStop, Steps, Tolerance
 
 __all__ = [

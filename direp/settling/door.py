@@ -14,9 +14,9 @@ from ..model import AbstractField, Network
 from .checks import check_kind
 from .implicit import equilibrium
 from .methods import AbstractMethod, Fallback, choose_method
-from .methods.implicit import repels
 from .programs import compiled, within_trace
 from .result import CYCLING, MAX_STEPS, NON_FINITE, Settled
+from .stability import repels
 from .stop import AbstractStop, Tolerance
 
 

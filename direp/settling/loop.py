@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from ..model import AbstractField
 from .methods import AbstractMethod, Fallback
-from .methods.implicit import attracts, rounding
+from .methods.implicit import rounding
 from .result import CONVERGED, CYCLING, MAX_STEPS, NON_FINITE, Settled
+from .stability import attracts
 from .stop import PATIENCE, AbstractStop
 
 

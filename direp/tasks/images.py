@@ -77,7 +77,7 @@ def images(
         inputs = Inputs(pixels, np.zeros(1), np.full(1, 255.0))
         x, test_x = x / np.float32(255), test_x / np.float32(255)
     else:
-        inputs = Inputs.fit(x, scale, training)
+        inputs = Inputs.fit(x, scale, np.asarray(training))
         x, test_x = (inputs.encode(part).astype(np.float32) for part in (x, test_x))
     target, classes = np.eye(10, dtype=np.float32), IMAGES[name][0]
     return Task(

@@ -50,7 +50,8 @@ class Inputs:
         if not columns:
             raise ValueError("the table has no column of inputs")
         bare = cls(columns, np.zeros(1), np.ones(1), not isinstance(table, np.ndarray))
-        raw = bare.encode(table if rows is None else _take(table, rows))
+        raw = bare.encode(table)
+        raw = raw if rows is None else raw[rows]
         words = np.array([bool(column.categories) for column in columns for _ in column.inputs])
         centre, spread = _scaling(scale, raw, weight)
         if words.any() and scale != "none":  # an input that is 0 or 1 is scaled already
@@ -98,6 +99,14 @@ class Inputs:
                 found[column.name] = tuple(new)
         return found
 
+    def gaps(self, table: Any) -> dict[str, int]:
+        """How many entries are missing in these rows, for every column that has such."""
+        held = self._held(table)
+        counts = {
+            name: sum(v is None or v != v for v in held[name].tolist()) for name in (c.name for c in self.columns)
+        }
+        return {name: count for name, count in counts.items() if count}
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -130,13 +139,13 @@ class Targets:
         low, high = reach
         if np.isinf(low) and np.isinf(high):
             centre, spread = _moments(y, weight)
-            return cls("regression", names, centre, spread)
+            return cls("regression", names, centre=centre, scale=spread)
         low, high = (high - 1 if np.isinf(low) else low), (low + 1 if np.isinf(high) else high)
         first, width = low + 0.1 * (high - low), 0.8 * (high - low)
         least, span = kept.min(0), np.ptp(kept, axis=0)
         scale = np.where(span > 0, span, 1.0) / width
         middle = np.where(span > 0, least, least - 0.5)  # a constant target lies in the middle
-        return cls("regression", names, middle - first * scale, scale)
+        return cls("regression", names, centre=middle - first * scale, scale=scale)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Targets as outputs, samples x outputs."""
@@ -146,6 +155,18 @@ class Targets:
             return np.asarray(y, float)
         place = {label: k for k, label in enumerate(self.classes)}
         return np.eye(len(place))[[place[label] for label in np.asarray(y).tolist()]]
+
+    def raw(self, table: Any) -> np.ndarray:
+        """Targets as they stand in a table, as labels or numbers of the kind that the training had."""
+        if isinstance(table, np.ndarray):
+            if self.kind == "classification" and table.ndim == 2:
+                table = table[:, 0] if table.shape[1] == 1 else table.argmax(1)
+            return table
+        columns = [table.column(name).to_pylist() for name in self.names]
+        if self.kind != "classification":
+            return np.array(columns, float).T
+        kinds = {str(label): label for label in self.classes}
+        return np.array([kinds.get(str(label), label) for label in columns[0]], object)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Labels (or values, samples x targets; a row of numbers if there is one target) from outputs."""
@@ -225,10 +246,6 @@ def _values(name: str, column: Any) -> np.ndarray:
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(float)
 
 
-def _take(table: Any, rows: np.ndarray) -> Any:
-    return table[rows] if isinstance(table, np.ndarray) else table.take(rows)
-
-
 def _column(name: str, values: np.ndarray, rows: np.ndarray | None) -> Column:
     """What the training part shows of a column."""
     values = values if rows is None else values[rows]
@@ -282,19 +299,25 @@ def _scaling(scale: str, x: np.ndarray, weight: np.ndarray | None) -> tuple[Any,
         low, high = kept.min(0), kept.max(0)
         return low, np.where(high > low, high - low, 1.0)
     centre, spread = _moments(x, weight)
+    moves = np.ptp(x, axis=0) > 0
     if scale == "standard":
         return centre, spread
     if scale != "global":
         raise ValueError(f"scale={scale!r} must be one of {', '.join(map(repr, SCALES))}")
-    return centre, max(float(np.sqrt(np.average((x - centre) ** 2, 0, weight).mean())), 1e-12)
+    largest = max(float(spread[moves].max(initial=0)), np.finfo(float).tiny)
+    whole = largest * float(np.linalg.norm(spread[moves] / largest)) / np.sqrt(len(spread))
+    return centre, whole if moves.any() else 1.0
 
 
 def _moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every column; 1 in place of one that only rounding makes."""
-    centre = np.average(x, 0, weight)
-    spread = np.sqrt(np.average((x - centre) ** 2, 0, weight))
-    rounding = 10 * np.finfo(float).eps * np.abs(x).max(0)
-    return centre, np.where(spread > rounding, spread, 1.0)
+    unit = np.ldexp(
+        1.0, np.frexp(np.abs(x).max(0))[1] - 1
+    )  # squares of numbers of any size neither vanish nor overflow
+    small = x / unit
+    centre = np.average(small, 0, weight)
+    spread = np.sqrt(np.average((small - centre) ** 2, 0, weight))
+    return centre * unit, np.where(spread > 20 * np.finfo(float).eps, spread * unit, 1.0)
 
 
 def _some(names: Sequence[str]) -> str:

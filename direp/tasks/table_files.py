@@ -8,12 +8,7 @@ from typing import Any
 
 from .errors import DataUnreadable
 
-TABLES = (".csv", ".tsv", ".parquet")
 _GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "-"]
-
-
-def is_table(path: str) -> bool:
-    return path.lower().endswith(TABLES)
 
 
 def read_table(path: str | Path, words: Iterable[str] = (), *, numbers: Iterable[str] = ()) -> Any:

@@ -158,7 +158,7 @@ def _task(call, name, x, y, targets, kind, scale, split, shares, classes, reach)
         what = Targets.regression(y[training], reach, targets)
     if classes is not None:
         what, y = Targets("classification", targets, classes), np.array(classes, object)[stratify]
-    inputs = Inputs.fit(x, scale, training)
+    inputs = Inputs.fit(x, scale, np.asarray(training))
     x, y = inputs.encode(x), what.encode(y)
     parts = (Samples(x[part], y[part]) for part in (training, validating, testing))
     shown = tuple(map(str, what.classes))

@@ -6,7 +6,7 @@ from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
 from .loop import STOP, fit
 from .loops import LoopProjection
 from .metrics import Evaluation, Metrics
-from .predict import Prediction, predict, read
+from .prediction import Prediction, predict, read
 from .recorded import RecordedOptimiser
 from .run import Run
 from .step import AT_ONCE, Trainer, TrainState, choose

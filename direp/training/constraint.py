@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ..certificates.convergence import named
 from ..certificates.learning import Following
 from ..model import Network, Parameters
-from ..rules import AbstractCost, AbstractNudge, Companions, companions, with_companions
+from ..rules import AbstractCost, AbstractNudge, Companions, alike, companions, with_companions
 from .update import Bound
 
 
@@ -41,15 +41,12 @@ class AbstractConstraint(eqx.Module):
     def init(self, network: Network) -> Any:
         """What travels with the parameters, for a network of the set."""
 
-    def gradient(self, network: Network, state: Any, gradient: Parameters) -> Parameters:
-        """The gradient of the cost as a function of the parameters before projection."""
-        return gradient
-
-    def gradient_with(
-        self, network: Network, state: Any, gradient: Parameters, feedback: tuple[Companions, ...]
+    def gradient(
+        self, network: Network, state: Any, gradient: Parameters, feedback: tuple[Companions, ...] = ()
     ) -> Parameters:
-        """The same where a rule's feedback has companions; those that learn get the gradient of their partners."""
-        return self.gradient(network, state, gradient)
+        """The gradient of the cost as a function of the parameters before projection, with the companions that a rule's
+        feedback has; those that learn get the gradient of their partners."""
+        return gradient
 
     def following(self, network: Network, state: Any) -> Following | None:
         """How leaks follow the weights, where they do: for certificates of learning. `None`: projection alone moves
@@ -57,15 +54,11 @@ class AbstractConstraint(eqx.Module):
         return None
 
     @abstractmethod
-    def project(self, network: Network, state: Any) -> tuple[Parameters, Any]:
-        """Parameters of the set near those of the network. A pure function."""
-
-    def project_with(
-        self, network: Network, state: Any, feedback: tuple[Any, ...]
+    def project(
+        self, network: Network, state: Any, feedback: tuple[Any, ...] = ()
     ) -> tuple[Parameters, Any, tuple[Any, ...]]:
-        """The same where a rule's feedback has strengths of its own (each arranged like `Weight.recurrent`): what
-        becomes of these. Here, learned or not, they stay as they are."""
-        return *self.project(network, state), feedback
+        """Parameters of the set near those of the network, what travels with them, and what becomes of the strengths
+        that a rule's feedback has beside them (each arranged like `Weight.recurrent`). A pure function."""
 
 
 class ConstrainedState(NamedTuple):
@@ -99,13 +92,11 @@ def _update(
     if params is None:
         raise ValueError(f"{type(constraint).__name__} needs the parameters: call update(updates, state, params)")
     feedback = companions(params.rule)
-    updates = constraint.gradient_with(network.replace(params), state.constraint, updates, feedback)
-    alike = (updates.weight.recurrent if node.learned else node.recurrent for node in companions(updates.rule))
-    updates = updates._replace(rule=with_companions(updates.rule, alike))
+    updates = alike(constraint.gradient(network.replace(params), state.constraint, updates, feedback))
     updates, inner = optimiser.update(updates, state.inner, params)
     wanted: Any = optax.apply_updates(params, updates)
     feedback, before = (tuple(node.recurrent for node in companions(tree.rule)) for tree in (wanted, params))
-    kept, own, feedback = constraint.project_with(network.replace(wanted), state.constraint, feedback)
+    kept, own, feedback = constraint.project(network.replace(wanted), state.constraint, feedback)
     moved = jax.tree.map(jnp.subtract, kept._replace(rule=feedback), params._replace(rule=before))
     return moved._replace(rule=with_companions(updates.rule, moved.rule)), ConstrainedState(own, inner)
 
@@ -115,8 +106,9 @@ def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, netwo
     slope, one = network.neuron.slope, np.ones(1)
     if slope is None:
         return np.inf
-    # Norm weights that are not all one make the other outputs count more, by no known factor.
-    equal = not hasattr(constraint, "criterion") or (np.asarray(constraint.init(network)) == 1).all()
+    # Norm weights that are not all one, or need not stay so, make the other outputs count more, by no known factor.
+    plain = not hasattr(constraint, "criterion")
+    equal = plain or (not constraint.moves and (np.asarray(constraint.init(network)) == 1).all())
     return float(cost.feedback(beta, slope, one if equal else np.inf * one)[0])
 
 

@@ -77,10 +77,7 @@ class AbstractControl(AbstractConstraint):
     def init(self, network):
         return self.criterion.initial(network)
 
-    def project(self, network, state):
-        return self.project_with(network, state, ())[:2]
-
-    def project_with(self, network, state, feedback):
+    def project(self, network, state, feedback=()):
         norm = self.criterion.refresh(network, state)
         parameters, feedback = self.inside(network, norm, feedback)
         return parameters, norm, feedback
@@ -134,10 +131,7 @@ class LeakController(AbstractControl):
         least = np.broadcast_to(np.asarray(self._least(network), np.float64), network.leak.shape)
         return Following(self.criterion, np.asarray(state, np.float64), float(self.margin), least, self.follow)
 
-    def gradient(self, network, state, gradient):
-        return self.gradient_with(network, state, gradient, ())
-
-    def gradient_with(self, network, state, gradient, feedback):
+    def gradient(self, network, state, gradient, feedback=()):
         if not self.through_leak:
             return gradient
         weight, free = gradient.weight, jnp.ones(network.leak.shape, bool)

@@ -101,9 +101,9 @@ class AbstractGuarantee(AbstractConstraint):
         moved = network.replace(network.parameters._replace(weight=Weight(network.weight.input, signed)))
         return network.replace(self.project(moved, self.init(moved))[0])
 
-    def project(self, network, state):
+    def project(self, network, state, feedback=()):
         recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, state.low, state.high)
-        return network.parameters._replace(weight=Weight(network.weight.input, recurrent)), state
+        return network.parameters._replace(weight=Weight(network.weight.input, recurrent)), state, feedback
 
 
 def _signed(network: Network) -> bool:
@@ -208,8 +208,8 @@ class Pairs(AbstractGuarantee):
     def signs(self, network):
         return _larger(network)
 
-    def project(self, network, state):
-        parameters, state = super().project(network, state)
+    def project(self, network, state, feedback=()):
+        parameters, state, feedback = super().project(network, state, feedback)
         # Of a pair it is the feedback that gives way; the hidden unit is its target.
         synapses, hidden = network.synapses, network.graph.hidden
         forth = synapses.back(parameters.weight, jnp.zeros_like(network.bias).at[-1].set(1)[None])[0]
@@ -223,4 +223,4 @@ class Pairs(AbstractGuarantee):
             lambda w, most, held: jnp.where(held > 0, jnp.minimum(w, most), w),
             parameters.weight.recurrent, wanted, bounded,
         )  # fmt: skip
-        return parameters._replace(weight=Weight(parameters.weight.input, recurrent)), state
+        return parameters._replace(weight=Weight(parameters.weight.input, recurrent)), state, feedback

@@ -217,6 +217,9 @@ def fit(
         )
     if guarantee is not None:
         networks = [guarantee.begin(network) for network in networks]
+    if control is not None:  # seeds begin side by side, where JAX traces them and their numbers are not known
+        for each in networks:
+            control.check(each)
     template = networks[0]
     chosen, stop = how_to_settle("fit", template, method, stop)
     if control is not None or guarantee is not None:
@@ -234,8 +237,7 @@ def fit(
         "classify": task.kind != "regression",
     }
     evaluator = Trainer(**common)
-    learned = _learned(rule, template)
-    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=learned))
+    recorded = RecordedOptimiser.of(optimiser, template.parameters._replace(rule=_learned(rule, template)))
     trainer = Trainer(
         **common,
         rule=traced(rule, template.dtype),
@@ -251,7 +253,7 @@ def fit(
     )
     assumptions = ()
     if control is not None:
-        known = by_companions(rule, learned)
+        known = by_companions(rule, template)
         assumptions = of_constraint(control, phases, common["cost"], template, known)
     if guarantee is not None:
         assumptions = of_guarantee(guarantee, rule, phases, template, recorded)
@@ -260,7 +262,7 @@ def fit(
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
     begun, keys = _begin(trainer, parameters, np.asarray(seeds), rows_kept)
-    state, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
+    now, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
     weight = None if task.weight is None else _filled(np.asarray(task.weight, template.dtype), rows_kept)
     parts[0] = Samples(*(_filled(table, rows_kept) for table in parts[0]))
     parts = jax.device_put(parts)
@@ -276,8 +278,8 @@ def fit(
         for first in range(first_epoch + 1, epochs + 1, together):
             numbers = range(first, first + together)
             orders = np.asarray(_orders(seeds, numbers, samples, size, rows_kept), np.int32)
-            now = np.array(numbers, np.int32)
-            state, metrics = _epochs(trainer, state, *parts[:2], orders, valid, now, last, weight, mesh)
+            which = np.array(numbers, np.int32)
+            now, metrics = _epochs(trainer, now, *parts[:2], orders, valid, which, last, weight, mesh)
             metrics = jax.device_get(metrics)
             for k in range(min(together, epochs + 1 - first)):
                 row = {name: values[:, k] for name, values in metrics._asdict().items()}
@@ -299,11 +301,11 @@ def fit(
         parts[0] = jax.tree.map(lambda table: table[:samples], parts[0])
     empty = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(seeds), 0), Evaluation.empty(task.outputs, float))
     evaluations = [
-        _evaluate(evaluator, state.best, part, keys, mesh) if evaluate and len(part.x) else empty
+        _evaluate(evaluator, now.best, part, keys, mesh) if evaluate and len(part.x) else empty
         for part in parts[: 1 if task.whole else 3]
     ]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-    evaluations, best, best_epoch, failed = jax.device_get((evaluations, state.best, state.best_epoch, state.failed))
+    evaluations, best, best_epoch, failed = jax.device_get((evaluations, now.best, now.best_epoch, now.failed))
     chosen = jax.device_put([jax.tree.map(lambda leaf, k=k: leaf[k], best) for k in range(len(seeds))])
     return Run(
         task,
@@ -317,7 +319,7 @@ def fit(
         eqx.tree_at(lambda t: t.optimiser, trainer, None),
         [with_parameters(rule, own.rule) for own in chosen],
         assumptions,
-        state,
+        now,
     )
 
 

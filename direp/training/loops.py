@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..model import Graph, Network
 from ..model.synapses import Weight
+from ..settling import compiled, within_trace
 from .control import AbstractControl, beside_each
 
 
@@ -20,14 +21,14 @@ class LoopProjection(AbstractControl):
     r"""Leaks stay, and so do synapses from a unit to a later one; those to an earlier one, without which there is no
     loop, are scaled back until each margin is met, and the companions of a rule's feedback beside them likewise.
 
-    With $F$ the part of $d_2\max(|W|,|M|)$ that runs forth in the order of units and $B$ the part that runs back, norm
-    weights are
+    With $F$ the part of $d_2|W|$ that runs forth in the order of units and $B$ the one that runs back, norm weights are
 
     $$\eta_i=\max\Bigl(1,\ \frac{(F\eta)_i}{(1-\theta)(\lambda_i-c_0)}\Bigr),$$
 
     found exactly in as many steps as the longest way forth has. The way forth then takes at most the part $1-\theta$ of
     each unit's margin in $\ell_{1,[\eta]}$, whatever its size, and a unit scales its synapses back by
-    $f_i=\min(1,(\lambda_i-c_0-(F\eta)_i/\eta_i)/((B\eta)_i/\eta_i))$.
+    $f_i=\min(1,(\lambda_i-c_0-(F\eta)_i/\eta_i)/((B\eta)_i/\eta_i))$. Beside companions, each of the two sums
+    $(F\eta)_i$ and $(B\eta)_i$ is the larger one of synapses and companions.
 
     For graphs of layers. `WeightProjection` scales all synapses of a unit by one factor; the product of gains around a
     loop must stay below that of the leaks, and several wide layers then lose what they send forth.
@@ -59,8 +60,9 @@ class LoopProjection(AbstractControl):
                 "LoopProjection scales single synapses, on which an outflow depends: use a neuron without outflow, or "
                 "WeightProjection"
             )
-        norm = self.init(network)
-        if not isinstance(norm, Tracer) and (np.asarray(norm) >= _most(network)).any():
+        if within_trace(self, network):
+            return
+        if (np.asarray(_initial(self, network)) >= _most(network)).any():
             raise ValueError(
                 f"LoopProjection: the way forth has {longest_way(network.graph)} steps, and norm weights grow beyond "
                 f"{network.dtype} along it: use a graph of a few layers, or LeakController or WeightProjection"
@@ -74,7 +76,7 @@ class LoopProjection(AbstractControl):
     def init(self, network):
         return self._norm(network, ())
 
-    def project_with(self, network, state, feedback):
+    def project(self, network, state, feedback=()):
         norm = self._norm(network, feedback)
         parameters, feedback = self.inside(network, norm, feedback)
         return parameters, norm, feedback
@@ -108,6 +110,11 @@ class LoopProjection(AbstractControl):
             return jnp.clip(functools.reduce(jnp.maximum, sent) / kept, 1, _most(network)), None
 
         return jax.lax.scan(step, jnp.ones_like(network.leak), None, length=longest_way(network.graph))[0]
+
+
+@compiled
+def _initial(control: LoopProjection, network: Network) -> Float[Array, " free"]:
+    return control.init(network)
 
 
 def _most(network: Network) -> float:

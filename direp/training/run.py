@@ -12,7 +12,7 @@ from ..rules import AbstractRule, nudges_of
 from ..settling import ContractionProof
 from ..tasks import Task
 from .metrics import Evaluation
-from .predict import Prediction, predict
+from .prediction import Prediction, predict
 from .step import Trainer, TrainState
 
 

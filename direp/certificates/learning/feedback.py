@@ -114,8 +114,9 @@ def bound_feedback(
       Outputs know their own errors, and most of a gradient is often theirs.
     - `cost`, `method`: as in `settle` and `estimate`. `stop`: by default a tolerance of $10^{-12}$.
 
-    Weights and biases learn; leaks stay, or follow the control. Raises `ValueError` for a rule without companions, for
-    a layout whose synapses share strengths, and when traced.
+    Weights and biases learn; leaks stay, or follow the control. Raises `ValueError` for a rule without companions or
+    whose update is not by these responses alone (a penalty beside them, another rule within, outputs lifted off their
+    bounds), for a layout whose synapses share strengths, and when traced.
     """
     refuse_tracing("bound_feedback", network, x, y, rule, control)
     network.synapses.refuse_shared("bound_feedback")
@@ -175,6 +176,8 @@ def updates_to_descent(
     - `network`, `rule`: as training begins, inside the set of the control (`control.begin_with`).
     - `steps`: $\eta_kd_k$ of every update, such as `schedule(np.arange(updates)) * decay`.
     """
+    if not all(each.learned for each in companions(parameters_of(rule))):
+        raise ValueError("updates_to_descent(rule=...) has companions that stay, which no decay brings nearer")
     steps = np.asarray(steps, np.float64)
     if not ((steps >= 0) & (steps < 1)).all():
         raise ValueError(
@@ -190,9 +193,19 @@ def updates_to_descent(
 
 
 def _feedback(who: str, rule: AbstractRule, network: Network) -> Weight:
-    """The strengths of the only feedback of a rule."""
+    """The strengths of the only feedback of a rule whose update is by what comes back, and nothing else."""
     found = feedback_of(rule)
     weight = found[0].weight(network) if len(found) == 1 else None
+    if weight is not None and getattr(rule, "feedback", None) is not found[0]:
+        raise ValueError(
+            f"{who}(rule={type(rule).__name__}(...)) asks another rule within, to which it may add what is not bounded "
+            "here: give that rule itself"
+        )
+    if getattr(rule, "lift", False):
+        raise ValueError(
+            f"{who}(rule={type(rule).__name__}(lift=True)) learns at outputs where the gradient is zero, from which it "
+            "is as far as can be: give the rule with lift=False"
+        )
     if weight is None:
         raise ValueError(
             f"{who}(rule=...) needs one feedback by companions of synapses, such as "
@@ -276,7 +289,7 @@ def _update(
             weight = synapses.outgoing_gradient(network.weight, lost, neuron.outflow.slope)
         if control is not None:
             own = jax.tree.map(jnp.zeros_like, stored.parameters)._replace(leak=lost.astype(stored.dtype))
-            more = control.gradient_with(stored, norm, own, beside).weight
+            more = control.gradient(stored, norm, own, beside).weight
             weight = jax.tree.map(lambda one, other: one + other.astype(one.dtype), weight, more)
         return own_part(weight)
 

@@ -13,15 +13,17 @@ from ...rules import AbstractRule, Companions, companions, parameters_of
 from .following import Following, refusal
 from .linear import shared
 
-_PARTS = ("init", "gradient", "project_with", "following", "moves")
+_PARTS = ("init", "gradient", "project", "following", "moves")
 _WITH_COMPANIONS = "The control sets leaks by companions of synapses too, and leaks that follow those are not covered."
 
 
 @eqx.filter_jit
-def _controlled(network: Network, gradient: Parameters, control: Any) -> tuple[Any, Parameters]:
+def _controlled(
+    network: Network, gradient: Parameters, control: Any, beside: tuple[Companions, ...]
+) -> tuple[Any, Parameters]:
     """The state of a control, and what it makes of a gradient."""
     state = control.init(network)
-    return state, control.gradient(network, state, gradient)
+    return state, control.gradient(network, state, gradient, beside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Stored:
                     f"certify_learning(control=...) is a {type(control).__name__}; it must be a control or a guarantee "
                     "of training, such as LeakController()"
                 )
-            state, gradient = _controlled(network, gradient, control)
+            state, gradient = _controlled(network, gradient, control, beside)
             following = control.following(network, state)
         if following is not None:
             reason = _WITH_COMPANIONS if beside else refusal(following, network)
@@ -119,6 +121,6 @@ class Stored:
             jax.tree.map(step, each.recurrent, self.gradient.weight.recurrent) if each.learned else each.recurrent
             for each in self.companions
         )
-        after, _, kept = self.control.project_with(self.network.replace(moved), self.state, beside)
+        after, _, kept = self.control.project(self.network.replace(moved), self.state, beside)
         pairs = zip(jax.tree.leaves((after._replace(rule=()), kept)), jax.tree.leaves((moved, beside)), strict=True)
         return all(np.array_equal(a, b) for a, b in pairs)

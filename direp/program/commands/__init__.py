@@ -30,6 +30,7 @@ COMMANDS = {
     "certify": ("PATH", "does it settle? proof, counter-example or what is missing, for a run folder, a network file "
                         "or a matrix with leaks"),
     "gradient": ("RUN", "gradient estimates against the exact gradient, rule by rule"),
+    "predict": ("RUN FILE", "what a trained network says of new rows: answers, probabilities, settled or not"),
     "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
     "bench": ("", "how fast this machine settles and trains"),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 from .. import catalogue
 from ..files import fresh_folder, new_folder, stamped, write, write_json
 from ..presets import preset
-from ..settings import Settings, WrongUse, check_task, nearest, parse_seeds
+from ..settings import Settings, WrongUse, check_task, is_file, nearest, parse_seeds
 from . import DIVERGED, OK, Output, Stop, first, option, parse, plural
 from .train import Outcome, record
 
@@ -97,7 +97,7 @@ def compare(arguments: list[str]) -> int:
         variants = {text: dataclasses.replace(v, precision="float64") for text, v in variants.items()}
     Stop.install()
     begun = time.perf_counter()
-    label = settings.task.removesuffix(".npz").replace(":", "-").rpartition("/")[2]
+    label = (Path(settings.task).stem if is_file(settings.task) else settings.task).replace(":", "-").rpartition("/")[2]
     folder = new_folder(fresh_folder(output.out, stamped("compare", label)))
     outcomes: dict[str, Outcome] = {}
     interrupted = False
@@ -135,7 +135,7 @@ def compare(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> Compare:
     task, rest = first(
-        "compare", arguments, f"a task, before all options: {', '.join(catalogue.names('task'))}, or a file.npz"
+        "compare", arguments, f"a task, before all options: {', '.join(catalogue.names('task'))}, or a file of data"
     )
     if task is not None:
         check_task(task)

@@ -12,9 +12,9 @@ import tyro
 from .. import device
 from ..catalogue import names
 from ..parts import Unreadable, permit
-from ..presets import describe_presets, preset, suited
+from ..presets import describe_presets, preset, sized, suited
 from ..seal import tell_unsealed
-from ..settings import Config, Settings, WrongUse, check_task, parse_seeds, read_config
+from ..settings import Config, Settings, WrongUse, check_task, is_file, parse_seeds, read_config
 from . import DIVERGED, OK, Output, Stop, first, option, parse, progress, typed, values
 
 if TYPE_CHECKING:
@@ -38,18 +38,21 @@ class Train:
     """Import the modules of a user's own parts that --config names."""
 
 
-Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file.npz, or your own, as module:function.
+Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file of data, or your own, module:function.
 
 A preset gives every setting a value for the task; what you set yourself overrides it.
 """
 
 
-def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] | None]:
-    """Settings and output; and what a --config keeps of its data, where this run takes the same."""
+def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] | None, tuple[str, ...]]:
+    """Settings and output; what a --config keeps of its data, where this run takes the same; and the settings that the
+    number of samples decides."""
     config = option(arguments, "--config")
     task, rest = (None, arguments)
     if config is None or (arguments and not arguments[0].startswith("-")):
-        task, rest = first("train", arguments, f"a task, before all options: {', '.join(names('task'))}, or a file.npz")
+        task, rest = first(
+            "train", arguments, f"a task, before all options: {', '.join(names('task'))}, or a file of data"
+        )
     if task is not None:
         check_task(task)
     if config is not None and option(rest, "--preset") is not None:
@@ -74,12 +77,17 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
     }
     permit(asked, Path(config or ""), parsed.allow_import)
     parsed.settings.check()
+    own_data = kept is None and is_file(parsed.settings.task) and option(rest, "--preset") is None
+    free = tuple(name for name in sized(1) if own_data and not typed(rest, name))
     if option(rest, "--preset") is None and name != "default" and not parsed.output.quiet:
         print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     if kept is not None and not kept.sealed:
         tell_unsealed(Path(config or ""))
-    same = all(getattr(parsed.settings, name) == getattr(default, name) for name in ("task", "scale", "split"))
-    return parsed.settings, parsed.output, data if same else None
+    same = all(
+        getattr(parsed.settings, name) == getattr(default, name)
+        for name in ("task", "target", "drop", "kind", "scale", "split")
+    )
+    return parsed.settings, parsed.output, data if same else None, free
 
 
 def _read_config(path: Path) -> Config:
@@ -109,25 +117,31 @@ def record(
     callbacks: Sequence[Callable] = (),
     at_once: bool = False,
     data: dict[str, Any] | None = None,
+    free: tuple[str, ...] = (),
 ) -> Outcome:
     """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
     the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
-    kept of its data."""
+    kept of its data. `free`: settings that the number of samples decides."""
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
-    from ..advice import faint, misfit
+    from ..advice import faint, misfit, unscaled
     from ..build import Parts, load_task
     from ..data import check_data
-    from ..report import certificates_of, line_of, save_figures, summary_of, worst_of
+    from ..report import certificates_of, line_of, save_figures, summary_of, task_line, worst_of
     from ..run_folder import RunFolder
 
     task = load_task(settings)
+    own = sized(len(task.train.x))
+    settings = dataclasses.replace(settings, **{name: own[name] for name in free})
     check_data(settings, task, data)
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
-    doubts = {name: said for name, look in (("misfit", misfit), ("faint", faint)) if (said := look(parts))}
+    looks = {"unscaled": unscaled, "misfit": misfit, "faint": faint}
+    doubts = {name: said for name, look in looks.items() if (said := look(parts))}
+    if show and is_file(settings.task):
+        print(f"direp: {task_line(task)}", file=sys.stderr)
     for doubt in doubts.values() if show else ():
         print(f"direp: {doubt}", file=sys.stderr)
     Stop.check()
@@ -146,7 +160,7 @@ def record(
         seconds = time.perf_counter() - begun
         if run.status == "interrupted":
             Stop.ignore()  # what is left takes seconds, and half of it would be of no use
-        folder.weights(run.networks, run.seeds, run.rules)
+        folder.weights(run.networks, run.seeds, run.rules, run.best)
         certificates = certificates_of(run, parts)
         summary = summary_of(run, settings, folder.path, seconds, certificates)
         summary |= doubts
@@ -157,9 +171,11 @@ def record(
 
 
 def train(arguments: list[str]) -> int:
-    settings, output, data = parse_train(arguments)
+    settings, output, data, free = parse_train(arguments)
     Stop.install()
-    outcome = record(settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data)
+    outcome = record(
+        settings, output.out, show=not output.quiet, callbacks=[Stop.check], at_once=True, data=data, free=free
+    )
     run, folder = outcome.run, outcome.folder
     if output.json:
         print((folder / "summary.json").read_text(), end="")

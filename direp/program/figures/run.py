@@ -26,7 +26,7 @@ def learning_curve(run: Run) -> Figure:
     """Loss, accuracy, margin and directedness over epochs; several seeds as median, 80 % band and extremes."""
     history = run.history
     panels: list[tuple[str, str, tuple[str, ...]]] = [("loss", "mean cost", ("loss", "validation_loss"))]
-    if run.task.kind == "classification":
+    if run.task.kind != "regression":
         panels.append(("accuracy", "share correct", ("accuracy", "validation_accuracy")))
     panels.append(("contraction margin", "1/time", ("lowest_margin",)))
     panels.append(("how directed", "", ("antisymmetry", "agreement")))

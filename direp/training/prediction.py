@@ -26,8 +26,8 @@ class Prediction:
       or the softmax of a cross-entropy. They are as good as the training was long; for calibrated ones use
       scikit-learn's `CalibratedClassifierCV`. `None` for a regression.
     - `settled`: whether the row's equilibrium was reached.
-    - `error`: with a certificate, a proved bound of the distance of any output from its equilibrium, in the units of
-      `outputs` (for a regression, of `value`). `None` without.
+    - `error`: with a certificate, a proved bound on the distance from equilibrium: of a regression's values, in their
+      shape and units; else of the outputs, the largest of each row. `None` without.
     """
 
     value: np.ndarray
@@ -94,8 +94,11 @@ def read(
     targets: Targets, outputs: np.ndarray, settled: np.ndarray, error: np.ndarray | None, cost: AbstractCost | None
 ) -> Prediction:
     """A prediction from outputs that stand where they came to rest."""
-    if error is not None:
-        error = (error * targets.scale if targets.kind == "regression" else error).max(1)
+    if error is not None and targets.kind == "regression":
+        error = error * targets.scale
+        error = error[:, 0] if error.shape[1] == 1 else error
+    elif error is not None:
+        error = error.max(1)
     chance = None if targets.kind == "regression" else probability(targets, outputs, cost or SquaredError())
     return Prediction(targets.decode(outputs), outputs, chance, settled, error)
 

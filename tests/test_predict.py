@@ -1,0 +1,257 @@
+"""From a trained network to answers: in Python, from a run folder, on the command line; and trainings that go on."""
+
+import csv
+import functools
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+from program import call
+
+import direp
+from direp import tasks
+from direp.training import STOP
+
+pytestmark = pytest.mark.usefixtures("_optax")
+_KEPT = tempfile.TemporaryDirectory()
+EPOCHS = 12
+
+
+@functools.cache
+def people():
+    """A CSV of 400 rows with words, gaps, and a label that age and city decide."""
+    rng, count = np.random.default_rng(0), 400
+    frame = pd.DataFrame({"age": rng.normal(40, 10, count), "city": rng.choice(["Rome", "Oslo", "Lima"], count)})
+    frame["buys"] = np.where((frame.age > 40) ^ (frame.city == "Oslo"), "yes", "no")
+    frame["spends"] = 1000 * frame.age + 20_000 * (frame.city == "Rome")
+    frame.loc[::17, "age"] = np.nan
+    frame.loc[::13, "city"] = None
+    path = Path(_KEPT.name) / "people.csv"
+    frame.to_csv(path, index=False)
+    return path, frame
+
+
+@functools.cache
+def trained(target, seeds="0"):
+    folder = Path(_KEPT.name) / f"{target}-{seeds}"
+    other = "spends" if target == "buys" else "buys"
+    code, out, err = call(
+        "train", people()[0], "--target", target, "--drop", other, "--hidden", "8", "--epochs", "40", "--out", folder,
+        "--seeds", seeds, "--json", "--bias", "0.3",
+    )  # fmt: skip
+    assert code == 0, err
+    return folder, json.loads(out), err
+
+
+def table(text):
+    rows = list(csv.reader(io.StringIO(text)))
+    return pd.DataFrame(rows[1:], columns=rows[0])
+
+
+def test_a_csv_is_trained_on_and_new_rows_are_answered_as_in_python(tmp_path):
+    path, frame = people()
+    folder, summary, err = trained("buys")
+    assert "people: classification of buys (2 classes) from 2 columns; rows: 279 to train on" in err
+    scores = summary["scores"]
+    assert scores["accuracy"] == pytest.approx(summary["test"]["accuracy"])
+    assert scores["balanced_accuracy"] > 0.8
+    assert sum(each["samples"] for each in scores["classes"].values()) == 60
+    fresh = tmp_path / "new.csv"
+    frame[["city", "age"]].head(30).to_csv(fresh, index=False)
+    code, out, err = call("predict", folder, fresh)
+    assert code == 0
+    found, answers = table(out), direp.load(folder).predict(frame.head(30))
+    assert list(found.columns) == ["buys", "P(no)", "P(yes)", "settled", "error"]
+    assert found.buys.tolist() == answers.value.tolist()
+    assert found["P(yes)"].astype(float).tolist() == answers.probability[:, 1].tolist()
+    assert found.error.astype(float).tolist() == answers.error.tolist()
+    assert (found.settled == "yes").all()
+    assert "30 rows, 0 unsettled, outputs at most" in err
+    assert "gaps were filled as in training: age (2), city (3)" in err
+    _, out, err = call("predict", folder, path, "--json", "--out", tmp_path / "answers.json")
+    document = json.loads((tmp_path / "answers.json").read_text())
+    assert document["rows"] == 400
+    right = np.mean(np.array(document["predictions"]["buys"]) == frame.buys)
+    assert f"right {right:.2%}" in err
+    assert out == ""
+
+
+def test_errors_of_predictions_are_bounds():
+    _, frame = people()
+    run = direp.load(trained("buys")[0])
+    answers = run.predict(frame)
+    exact = direp.settle(
+        run.networks[0].astype(np.float64), run.preparation.inputs.encode(tasks.arrow(frame)).astype(np.float32),
+        stop=direp.Tolerance(1e-13, 1e-13),
+    )  # fmt: skip
+    away = np.abs(np.asarray(exact.rate)[:, -2:] - answers.outputs).max(1)
+    assert (away <= answers.error).all()
+    assert answers.error.max() < 0.01
+
+
+def test_a_regression_speaks_in_the_units_of_its_target():
+    _, frame = people()
+    folder, summary, err = trained("spends")
+    assert "regression of spends" in err
+    assert summary["scores"]["targets"]["spends"]["r2"] > 0.7
+    assert summary["scores"]["targets"]["spends"]["mae"] < 6000
+    answers = direp.load(folder).predict(frame)
+    assert 20_000 < np.median(answers.value) < 80_000
+    assert answers.probability is None
+    code, out, err = call("predict", folder, people()[0])
+    assert code == 0
+    assert table(out).spends.astype(float).tolist() == answers.value.tolist()
+    assert "spends: R2 0." in err
+
+
+def test_of_several_seeds_the_best_by_validation_answers_unless_another_is_named():
+    _, frame = people()
+    folder, summary, _ = trained("buys", "3..5")
+    scores = [(-each["validation"]["accuracy"], each["validation"]["loss"]) for each in summary["per_seed"]]
+    best = 3 + scores.index(min(scores))
+    run = direp.load(folder)
+    assert run.chosen == best
+    assert (run.predict(frame).outputs == run.predict(frame, seed=best).outputs).all()
+    assert (run.predict(frame, seed=3 + (best - 2) % 3).outputs != run.predict(frame).outputs).any()
+    _, out, err = call("predict", folder, people()[0], "--json")
+    assert json.loads(out)["seed"] == best
+    assert f"by seed {best}, the best on validation samples" in err
+
+
+def test_the_data_need_not_be_there_to_predict(tmp_path):
+    path, frame = people()
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(path.read_bytes())
+    folder = tmp_path / "run"
+    assert call("train", moved, "--target", "buys", "--epochs", "1", "--quiet", "--out", folder)[0] == 0
+    moved.unlink()
+    answers = direp.load(folder).predict(frame.head(3))
+    assert len(answers) == 3
+    assert call("predict", folder, path, "--quiet")[2] == ""
+
+
+def _text(path, content):
+    path.write_text(content)
+    return path
+
+
+def test_wrong_use_gets_one_line(tmp_path):
+    path, _ = people()
+    folder = trained("buys")[0]
+    one = _text(tmp_path / "one.csv", "age\n1\n")
+    word = _text(tmp_path / "word.csv", "age,city\nold,Rome\n")
+    for arguments, code, message in (
+        (("predict",), 2, "two arguments"),
+        (("predict", folder), 2, "a file of rows after the run folder"),
+        (("predict", folder, tmp_path / "no.csv"), 3, "no.csv does not exist"),
+        (("predict", folder, one), 2, "column 'city' is missing"),
+        (("predict", folder, word), 3, "word.csv"),
+        (("predict", folder, path, "--out", path), 2, "exists already"),
+        (("predict", folder, path, "--seed", "7"), 2, "seed 7 is not of this run"),
+        (("predict", tmp_path, path), 3, "no run folder"),
+        (("train", path), 2, "--target is missing: name the column"),
+        (("train", path, "--target", "bys"), 2, "did you mean 'buys'"),
+        (("train", path, "--target", "age"), 2, "'age' is missing in 24 rows"),
+        (("train", path, "--target", "spends", "--cost", "cross-entropy"), 2, "use --cost squared"),
+        (("train", tmp_path / "people"), 2, "task"),
+        (("train", path.with_suffix("")), 2, "did you mean"),
+    ):
+        found, out, err = call(*arguments)
+        assert (found, out) == (code, ""), (arguments, err)
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def _noise(count=24, classes=3, weight=None):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(count, 4)), np.eye(classes)[rng.integers(0, classes, count)]
+    return x, y, weight
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        direp.Local(beta=1.0), direp.SymmetricEP(direp.Centred(0.05)), direp.Trajectory(beta=1.0),
+        direp.VectorField(beta=0.1),
+        direp.AsymEP(beta=1.0), direp.Dyadic(), direp.Adjoint(), direp.BPTT(20), direp.Homeostasis(direp.Local(), 0.1),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)  # fmt: skip
+def test_a_weight_counts_a_sample_as_often_as_it_is_repeated(rule):
+    """Random probes of homeostasis are drawn a sample, so only its part without them is compared."""
+    x, y, _ = _noise()
+    weight = np.random.default_rng(2).integers(0, 4, len(x)).astype(float)
+    neuron = direp.Rate("sigmoid", "signed")
+    network = direp.Network(direp.Graph.complete(4, 3, 3), neuron, direp.Normal(0.2), leak=2.0, key=jax.random.key(0))
+    if isinstance(rule, direp.Homeostasis):
+        rule = direp.Homeostasis(direp.Local(), 0.0)
+    key, stop = jax.random.key(1), direp.Tolerance(1e-12, 1e-12)
+    again = np.repeat(np.arange(len(x)), weight.astype(int))
+    one = direp.estimate(network, x, y, rule, weight=3 * weight, key=key, stop=stop)
+    if isinstance(rule, direp.Trajectory):  # which divides by the steps of the slowest sample that counts
+        keep = weight > 0
+        one = direp.estimate(network, x[keep], y[keep], rule, weight=3 * weight[keep], key=key, stop=stop)
+    other = direp.estimate(network, x[again], y[again], rule, key=key, stop=stop)
+    for a, b in zip(jax.tree.leaves(one.gradient), jax.tree.leaves(other.gradient), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
+    assert not np.asarray(one.used)[(weight if len(one.used) == len(weight) else weight[weight > 0]) == 0].any()
+
+
+def _started(task):
+    graph = direp.Graph.layered((task.inputs, 5, task.outputs))
+    return direp.Network(graph, direp.Projected(), direp.FanIn(hidden_bias=0.3), key=jax.random.key(0))
+
+
+def _fit(task, network, epochs, **more):
+    settings = {"rule": direp.Local(beta=1.0), "optimiser": optax.adam(0.02), "control": direp.LeakController()}
+    return direp.fit(network, task, **settings, epochs=epochs, batch_size=8, keep="last", **more)
+
+
+def test_a_training_goes_on_where_it_stopped_bit_by_bit():
+    x, y, _ = _noise(60)
+    task = tasks.from_arrays(x, y)
+    network = _started(task)
+    whole = _fit(task, network, EPOCHS)
+    half = _fit(task, network, EPOCHS - 5)
+    rest = _fit(task, network, 5, state=half.state)
+    for a, b in zip(jax.tree.leaves(whole.networks), jax.tree.leaves(rest.networks), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    assert (np.concatenate([half.history["loss"], rest.history["loss"]]) == whole.history["loss"]).all()
+    with pytest.raises(ValueError, match="of another training"):
+        direp.fit(network, task, rule=direp.Local(beta=1.0), optimiser=optax.sgd(0.1), state=half.state)
+
+
+def test_a_callback_ends_a_training():
+    x, y, _ = _noise(60)
+    task = tasks.from_arrays(x, y)
+    run = _fit(task, _started(task), EPOCHS, callbacks=[lambda number, row: STOP if number == 3 else None])
+    assert run.status == "stopped"
+    assert 3 <= len(run.history["loss"]) <= 10
+
+
+def test_weights_of_samples_reach_the_training():
+    x, y, _ = _noise(60)
+    task = tasks.from_arrays(x, y)
+    weight = np.zeros(len(task.train.x))
+    weight[:16] = 1
+    few = tasks.Task("few", tasks.Samples(*(part[:16] for part in task.train)), task.validation, task.test)
+    whole = tasks.Task("whole", *task_parts(task), weight=weight)
+    settings = {"rule": direp.Local(beta=1.0), "optimiser": optax.adam(0.02), "epochs": EPOCHS, "keep": "last"}
+    one, other = (direp.fit(_started(task), each, **settings) for each in (few, whole))
+    for a, b in zip(jax.tree.leaves(one.networks), jax.tree.leaves(other.networks), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    np.testing.assert_allclose(one.history["loss"], other.history["loss"], rtol=1e-12)
+    with pytest.raises(ValueError, match="every weight is 0"):
+        tasks.Task("none", *task_parts(task), weight=0 * weight)
+    with pytest.raises(ValueError, match="a finite number, 0 or above, for each of"):
+        tasks.Task("short", *task_parts(task), weight=weight[:3])
+
+
+def task_parts(task):
+    return task.train, task.validation, task.test
