@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, chec
 
 from ..certificates import certify
 from ..program import Parts, Settings, WrongUse, certificates_of, check, preset
+from ..rules import companions, initialise, parameters_of, with_companions, with_parameters
 from ..tasks import Inputs, Preparation, Samples, Targets, Task
 from ..training import Prediction, Run, fit, predict
 from .watch import CallbackSupportMixin, Watch, wants_networks
@@ -107,6 +108,9 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             )  # fmt: skip
         self._seed = seed
         return self
+
+    def _unit_of_loss(self, task: Task) -> float:
+        return 1.0
 
     def _checks_of_targets(self) -> dict[str, Any]:
         return {}
@@ -211,6 +215,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             patience = np.inf
         phases = len(train.x) * (1 + sum(map(len, (n.strengths for n in made.phases.nudges))))
         score = self._score_of(task.validation) if len(task.validation.x) else None
+        unit = self._unit_of_loss(task)
         call = None
         context = getattr(self, "_callback_fit_ctx", None)
         if context is not None and getattr(self, "_skl_callbacks", None):
@@ -221,7 +226,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
                 within.call_on_fit_task_begin(**told)
                 return within.call_on_fit_task_end(**told, reconstruction_attributes=self._as_it_stands)
 
-        return Watch(score, self.tol, patience, phases, bool(self.verbose), call)
+        return Watch(score, unit, self.tol, patience, phases, bool(self.verbose), call)
 
     def _run(self, task: Task, arguments: dict[str, Any], state: Any, watch: Watch, partial: bool) -> Run:
         if partial:
@@ -306,11 +311,14 @@ def _reach(parts: Parts, settings: Settings) -> tuple[float, float]:
 
 def _hold(parts: Parts) -> None:
     """Raise `ValueError` where the network is not proved to settle as training begins."""
-    if any(jax.tree.leaves(parts.rule) and hasattr(node, "recurrent") for node in jax.tree.leaves(parts.rule)):
-        return
-    network = parts.started()[0]
-    criteria = () if parts.control is None else (parts.control.criterion,)
-    found = certify(network, rule=parts.phases.of(parts.rule, network), cost=parts.cost, criteria=criteria, starts=0)
+    rule, network, given = initialise(parts.rule, parts.network, jax.random.key(parts.seeds[0])), parts.network, {}
+    if parts.control is None:
+        network = parts.started()[0]
+    else:
+        own = parameters_of(rule)
+        network, feedback = parts.control.begin_with(network, tuple(node.recurrent for node in companions(own)))
+        rule, given = with_parameters(rule, with_companions(own, feedback)), {"criteria": (parts.control.criterion,)}
+    found = certify(network, rule=parts.phases.of(rule, network), cost=parts.cost, starts=0, **given)
     if found.verdict != "proved":
         raise ValueError(f"certified=True cannot be held: {found.reason}. Change that, or use certified=False")
 

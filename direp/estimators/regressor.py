@@ -77,5 +77,14 @@ class DirectedEPRegressor(RegressorMixin, MultiOutputMixin, DirectedEP):
         return Targets.regression(y.reshape(len(y), -1), reach, weight=weight)
 
     def _score_of(self, validation: Samples):
-        alone = max(0.5 * np.square(validation.y - validation.y.mean(0)).sum(1).mean(), np.finfo(float).tiny)
+        alone = _alone(validation.y, None)
         return lambda row: 1 - float(row["validation_loss"][0]) / alone
+
+    def _unit_of_loss(self, task):
+        return 2 * _alone(task.train.y, task.weight)
+
+
+def _alone(y: np.ndarray, weight: np.ndarray | None) -> float:
+    """The loss of the mean."""
+    centre = np.average(y, 0, weight)
+    return float(0.5 * np.average(np.square(y - centre).sum(1), 0, weight)) or 0.5

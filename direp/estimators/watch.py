@@ -34,13 +34,14 @@ class Watch:
     def __init__(
         self,
         score: Callable[[dict[str, np.ndarray]], float] | None,
+        unit: float,
         tol: float,
         patience: float,
         phases: int,
         verbose: bool = False,
         call: Callable[[int], bool] | None = None,
     ):
-        self._score, self._tol, self._patience, self._phases = score, tol, patience, phases
+        self._score, self._unit, self._tol, self._patience, self._phases = score, unit, tol, patience, phases
         self._verbose, self._call = verbose, call
         self.loss: list[float] = []
         self.scores: list[float] = []
@@ -50,7 +51,7 @@ class Watch:
         self.waits = np.isfinite(patience)
 
     def __call__(self, number: int, row: dict[str, np.ndarray]) -> Any:
-        self.loss.append(float(row["loss"][0]))
+        self.loss.append(float(row["loss"][0]) / self._unit)
         self.unsettled.append(round(float(row["unsettled"][0]) * self._phases))
         now = -self.loss[-1]
         if self._verbose:
