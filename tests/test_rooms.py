@@ -17,6 +17,7 @@ ROOMS = (
     "analysis",
     "testing",
     "program",
+    "estimators",
 )
 
 

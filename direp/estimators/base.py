@@ -1,10 +1,10 @@
 """What the classifier and the regressor share: parameters, the training, its state."""
 
 import dataclasses
-import re
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -16,20 +16,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_non_negative, validate_data
 
-from ..certificates import certify
-from ..program import Parts, Settings, WrongUse, certificates_of, check, preset
-from ..rules import companions, initialise, parameters_of, with_companions, with_parameters
+from ..certificates import CASCADE, certify
+from ..program import Parts, Settings, WrongUse, certificates_of, check, preset, reach_of
 from ..tasks import Inputs, Preparation, Samples, Targets, Task
 from ..training import Prediction, Run, fit, predict
+from . import folder
+from .state import FREE, NAMED, OWN, fitted, hold, named_here, on_device, on_host, plain, room
 from .watch import CallbackSupportMixin, Watch, wants_networks
-
-_NAMED = ("graph", "neuron", "activation", "outflow", "rule", "feedback", "scale")
-_OWN = {  # settings that are parameters here, by the names that these have
-    "hidden": "hidden_layer_sizes", "learning_rate": "learning_rate_init", "epochs": "max_iter", "decay": "alpha",
-    "seeds": "random_state", "keep": "early_stopping",
-    **{name: name for name in (*_NAMED, "leak", "beta", "batch_size")},
-}  # fmt: skip
-_FREE = "data_dir task split device precision shift"  # settings without a meaning here
 
 
 class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -37,7 +30,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        **{name: [str] for name in _NAMED},
+        **{name: [str] for name in NAMED},
         "leak": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, None, None, closed="neither")],
         "certified": ["boolean"],
@@ -54,7 +47,6 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         "verbose": ["verbose"],
         "settings": [dict, None],
     }
-    _defaults: ClassVar[dict[str, Any]] = {}
 
     network_: Any
     preparation_: Preparation
@@ -130,13 +122,12 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, object)).tolist()
         if not all(isinstance(units, Integral) and units > 0 for units in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {self.hidden_layer_sizes}.")
-        for name in _NAMED:
+        for name in NAMED:
             check(name, getattr(self, name), name)
         if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped.", stacklevel=5)
-        base = {name: value for name, value in dataclasses.asdict(preset("data.npz")).items() if name != "task"}
-        base |= {"tolerance": 1e-5, "schedule": "constant", "margin": 0.1 if self.certified else None} | self._defaults
-        own = {name: getattr(self, name) for name in (*_NAMED, "leak", "beta")}
+        base = self._usual(self.certified)
+        own = {name: getattr(self, name) for name in (*NAMED, "leak", "beta")}
         own |= {
             "hidden": tuple(map(int, hidden)), "learning_rate": self.learning_rate_init, "decay": self.alpha,
             "epochs": int(self.max_iter), "keep": "best" if self.early_stopping else "last",
@@ -145,17 +136,17 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         }  # fmt: skip
         given = dict(self.settings or {})
         for name in given:
-            if name in _OWN:
-                raise ValueError(f"settings: {name!r} is the parameter {_OWN[name]!r} of {type(self).__name__}")
-            if name in _FREE.split():
+            if name in OWN:
+                raise ValueError(f"settings: {name!r} is the parameter {OWN[name]!r} of {type(self).__name__}")
+            if name in FREE.split():
                 raise ValueError(f"settings: {name!r} is a setting of the program alone")
         if given.get("margin", 0) is None and self.certified:
             raise ValueError("settings: margin None trains without a certificate, and certified=True asks for one")
         try:
-            made = Settings.from_dict({**base, **{k: _plain(v) for k, v in {**own, **given}.items()}})
+            made = Settings.from_dict({**base, **{k: plain(v) for k, v in {**own, **given}.items()}})
             made.check()
         except WrongUse as error:
-            raise ValueError(_named_here(str(error))) from None
+            raise ValueError(named_here(str(error))) from None
         return made
 
     def _learn(
@@ -164,9 +155,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> None:  # fmt: skip
         if not going_on:
             inputs = self._inputs(train.x, weight)
-            none = Samples(train.x[:0], np.zeros((0, 1)))
-            raw = Task("data", Samples(train.x, np.zeros((len(train.x), 1))), none, none, kind="regression")
-            preparation = Preparation(inputs, self._meaning(train.y, _reach(Parts(settings, raw), settings), weight))
+            preparation = Preparation(inputs, self._meaning(train.y, reach_of(settings), weight))
         else:
             preparation = self.preparation_
         x, y = preparation.inputs.encode(train.x), preparation.targets.encode(train.y)
@@ -179,14 +168,14 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         task = Task("data", *parts, kind=kind, classes=shown, preparation=preparation, weight=weight)
         try:
             made = Parts(settings, task)
-            arguments = made.fit() | {"room": _room(len(train.x)), "evaluate": False}
+            arguments = made.fit() | {"room": room(len(train.x)), "evaluate": False}
         except WrongUse as error:
-            raise ValueError(_named_here(str(error))) from None
+            raise ValueError(named_here(str(error))) from None
         if going_on:
-            arguments |= {"network": [_on_device(self.network_)], "rule": self._rule}
+            arguments |= {"network": [on_device(self.network_)], "rule": self._rule}
         elif self.certified:
-            _hold(made)
-        state = _on_device(self._state) if partial and going_on else None
+            hold(made)
+        state = on_device(self._state) if partial and going_on and self._state is not None else None
         watch = self._watch(made, task, partial, train)
         run = self._run(task, arguments, state, watch, partial)
         self._keep(run, made, preparation, watch, going_on)
@@ -243,14 +232,14 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _as_it_stands(self) -> dict[str, Any]:
         run, preparation = self._stands
-        return {**_fitted(run), "preparation_": preparation}
+        return {**fitted(run), "preparation_": preparation}
 
     def _keep(self, run: Run, made: Parts, preparation: Preparation, watch: Watch, going_on: bool) -> None:
         before = going_on and hasattr(self, "loss_curve_")
-        for name, value in _fitted(run).items():
+        for name, value in fitted(run).items():
             setattr(self, name, value)
         self.preparation_, self.certificate_ = preparation, certificates_of(run, made)[0]
-        self._state, self._rule, self._made = _on_host(run.state), _on_host(run.rule), made.settings
+        self._state, self._rule, self._made = on_host(run.state), on_host(run.rule), made.settings
         self.n_iter_ = len(watch.loss)
         self.loss_curve_ = [*(self.loss_curve_ if before else []), *watch.loss]
         scores = [*((self.validation_scores_ or []) if before else []), *watch.scores]
@@ -276,11 +265,96 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             if missed:
                 warnings.warn(message, ConvergenceWarning, stacklevel=6)
 
+    def to_folder(self, path: str | Path, X: Any = None, y: Any = None) -> None:
+        """Write a run folder, for `direp certify`, `direp gradient` and `direp predict`.
+
+        Parameters
+        ----------
+        path : path-like
+            A new folder.
+        X, y : array-like, default=None
+            Samples that the folder keeps, on which `direp gradient` compares rules; it scales the targets of a
+            regression anew. Without them the folder holds the network alone.
+        """
+        check_is_fitted(self)
+        data = None
+        if X is not None:
+            X = validate_data(self, X, reset=False, dtype=np.float64)
+            data = X, self._targets(np.asarray(y), False, None)[0]
+        with jax.enable_x64(self.network_.dtype == np.float64):
+            network, rule = on_device(self.network_), on_device(self._rule)
+            folder.write(
+                Path(path), self._made, network, rule, self.preparation_, self.certificate_, data, self.n_iter_
+            )
+
+    @classmethod
+    def from_folder(cls, path: str | Path, *, allow_import: bool = False) -> Any:
+        """The estimator of a run folder, fitted: that of `to_folder`, or of `direp train` on numbers.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        allow_import : bool, default=False
+            Import the modules of a user's own parts that the run names.
+
+        Returns
+        -------
+        estimator
+            It predicts, and goes on with `partial_fit`, whose moments begin anew.
+        """
+        run, place = folder.read(path, allow_import)
+        settings, targets = run.settings, run.preparation.targets
+        with jax.enable_x64(settings.precision == "float64"):
+            made = cls(**cls._parameters_of(settings))
+            arguments = run.parts.fit()
+            how = {name: arguments[name] for name in ("cost", "method", "stop")}
+            network, rule = run.networks[place], run.rules[place]
+            phases = run.parts.phases.of(rule, network)
+            criteria = {} if run.parts.control is None else {"criteria": (run.parts.control.criterion, *CASCADE)}
+            made.certificate_ = certify(network, rule=phases, cost=run.parts.cost, starts=0, **criteria)
+        made.network_, made._how, made._rule, made._state = *map(on_host, (network, how, rule)), None
+        made.preparation_, made._made, made._seed = run.preparation, settings, run.parts.seeds[place]
+        made.n_features_in_, made.n_outputs_ = network.graph.inputs, network.graph.outputs
+        if run.preparation.inputs.named:
+            made.feature_names_in_ = np.array(run.preparation.inputs.names, object)
+        made.n_iter_, made.loss_curve_, made.validation_scores_, made.settle_failures_ = 0, [], None, 0
+        made._understand(targets)
+        return made
+
+    @staticmethod
+    def _usual(certified: bool) -> dict[str, Any]:
+        """The settings of tables where nothing else is said."""
+        known = {name: value for name, value in dataclasses.asdict(preset("data.npz")).items() if name != "task"}
+        return known | {"tolerance": 1e-5, "schedule": "constant", "margin": 0.1 if certified else None}
+
+    @classmethod
+    def _parameters_of(cls, settings: Settings) -> dict[str, Any]:
+        given = dataclasses.asdict(settings)
+        named = {here: given[name] for name, here in OWN.items() if name not in ("seeds", "keep")}
+        usual = cls._usual(certified=True)
+        rest = {
+            name: value for name, value in given.items()
+            if name not in {*OWN, *FREE.split(), "margin"} and value != usual.get(name, getattr(Settings(), name))
+        }  # fmt: skip
+        certified = settings.margin is not None
+        if certified and settings.margin != usual["margin"]:
+            rest["margin"] = settings.margin
+        return {
+            **named, "batch_size": settings.batch_size or "auto", "early_stopping": settings.keep == "best",
+            "random_state": int(settings.seeds) if settings.seeds.isdigit() else None, "certified": certified,
+            "settings": rest,
+        }  # fmt: skip
+
+    @abstractmethod
+    def _understand(self, targets: Targets) -> None:
+        """Set what is fitted from what outputs mean. Raises `ValueError` for those of another kind of estimator."""
+
     def _predicted(self, X: Any) -> Prediction:
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
         with jax.enable_x64(self.network_.dtype == np.float64):
-            found = predict(_on_device(self.network_), X, self.preparation_, **_on_device(self._how))
+            found = predict(on_device(self.network_), X, self.preparation_, **on_device(self._how))
         if not found.settled.all():
             warnings.warn(
                 f"{(~found.settled).sum()} of {len(X)} rows did not settle; their predictions are where they came to "
@@ -289,83 +363,3 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
                 stacklevel=3,
             )
         return found
-
-
-def _fitted(run: Run) -> dict[str, Any]:
-    """What predictions need, on the host."""
-    how = {"cost": run.trainer.cost, "method": run.trainer.method, "stop": run.trainer.stop}
-    return {"network_": _on_host(run.network), "_how": _on_host(how)}
-
-
-def _reach(parts: Parts, settings: Settings) -> tuple[float, float]:
-    """What the rates of outputs can reach."""
-    neuron = parts.part("neuron")
-    if neuron.bounded:
-        return neuron.low, neuron.high
-    if not neuron.rate.linear:
-        return neuron.rate.range
-    low, high = neuron.transfer.range
-    leak = settings.leak or 1.0
-    return low / leak, high / leak
-
-
-def _hold(parts: Parts) -> None:
-    """Raise `ValueError` where the network is not proved to settle as training begins."""
-    rule, network, given = initialise(parts.rule, parts.network, jax.random.key(parts.seeds[0])), parts.network, {}
-    if parts.control is None:
-        network = parts.started()[0]
-    else:
-        own = parameters_of(rule)
-        network, feedback = parts.control.begin_with(network, tuple(node.recurrent for node in companions(own)))
-        rule, given = with_parameters(rule, with_companions(own, feedback)), {"criteria": (parts.control.criterion,)}
-    found = certify(network, rule=parts.phases.of(rule, network), cost=parts.cost, starts=0, **given)
-    if found.verdict != "proved":
-        raise ValueError(f"certified=True cannot be held: {found.reason}. Change that, or use certified=False")
-
-
-def _room(samples: int) -> int:
-    """Rows that a table of samples is filled up to, so that data sets of nearby sizes share a program: a multiple of
-    16, of an eighth of the size and more."""
-    step = max(16, 1 << max((samples - 1).bit_length() - 4, 0))
-    return -(-samples // step) * step
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as a file would hold it."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return list(value) if isinstance(value, tuple | np.ndarray) else value
-
-
-def _named_here(message: str) -> str:
-    """A message of the program with the names that settings have here."""
-    plain = re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), message)
-    for name, here in _OWN.items():
-        plain = re.sub(rf"\b{name}\b(?= )", here, plain, count=1) if plain.startswith(f"{name} ") else plain
-    return plain
-
-
-def _on_host(tree: Any) -> Any:
-    """Arrays as NumPy's; random keys by their data."""
-
-    def leaf(value: Any) -> Any:
-        if isinstance(value, jax.Array):
-            return np.asarray(jax.random.key_data(value) if _is_key(value) else value)
-        return value
-
-    return jax.tree.map(leaf, tree)
-
-
-def _is_key(value: jax.Array) -> bool:
-    return jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key)
-
-
-def _on_device(tree: Any) -> Any:
-    """The way back; arrays of whole numbers without sign are random keys."""
-
-    def leaf(value: Any) -> Any:
-        if not isinstance(value, np.ndarray):
-            return value
-        array = jax.device_put(value)
-        return jax.random.wrap_key_data(array) if value.dtype == np.uint32 else array
-
-    return jax.tree.map(leaf, tree)

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
 
 from ..tasks import Samples, Targets
 from .base import DirectedEP
@@ -23,7 +23,7 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
 
     def __init__(
         self, hidden_layer_sizes=(100,), *, graph="layered", neuron="projected", activation="hard-sigmoid",
-        outflow="none", leak=1.0, rule="local", feedback="shared", beta=2.0, certified=True, alpha=0.0,
+        outflow="none", leak=1.0, rule="local", feedback="shared", beta=2.0, certified=True, alpha=1.0,
         batch_size="auto", learning_rate_init=0.01, max_iter=200, tol=1e-4, n_iter_no_change=10,
         early_stopping=False, validation_fraction=0.1, class_weight=None, scale="standard", warm_start=False,
         random_state=None, verbose=False, settings=None,
@@ -138,3 +138,9 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
 
     def _score_of(self, validation: Samples):
         return lambda row: float(row["validation_accuracy"][0])
+
+    def _understand(self, targets):
+        if targets.kind == "regression":
+            raise ValueError("the run is a regression: use DirectedEPRegressor.from_folder")
+        self._multilabel = targets.kind == "multilabel"
+        self.classes_ = np.arange(self.n_outputs_) if self._multilabel else np.array(targets.classes)

@@ -14,7 +14,7 @@ class DirectedEPRegressor(RegressorMixin, MultiOutputMixin, DirectedEP):
 
     def __init__(
         self, hidden_layer_sizes=(100,), *, graph="layered", neuron="projected", activation="hard-sigmoid",
-        outflow="none", leak=1.0, rule="local", feedback="shared", beta=2.0, certified=True, alpha=0.0,
+        outflow="none", leak=1.0, rule="local", feedback="shared", beta=2.0, certified=True, alpha=0.3,
         batch_size="auto", learning_rate_init=0.01, max_iter=200, tol=1e-4, n_iter_no_change=10,
         early_stopping=False, validation_fraction=0.1, scale="standard", warm_start=False, random_state=None,
         verbose=False, settings=None,
@@ -82,6 +82,11 @@ class DirectedEPRegressor(RegressorMixin, MultiOutputMixin, DirectedEP):
 
     def _unit_of_loss(self, task):
         return 2 * _alone(task.train.y, task.weight)
+
+    def _understand(self, targets):
+        if targets.kind != "regression":
+            raise ValueError("the run is of classes: use DirectedEPClassifier.from_folder")
+        self._table = self.n_outputs_ > 1
 
 
 def _alone(y: np.ndarray, weight: np.ndarray | None) -> float:

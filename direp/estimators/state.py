@@ -1,0 +1,88 @@
+"""Between the parameters of an estimator and the settings of the program; fitted state on the host."""
+
+import re
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..certificates import certify
+from ..program import Parts
+from ..rules import companions, initialise, parameters_of, with_companions, with_parameters
+from ..training import Run
+
+NAMED = ("graph", "neuron", "activation", "outflow", "rule", "feedback", "scale")
+OWN = {  # settings that are parameters here, by the names that these have
+    "hidden": "hidden_layer_sizes", "learning_rate": "learning_rate_init", "epochs": "max_iter", "decay": "alpha",
+    "seeds": "random_state", "keep": "early_stopping",
+    **{name: name for name in (*NAMED, "leak", "beta", "batch_size")},
+}  # fmt: skip
+FREE = "data_dir task target drop kind split device precision shift"  # settings without a meaning here
+
+
+def fitted(run: Run) -> dict[str, Any]:
+    """What predictions need, on the host."""
+    how = {"cost": run.trainer.cost, "method": run.trainer.method, "stop": run.trainer.stop}
+    return {"network_": on_host(run.network), "_how": on_host(how)}
+
+
+def hold(parts: Parts) -> None:
+    """Raise `ValueError` where the network is not proved to settle as training begins."""
+    rule, network, given = initialise(parts.rule, parts.network, jax.random.key(parts.seeds[0])), parts.network, {}
+    if parts.control is None:
+        network = parts.started()[0]
+    else:
+        own = parameters_of(rule)
+        network, feedback = parts.control.begin_with(network, tuple(node.recurrent for node in companions(own)))
+        rule, given = with_parameters(rule, with_companions(own, feedback)), {"criteria": (parts.control.criterion,)}
+    found = certify(network, rule=parts.phases.of(rule, network), cost=parts.cost, starts=0, **given)
+    if found.verdict != "proved":
+        raise ValueError(f"certified=True cannot be held: {found.reason}. Change that, or use certified=False")
+
+
+def room(samples: int) -> int:
+    """Rows that a table of samples is filled up to, so that data sets of nearby sizes share a program: a multiple of
+    16, of an eighth of the size and more."""
+    step = max(16, 1 << max((samples - 1).bit_length() - 4, 0))
+    return -(-samples // step) * step
+
+
+def plain(value: Any) -> Any:
+    """A parameter as a file would hold it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return list(value) if isinstance(value, tuple | np.ndarray) else value
+
+
+def named_here(message: str) -> str:
+    """A message of the program with the names that settings have here."""
+    plain = re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), message)
+    for name, here in OWN.items():
+        plain = re.sub(rf"\b{name}\b(?= )", here, plain, count=1) if plain.startswith(f"{name} ") else plain
+    return plain
+
+
+def on_host(tree: Any) -> Any:
+    """Arrays as NumPy's; random keys by their data."""
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, jax.Array):
+            return np.asarray(jax.random.key_data(value) if _is_key(value) else value)
+        return value
+
+    return jax.tree.map(leaf, tree)
+
+
+def _is_key(value: jax.Array) -> bool:
+    return jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def on_device(tree: Any) -> Any:
+    """The way back; arrays of whole numbers without sign are random keys."""
+
+    def leaf(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        array = jax.device_put(value)
+        return jax.random.wrap_key_data(array) if value.dtype == np.uint32 else array
+
+    return jax.tree.map(leaf, tree)
