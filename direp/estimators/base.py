@@ -5,7 +5,7 @@ import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, chec
 
 from ..certificates import CASCADE, certify
 from ..program import Parts, Settings, WrongUse, certificates_of, check, preset, reach_of
+from ..rules import nudges_of
 from ..tasks import Inputs, Preparation, Samples, Targets, Task
 from ..training import Prediction, Run, fit, predict
 from . import folder
@@ -48,8 +49,39 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         "settings": [dict, None],
     }
 
+    # Parameters, which scikit-learn finds in the constructor of each estimator,
+    hidden_layer_sizes: Any
+    scale: str
+    certified: bool
+    alpha: float
+    batch_size: Any
+    learning_rate_init: float
+    max_iter: int
+    tol: float
+    n_iter_no_change: Any
+    early_stopping: bool
+    validation_fraction: float
+    warm_start: bool
+    random_state: Any
+    verbose: Any
+    settings: Any
+    # and what is fitted, on the host.
     network_: Any
+    certificate_: Any
     preparation_: Preparation
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    n_iter_: int
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    settle_failures_: int
+    _seed: int
+    _state: Any
+    _rule: Any
+    _how: dict[str, Any]
+    _made: Settings
+    _stands: Any
 
     @abstractmethod
     def _targets(self, y: Any, first: bool, classes: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -174,7 +206,8 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         if going_on:
             arguments |= {"network": [on_device(self.network_)], "rule": self._rule}
         elif self.certified:
-            hold(made)
+            plainly = dataclasses.replace(settings, seeds="0", epochs=1, batch_size=None, learning_rate=1.0, decay=0.0)
+            hold(plainly, task.inputs, task.outputs)
         state = on_device(self._state) if partial and going_on and self._state is not None else None
         watch = self._watch(made, task, partial, train)
         run = self._run(task, arguments, state, watch, partial)
@@ -202,7 +235,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         patience = np.inf if partial or self.n_iter_no_change is None else self.n_iter_no_change
         if made.settings.schedule != "constant":  # it is made for max_iter epochs
             patience = np.inf
-        phases = len(train.x) * (1 + sum(map(len, (n.strengths for n in made.phases.nudges))))
+        phases = len(train.x) * (1 + sum(len(nudge.strengths) for nudge in nudges_of(made.rule)))
         score = self._score_of(task.validation) if len(task.validation.x) else None
         unit = self._unit_of_loss(task)
         call = None
@@ -253,8 +286,11 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         remedy = "keep certified=True" if not self.certified else "raise settings={'max_steps': ...}"
         for missed, message in (
             (run.status == "interrupted", "Training interrupted by user."),
-            (run.failed[0], "Training diverged and stopped with its last good weights: lower learning_rate_init, scale "
-             "X, or keep certified=True."),
+            (run.failed[0] and last,
+             f"No sample settled, and training stopped: {remedy}, or lower learning_rate_init."),
+            (run.failed[0] and not last,
+             "Training diverged and stopped with its last good weights: lower learning_rate_init, scale X, or keep "
+             "certified=True."),
             (last and not run.failed[0], f"{last} phases of {len(task.train.x)} samples did not settle in the last "
              f"epoch: {remedy}, lower learning_rate_init, or raise leak."),
             (run.status == "done" and not watch.flat and watch.waits,
@@ -304,7 +340,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             It predicts, and goes on with `partial_fit`, whose moments begin anew.
         """
         run, place = folder.read(path, allow_import)
-        settings, targets = run.settings, run.preparation.targets
+        settings, kept = run.settings, cast(Preparation, run.preparation)
         with jax.enable_x64(settings.precision == "float64"):
             made = cls(**cls._parameters_of(settings))
             arguments = run.parts.fit()
@@ -314,12 +350,12 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             criteria = {} if run.parts.control is None else {"criteria": (run.parts.control.criterion, *CASCADE)}
             made.certificate_ = certify(network, rule=phases, cost=run.parts.cost, starts=0, **criteria)
         made.network_, made._how, made._rule, made._state = *map(on_host, (network, how, rule)), None
-        made.preparation_, made._made, made._seed = run.preparation, settings, run.parts.seeds[place]
+        made.preparation_, made._made, made._seed = kept, settings, run.parts.seeds[place]
         made.n_features_in_, made.n_outputs_ = network.graph.inputs, network.graph.outputs
-        if run.preparation.inputs.named:
-            made.feature_names_in_ = np.array(run.preparation.inputs.names, object)
+        if kept.inputs.named:
+            made.feature_names_in_ = np.array(kept.inputs.names, object)
         made.n_iter_, made.loss_curve_, made.validation_scores_, made.settle_failures_ = 0, [], None, 0
-        made._understand(targets)
+        made._understand(kept.targets)
         return made
 
     @staticmethod

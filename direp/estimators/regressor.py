@@ -1,4 +1,4 @@
-"""A regressor."""
+"""The regressor: numbers, scaled into what outputs can reach."""
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
@@ -10,7 +10,36 @@ from .watch import with_callbacks
 
 
 class DirectedEPRegressor(RegressorMixin, MultiOutputMixin, DirectedEP):
-    """A regressor."""
+    """A regressor: one output unit a target, which is scaled into what outputs can reach.
+
+    A network with bounded outputs predicts nothing far beyond the targets that it was trained on.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, graph, neuron, activation, outflow, leak, rule, feedback, beta, certified, batch_size,\
+    learning_rate_init, max_iter, tol, n_iter_no_change, early_stopping, validation_fraction, scale, warm_start,\
+    random_state, verbose, settings
+        As in `DirectedEPClassifier`.
+    alpha : float, default=0.3
+        Weight decay, as there.
+
+    Attributes
+    ----------
+    network_, certificate_, n_iter_, settle_failures_, preparation_, n_features_in_, feature_names_in_, n_outputs_
+        As there.
+    loss_curve_ : list of float
+        Mean cost of every epoch, in units in which that of the mean target is 1/2.
+    validation_scores_ : list of float or None
+        The share of the variance of all targets, as scaled, that is explained.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from direp import DirectedEPRegressor
+    >>> x, y = load_diabetes(return_X_y=True)
+    >>> bool(DirectedEPRegressor(random_state=0).fit(x, y).score(x, y) > 0.5)
+    True
+    """
 
     def __init__(
         self, hidden_layer_sizes=(100,), *, graph="layered", neuron="projected", activation="hard-sigmoid",
@@ -45,16 +74,38 @@ class DirectedEPRegressor(RegressorMixin, MultiOutputMixin, DirectedEP):
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
-        """Train."""
+        """Train on samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts in the mean cost.
+
+        Returns
+        -------
+        self
+        """
         self._init_callback_context(max_subtasks=self.max_iter)
         return self._fit(X, y, sample_weight)
 
     def partial_fit(self, X, y, sample_weight=None):
-        """One epoch more."""
+        """Train for one epoch more, from where the last call stood; the first one sets the scales.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
         return self._fit(X, y, sample_weight, partial=True)
 
     def predict(self, X):
-        """Values."""
+        """The value of every row, or of every target of it."""
         found = self._predicted(X).value
         return found.reshape(len(found), -1) if self._table else found
 

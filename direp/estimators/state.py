@@ -1,5 +1,6 @@
 """Between the parameters of an estimator and the settings of the program; fitted state on the host."""
 
+import functools
 import re
 from typing import Any
 
@@ -7,8 +8,9 @@ import jax
 import numpy as np
 
 from ..certificates import certify
-from ..program import Parts
+from ..program import Parts, Settings
 from ..rules import companions, initialise, parameters_of, with_companions, with_parameters
+from ..tasks import Samples, Task
 from ..training import Run
 
 NAMED = ("graph", "neuron", "activation", "outflow", "rule", "feedback", "scale")
@@ -26,9 +28,14 @@ def fitted(run: Run) -> dict[str, Any]:
     return {"network_": on_host(run.network), "_how": on_host(how)}
 
 
-def hold(parts: Parts) -> None:
-    """Raise `ValueError` where the network is not proved to settle as training begins."""
-    rule, network, given = initialise(parts.rule, parts.network, jax.random.key(parts.seeds[0])), parts.network, {}
+@functools.lru_cache(maxsize=256)
+def hold(settings: Settings, inputs: int, outputs: int) -> None:
+    """Raise `ValueError` where a network of these settings is not proved to settle as training begins. Whatever was
+    drawn, its control brings it inside: it is asked once for all seeds."""
+    empty = Samples(np.zeros((1, inputs)), np.zeros((1, outputs)))
+    parts = Parts(settings, Task("data", empty, empty, empty, kind="regression"))
+    rule, network = initialise(parts.rule, parts.network, jax.random.key(parts.seeds[0])), parts.network
+    given: dict[str, Any] = {}
     if parts.control is None:
         network = parts.started()[0]
     else:
@@ -37,7 +44,7 @@ def hold(parts: Parts) -> None:
         rule, given = with_parameters(rule, with_companions(own, feedback)), {"criteria": (parts.control.criterion,)}
     found = certify(network, rule=parts.phases.of(rule, network), cost=parts.cost, starts=0, **given)
     if found.verdict != "proved":
-        raise ValueError(f"certified=True cannot be held: {found.reason}. Change that, or use certified=False")
+        raise ValueError(f"certified=True cannot be held: {found.reason}")
 
 
 def room(samples: int) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from ..training import STOP
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks  # pyright: ignore[reportMissingImports]
+    from sklearn.callback import CallbackSupportMixin, with_callbacks  # pyright: ignore
 except ImportError:  # before scikit-learn 1.9
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # pyright: ignore
         """Stands where this version of scikit-learn has no callbacks."""
 
         def _init_callback_context(self, **_: Any) -> None:
