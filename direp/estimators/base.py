@@ -17,12 +17,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_non_negative, validate_data
 
 from ..certificates import CASCADE, certify
-from ..program import Parts, Settings, WrongUse, certificates_of, check, preset, reach_of
+from ..program import Parts, Settings, WrongUse, certificates_of, check, reach_of
 from ..rules import nudges_of
 from ..tasks import Inputs, Preparation, Samples, Targets, Task
 from ..training import Prediction, Run, fit, predict
 from . import folder
-from .state import FREE, NAMED, OWN, fitted, hold, named_here, on_device, on_host, plain, room
+from .state import FREE, NAMED, OWN, as_parameters, fitted, hold, named_here, on_device, on_host, plain, room, usual
 from .watch import CallbackSupportMixin, Watch, wants_networks
 
 
@@ -147,18 +147,18 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return parts[0], parts[1]
+        return np.asarray(parts[0]), np.asarray(parts[1])
 
     def _settings(self, precision: str, seed: int, samples: int) -> Settings:
         """The program's settings that the parameters stand for. Raises `ValueError` for those that cannot be."""
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, object)).tolist()
-        if not all(isinstance(units, Integral) and units > 0 for units in hidden):
+        if not all(isinstance(units, int | np.integer) and units > 0 for units in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {self.hidden_layer_sizes}.")
         for name in NAMED:
             check(name, getattr(self, name), name)
         if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped.", stacklevel=5)
-        base = self._usual(self.certified)
+        base = usual(self.certified)
         own = {name: getattr(self, name) for name in (*NAMED, "leak", "beta")}
         own |= {
             "hidden": tuple(map(int, hidden)), "learning_rate": self.learning_rate_init, "decay": self.alpha,
@@ -238,15 +238,17 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         phases = len(train.x) * (1 + sum(len(nudge.strengths) for nudge in nudges_of(made.rule)))
         score = self._score_of(task.validation) if len(task.validation.x) else None
         unit = self._unit_of_loss(task)
-        call = None
+        call: Any = None
         context = getattr(self, "_callback_fit_ctx", None)
         if context is not None and getattr(self, "_skl_callbacks", None):
             told = {"estimator": self, "X": train.x, "y": train.y, "metadata": {"sample_weight": task.weight}}
 
-            def call(number: int) -> bool:
+            def tell(number: int) -> bool:
                 within = context.subcontext(task_name="epoch")
                 within.call_on_fit_task_begin(**told)
                 return within.call_on_fit_task_end(**told, reconstruction_attributes=self._as_it_stands)
+
+            call = tell
 
         return Watch(score, unit, self.tol, patience, phases, bool(self.verbose), call)
 
@@ -342,12 +344,12 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         run, place = folder.read(path, allow_import)
         settings, kept = run.settings, cast(Preparation, run.preparation)
         with jax.enable_x64(settings.precision == "float64"):
-            made = cls(**cls._parameters_of(settings))
+            made = cls(**as_parameters(settings))
             arguments = run.parts.fit()
             how = {name: arguments[name] for name in ("cost", "method", "stop")}
             network, rule = run.networks[place], run.rules[place]
             phases = run.parts.phases.of(rule, network)
-            criteria = {} if run.parts.control is None else {"criteria": (run.parts.control.criterion, *CASCADE)}
+            criteria: Any = {} if run.parts.control is None else {"criteria": (run.parts.control.criterion, *CASCADE)}
             made.certificate_ = certify(network, rule=phases, cost=run.parts.cost, starts=0, **criteria)
         made.network_, made._how, made._rule, made._state = *map(on_host, (network, how, rule)), None
         made.preparation_, made._made, made._seed = kept, settings, run.parts.seeds[place]
@@ -357,30 +359,6 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         made.n_iter_, made.loss_curve_, made.validation_scores_, made.settle_failures_ = 0, [], None, 0
         made._understand(kept.targets)
         return made
-
-    @staticmethod
-    def _usual(certified: bool) -> dict[str, Any]:
-        """The settings of tables where nothing else is said."""
-        known = {name: value for name, value in dataclasses.asdict(preset("data.npz")).items() if name != "task"}
-        return known | {"tolerance": 1e-5, "schedule": "constant", "margin": 0.1 if certified else None}
-
-    @classmethod
-    def _parameters_of(cls, settings: Settings) -> dict[str, Any]:
-        given = dataclasses.asdict(settings)
-        named = {here: given[name] for name, here in OWN.items() if name not in ("seeds", "keep")}
-        usual = cls._usual(certified=True)
-        rest = {
-            name: value for name, value in given.items()
-            if name not in {*OWN, *FREE.split(), "margin"} and value != usual.get(name, getattr(Settings(), name))
-        }  # fmt: skip
-        certified = settings.margin is not None
-        if certified and settings.margin != usual["margin"]:
-            rest["margin"] = settings.margin
-        return {
-            **named, "batch_size": settings.batch_size or "auto", "early_stopping": settings.keep == "best",
-            "random_state": int(settings.seeds) if settings.seeds.isdigit() else None, "certified": certified,
-            "settings": rest,
-        }  # fmt: skip
 
     @abstractmethod
     def _understand(self, targets: Targets) -> None:

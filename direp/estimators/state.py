@@ -1,5 +1,6 @@
 """Between the parameters of an estimator and the settings of the program; fitted state on the host."""
 
+import dataclasses
 import functools
 import re
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from ..certificates import certify
-from ..program import Parts, Settings
+from ..program import Parts, Settings, preset
 from ..rules import companions, initialise, parameters_of, with_companions, with_parameters
 from ..tasks import Samples, Task
 from ..training import Run
@@ -20,6 +21,28 @@ OWN = {  # settings that are parameters here, by the names that these have
     **{name: name for name in (*NAMED, "leak", "beta", "batch_size")},
 }  # fmt: skip
 FREE = "data_dir task target drop kind split device precision shift"  # settings without a meaning here
+
+
+def usual(certified: bool) -> dict[str, Any]:
+    """The settings of tables where nothing else is said."""
+    known = {name: value for name, value in dataclasses.asdict(preset("data.npz")).items() if name != "task"}
+    return known | {"tolerance": 1e-5, "schedule": "constant", "margin": 0.1 if certified else None}
+
+
+def as_parameters(settings: Settings) -> dict[str, Any]:
+    """The parameters of an estimator that stand for settings."""
+    given, certified = dataclasses.asdict(settings), settings.margin is not None
+    named = {here: given[name] for name, here in OWN.items() if name not in ("seeds", "keep")}
+    known = dataclasses.asdict(Settings()) | usual(certified)
+    rest = {
+        name: value for name, value in given.items()
+        if name not in {*OWN, *FREE.split()} and value != known[name]
+    }  # fmt: skip
+    return {
+        **named, "batch_size": settings.batch_size or "auto", "early_stopping": settings.keep == "best",
+        "random_state": int(settings.seeds) if settings.seeds.isdigit() else None, "certified": certified,
+        "settings": rest or None,
+    }  # fmt: skip
 
 
 def fitted(run: Run) -> dict[str, Any]:
