@@ -72,8 +72,8 @@ def hold(settings: Settings, inputs: int, outputs: int) -> None:
 
 def room(samples: int) -> int:
     """Rows that a table of samples is filled up to, so that data sets of nearby sizes share a program: a multiple of
-    16, of an eighth of the size and more."""
-    step = max(16, 1 << max((samples - 1).bit_length() - 4, 0))
+    32, and of about an eighth of the size."""
+    step = max(32, 1 << max((samples - 1).bit_length() - 4, 0))
     return -(-samples // step) * step
 
 
