@@ -3,11 +3,15 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from program import call
 
-from direp.program.advice import faint, misfit
+import direp
+from direp.program.advice import dead_units, faint, misfit
 from direp.program.build import Parts, load_task
 from direp.program.commands.train import parse_train
 from direp.program.presets import PRESETS, preset
@@ -55,6 +59,14 @@ def test_a_kind_of_graph_brings_the_preset_that_suits_it(typed, expected):
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
+def test_a_rule_that_teaches_hidden_units_nothing_is_told():
+    source = [0, 1, 0, 1, 2, 3, 4, 2, 3]
+    target = [2, 2, 3, 4, 3, 4, 2, 5, 5]  # inputs, a ring, one output that sends nothing back
+    parts = Parts(dataclasses.replace(preset("xor", "small"), hidden=(3,)), load_task(preset("xor")))
+    parts._graph = direp.Graph(2, 3, 1, np.array(source), np.array(target))
+    assert "Local teaches hidden units nothing" in (misfit(parts) or "")
+
+
 def test_a_response_near_the_precision_is_said_before_the_first_epoch_and_recorded(tmp_path):
     folder = tmp_path / "run"
     options = ("--preset", "small", "--beta", "1e-5", "--tolerance", "1e-3", "--epochs", "1")
@@ -67,6 +79,26 @@ def test_a_response_near_the_precision_is_said_before_the_first_epoch_and_record
     for cure in ({"beta": float(enough[1])}, {"precision": "float64"}):
         chosen = dataclasses.replace(preset("xor", "small"), **{"beta": 1e-5, "tolerance": 1e-3, **cure})
         assert faint(Parts(chosen, load_task(chosen))) is None
+
+
+def test_the_nudge_that_is_named_does_where_little_of_the_response_is_left():
+    chosen = dataclasses.replace(preset("iris"), hidden=(8,), beta=1e-6)
+    enough = re.search(r"--beta (\S+) or more", faint(Parts(chosen, load_task(chosen))) or "")
+    assert enough
+    assert faint(Parts(dataclasses.replace(chosen, beta=float(enough[1])), load_task(chosen))) is None
+
+
+def test_dead_outputs_are_advised_by_what_the_rule_has():
+    dead = {"dead": np.zeros((1, 1)), "dead_outputs": np.ones((1, 1))}
+    for name, lift, cure in (
+        ("local", False, "a stronger nudge (--beta)"),
+        ("adjoint", False, "--lift"),
+        ("bptt", False, "--rule dyadic --lift"),
+    ):
+        chosen = dataclasses.replace(preset("xor", "small"), rule=name, lift=lift)
+        rule = Parts(chosen, load_task(chosen)).rule
+        run: Any = SimpleNamespace(history=dead, seeds=(0,), rules=[rule])
+        assert dead_units(run, chosen)["advice"].endswith(f"no gradient: {cure} pulls them off")
 
 
 def test_no_preset_has_a_faint_response():

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,6 +125,23 @@ def test_a_request_to_end_after_the_last_epoch_loses_nothing(tmp_path, monkeypat
     assert len(load_run(folder)[1]) == 1
 
 
+def test_what_crashes_as_an_interrupted_process_is_taken_down_does_not_change_its_exit_code():
+    """As JAX does at times, where an interrupt broke off a compilation."""
+    program = (
+        "import atexit, os, signal\n"
+        "from direp.program import cli\n"
+        "def interrupted(arguments):\n"
+        "    print('kept', end='')\n"
+        "    raise KeyboardInterrupt\n"
+        "cli._run = interrupted\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGKILL)\n"
+        "cli.main()"
+    )
+    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (left.returncode, left.stdout) == (130, "kept")
+    assert left.stderr == "direp: interrupted before there was a result\n"
+
+
 def test_files_are_readable_as_the_umask_says_and_none_is_left_half_written():
     folder, *_ = finished()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
@@ -169,6 +187,30 @@ def test_one_epoch_is_a_point_in_the_figures():
         epochs(axis)
         assert axis.lines[0].get_marker() == marker
         assert all(tick == round(tick) for tick in axis.get_xticks())
+
+
+def test_the_learning_curve_of_a_single_unit_says_nothing_of_directedness():
+    """It has no synapses between free units: all of that panel is unknown."""
+    from direp.program.figures.run import learning_curve
+
+    names = ("loss", "accuracy", "lowest_margin", "antisymmetry", "agreement")
+    for known, panels in ((np.nan, 3), (0.5, 4)):
+        history = {name: np.ones((2, 1)) for name in names} | {"antisymmetry": np.full((2, 1), known)}
+        figure = learning_curve(SimpleNamespace(history=history, task=direp.tasks.gate("and"), seeds=(0,)))
+        assert len(figure.axes) == panels
+
+
+def test_messages_of_a_process_without_standard_error_do_not_go_to_its_standard_output():
+    program = (
+        "from direp.program import cli\n"
+        "def wrong(arguments):\n"
+        "    raise cli.WrongUse('a message')\n"
+        "cli._run = wrong\n"
+        "cli.main()"
+    )
+    closed = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program]
+    left = subprocess.run(closed, capture_output=True, text=True, check=False)
+    assert (left.returncode, left.stdout, left.stderr) == (2, "", "")
 
 
 def test_the_current_directory_is_a_run_folder(tmp_path, monkeypatch):

@@ -147,6 +147,8 @@ def test_an_interrupted_comparison_keeps_the_rules_that_are_done(compared, tmp_p
         (("xor", "--rules", "lokal"), "did you mean 'local'"),
         (("xor", "--seeds", "4..1"), "count upwards"),
         (("xor", "--preset", "smal"), "did you mean 'small'"),
+        (("xor", "--rules", "local", "local:feedback=learned"), "--rules local:feedback=learned: --feedback learned"),
+        (("xor", "--graph", "random", "--density", "0.05"), "give a higher density, or more hidden units"),
     ],
 )
 def test_wrong_use_gets_one_line(arguments, message, tmp_path, monkeypatch):

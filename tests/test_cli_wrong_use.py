@@ -31,6 +31,7 @@ def test_seeds_are_ranges_and_lists():
         (["train", "xor", "--preset", "deep-202"], 2, "did you mean 'deep-2020'"),
         (["train", "xor", "--shift", "1"], 2, "xor has none"),
         (["train", "xor", "--method", "coloured"], 2, "needs layers"),
+        (["train", "xor", "--rule", "safeguard", "--feedback", "learned"], 2, "which safeguard does not"),
         (["train", "mnist", "--data-dir", "nowhere"], 3, "point --data-dir at"),
         (["train", "iris", "--preset", "deep-2020"], 2, "preset for iris"),
         (["train", "xor", "--neuron", "projectd"], 2, "did you mean 'projected'"),

@@ -115,6 +115,29 @@ def test_the_law_of_decay_holds_over_a_whole_training_of_the_program(name, momen
 
 
 @pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize("wrapped", ["homeostasis", "safeguard"])
+def test_the_law_of_decay_holds_whatever_rule_is_around_that_of_the_companions(wrapped):
+    """No control: what a penalty adds, or another rule learns, is learned by companions too."""
+    net, eta, decay, epochs = network("projected", "none", "random").astype(np.float32), 0.05, 0.5, 6
+    rule = direp.AsymEP(1.0, feedback=direp.LearnedFeedback())
+    if wrapped == "homeostasis":
+        rule = direp.Homeostasis(rule, strength=1.0)
+    else:
+        rule = direp.Safeguard(direp.Local(beta=1.0), rule)
+
+    def after(rate):
+        optimiser = decayed(optax.identity(), rate, decay)
+        run = direp.fit(net, noise(net.graph), rule=rule, optimiser=optimiser, epochs=epochs, keep="last")
+        (own,) = companions(parameters_of(run.rules[0]))
+        weight = run.networks[0].weight.recurrent
+        return np.asarray(weight), np.asarray(own.recurrent - weight)
+
+    (first, apart), (last, left) = after(0.0), after(eta)
+    assert np.abs(last - first).max() > 0.01
+    assert np.abs(left - apart * (1 - eta * decay) ** epochs).max() < 1e-6
+
+
+@pytest.mark.usefixtures("_optax")
 def test_fixed_companions_stay_whatever_the_optimiser_does():
     net = network("projected", "none", "random")
     task = noise(net.graph)

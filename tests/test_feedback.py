@@ -9,11 +9,17 @@ import optax
 import pytest
 from cases import LAYOUTS, SOME, TIGHT, data, gradients, network, noise, with_feedback
 from program import call
+from safetensors.numpy import load_file
 from test_criteria import log_norm
 from test_phases import jacobians
 
 import direp
-from direp.program.run_folder import open_run
+from direp.program.build import Parts
+from direp.program.commands.gradient import _networks, _rules
+from direp.program.files import write_arrays
+from direp.program.parts import Unreadable
+from direp.program.run_folder import RunFolder, open_run
+from direp.program.settings import Settings
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
 from direp.settling import linearise
@@ -285,6 +291,16 @@ def test_a_run_folder_keeps_the_companions_of_every_seed(tmp_path):
     code, out, err = call("certify", tmp_path / "run", "--json", "--quiet")
     assert code == 0, err
     assert "AsymField beta=+6" in json.loads(out)["convergence"]["phases"]
+    for at, kept in (("trained", again[1]), ("start", None)):  # what direp gradient measures
+        _, (net,), (own,) = _networks(at, run, [1], *run.task.train)
+        # Partners get the same steps, so that training leaves their difference as it was.
+        matched = np.asarray(own[0].recurrent) - np.asarray(net.weight.recurrent)
+        assert np.allclose(matched, again[1] - np.asarray(run.networks[1].weight.recurrent), atol=1e-9)
+        rules = _rules(run, 1 if at == "trained" else None, ("asym-ep", "dyadic"), direp.OneSided(1.0), own)
+        assert len(rules) == 3
+        for rule in rules.values():
+            (found,) = companions(parameters_of(rule))
+            assert (np.asarray(found.recurrent) == (own[0].recurrent if kept is None else kept)).all()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())["directed"]
     assert summary["reciprocity"] > 0.5
     pairs = zip(run.networks, again, strict=True)
@@ -293,3 +309,29 @@ def test_a_run_folder_keeps_the_companions_of_every_seed(tmp_path):
     code, _, err = call("train", "xor", "--feedback", "learned", "--out", tmp_path / "no", "--quiet")
     assert code == 2
     assert "use --rule asym-ep" in err
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda own: {}, "the rule learns 1 arrays, and there are 0"),
+        (lambda own: {"rule.0": own, "rule.1": own}, "the rule learns 1 arrays, and there are 2"),
+        (lambda own: {"rule.0": own[..., :-1]}, "rule.0 is float32 of shape"),
+        (lambda own: {"rule.0": own * np.float32(np.nan)}, "rule.0 holds NaN"),
+        (lambda own: {"rule.0": own.astype(np.float64)}, "companions are float64, and weights are float32"),
+        (lambda own: {"rule.0": own + np.float32(1)}, "companions are not zero where there is no synapse"),
+    ],
+)
+def test_companions_that_do_not_fit_the_network_are_unreadable(change, message, tmp_path):
+    """None are drawn in their place, and none carries what no synapse can."""
+    settings = Settings(hidden=(3,), rule="asym-ep", feedback="learned")
+    parts = Parts(settings, direp.tasks.xor())
+    rule = initialise(parts.rule, parts.network, jax.random.key(0))
+    with RunFolder(tmp_path / "run", settings) as folder:
+        folder.weights([parts.network], (0,), [rule])
+    assert len(open_run(tmp_path / "run").rules) == 1
+    held = load_file(tmp_path / "run" / "weights.safetensors")
+    write_arrays(tmp_path / "run" / "weights.safetensors", held | change(held.pop("rule.0")), {"format": "direp 2"})
+    with pytest.raises(Unreadable, match=message):
+        open_run(tmp_path / "run")

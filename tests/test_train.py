@@ -271,6 +271,16 @@ def test_a_phase_that_diverges_is_counted_and_kept_out():
     assert not run.solved.any()
 
 
+def test_no_sample_left_out_is_a_share_of_zero():
+    """41 times the nearest number to a 41st is not 1 in 32 bits."""
+    network = direp.Network(direp.Graph.layered([1, 1, 1]), direp.Projected(), leak=1.0, key=jax.random.key(0))
+    samples = tasks.Samples(np.ones((41, 1)), np.ones((41, 1)))
+    task = tasks.Task("ones", samples, samples, samples, kind="regression")
+    network = network.astype(np.float32)
+    run = direp.fit(network, task, rule=direp.Local(beta=1.0), optimiser=optax.sgd(1e-3), epochs=1)
+    assert run.history["left_out"][0, 0] == 0
+
+
 @pytest.mark.parametrize("task", PRESETS)
 def test_every_preset_is_well_formed(task):
     for name in PRESETS[task]:

@@ -18,6 +18,7 @@ from .settings import Settings
 _SAMPLES = 64  # training samples that are looked at
 _LARGE = 30.0  # an input that is worth a word
 _CLOSE = 0.7  # from this cosine on there is nothing to say
+_NOTHING = 1e-3  # a share of the gradient that is rounding, or the end of settling
 _CLEAR = 5e5  # from so many units in the last place on, a nudge is clear
 _FAINT = 0.2  # an error of the first update that is worth a word
 _MANY = 0.5  # this share of dead hidden units is worth a word
@@ -35,17 +36,23 @@ def misfit(parts: Parts) -> str | None:
     network, task, key = parts.started()[0], parts.task, parts.key
     x, y = (table[:_SAMPLES].astype(network.dtype) for table in task.train)
     bare = Parts(dataclasses.replace(parts.settings, lift=False), task).rule  # what lifts an output is no channel
-    rules = initialise(bare, network, key), Adjoint()
+    rules = initialise(bare, network, key), Adjoint(), Adjoint(lift=True)  # the last looks past outputs at a bound
     settings: Any = {"cost": parts.cost, "stop": Tolerance(max_steps=1000), "key": key}
-    both = (estimate(network, x, y, rule, **settings).gradient for rule in rules)
-    found = float(cosine(network, *(_into_hidden(network, gradient) for gradient in both)))
-    if not found < _CLOSE:  # or unknown: one of them is zero
+    both = [_into_hidden(network, estimate(network, x, y, rule, **settings).gradient) for rule in rules]
+    learned, *exact = (
+        np.linalg.norm(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(g[:2])])) for g in both
+    )
+    cure = "--rule asym-ep --feedback learned has a channel for it"
+    if learned < _NOTHING * max(exact):
+        return f"{type(parts.rule).__name__} teaches hidden units nothing, as nothing comes back to them; {cure}"
+    found = float(cosine(network, *both[:2]))
+    if not found < _CLOSE:  # or unknown: both are zero
         return None
     why = f"{one_way:.0%} of synapses between free units have no way back" if one_way >= 0.5 else f"{layers} layers"
     angle = np.degrees(np.arccos(np.clip(found, -1, 1)))
     return (
         f"{type(parts.rule).__name__} begins {angle:.0f} degrees from the gradient at synapses into "
-        f"hidden units ({why}); --rule asym-ep --feedback learned has a channel for it"
+        f"hidden units ({why}); {cure}"
     )
 
 
@@ -62,14 +69,36 @@ def faint(parts: Parts) -> str | None:
     if not nudges or settings.fixed_steps:
         return None
     beta = min(abs(float(beta)) for nudge in nudges for beta in nudge.strengths)
-    if beta >= _CLEAR * jnp.finfo(settings.precision).eps:
+    clear = _CLEAR * float(jnp.finfo(settings.precision).eps)
+    if beta >= clear:
         return None
     network = parts.started()[0]
     x, y = (table[: min(settings.batch_size or _SAMPLES, _SAMPLES)] for table in parts.task.train)
+    error = _error_of_settling(parts, network, x, y)
+    if error is None or not error > _FAINT:  # training says so itself where no sample is moved
+        return None
+    enough, left = beta, error
+    while left > _FAINT and enough < clear:  # an error of all there is does not say how much is missing
+        enough *= left / (_FAINT / 2)
+        digit = 10 ** np.floor(np.log10(enough))
+        enough = float(np.ceil(enough / digit) * digit)
+        fades = None if settings.beta_end is None else settings.beta_end * enough / beta
+        stronger = dataclasses.replace(settings, beta=settings.beta * enough / beta, beta_end=fades)
+        found = _error_of_settling(Parts(stronger, parts.task), network, x, y)
+        left = 1.0 if found is None else found
+    wider = "" if settings.precision == "float64" else ", or --precision float64"
+    return (
+        f"a nudge of {beta:g} moves the network by little more than settling in {settings.precision} leaves open, an "
+        f"error of {error:.0%} in the first update: take --beta {enough:g} or more{wider}"
+    )
+
+
+def _error_of_settling(parts: Parts, network: Network, x: Any, y: Any) -> float | None:
+    """That of the first update, as a share of it; `None` where the nudge moves no sample."""
     own = network, initialise(parts.rule, network, parts.key)
     given: dict[str, Any] = {"cost": parts.cost, "key": parts.key}
     as_run = estimate(network, x, y, own[1], stop=parts.fit()["stop"], **given)
-    if not np.asarray(as_run.used).any():  # training says so itself
+    if not np.asarray(as_run.used).any():
         return None
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         wide, rule = jax.tree.map(_wide, own)
@@ -77,16 +106,7 @@ def faint(parts: Parts) -> str | None:
         pairs = zip(*(jax.tree.leaves(found.gradient._replace(leak=0)) for found in (as_run, fine)), strict=True)
         both = [(np.asarray(a, float), np.asarray(b, float)) for a, b in pairs]
     size = np.sqrt(sum((b**2).sum() for _, b in both))
-    error = np.sqrt(sum(((a - b) ** 2).sum() for a, b in both)) / size if size else 0.0
-    if not error > _FAINT:
-        return None
-    enough = beta * error / (_FAINT / 2)
-    digit = 10 ** np.floor(np.log10(enough))
-    wider = "" if settings.precision == "float64" else ", or --precision float64"
-    return (
-        f"a nudge of {beta:g} moves the network by little more than settling in {settings.precision} leaves open, an "
-        f"error of {error:.0%} in the first update: take --beta {np.ceil(enough / digit) * digit:g} or more{wider}"
-    )
+    return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in both)) / size) if size else 0.0
 
 
 def unscaled(parts: Parts) -> str | None:
@@ -119,7 +139,8 @@ def dead_units(run: Run, settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {"hidden": float(hidden.mean()), "outputs": float(outputs.mean())}
     said = []
     if (outputs > 0).any():
-        cure = "--lift" if settings.rule in _LIFTED and not settings.lift else "a stronger nudge (--beta)"
+        cure = "a stronger nudge (--beta)" if nudges_of(run.rules[0]) else "--rule dyadic --lift"
+        cure = "--lift" if settings.rule in _LIFTED and not settings.lift else cure
         said.append(
             f"{outputs.mean():.0%} of outputs (in {(outputs > 0).sum()} of {len(run.seeds)} networks) stand at a bound "
             f"for every sample that they get wrong, where they have no gradient: {cure} pulls them off"

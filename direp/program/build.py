@@ -17,14 +17,16 @@ from ..rules import (
     Local,
     RuleRun,
     Safeguard,
+    SharedFeedback,
     companions,
     feedback_of,
+    parameters_of,
     phases_of,
     with_companions,
 )  # fmt: skip
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
-from ..training import prune, shrink
+from ..training import drawn, prune, shrink
 from . import parts
 from .catalogue import WrongUse
 from .files import read_arrays
@@ -116,12 +118,23 @@ class Parts:
         return parts.build(kind, getattr(self.settings, kind), self.known)
 
     # Made once, for several others ask for them.
-    _graph = cached_property(lambda self: self.part("graph"))
     activation = cached_property(lambda self: self.part("activation"))
     criterion = cached_property(lambda self: self.part("norm"))
     cost = cached_property(lambda self: self.part("cost"))
     feedback = cached_property(lambda self: self.part("feedback"))
     guarantee = cached_property(lambda self: self.part("guarantee"))
+
+    @cached_property
+    def _graph(self) -> Any:
+        try:
+            return self.part("graph")
+        except ValueError as error:
+            if self.settings.graph != "random" or "no input reaches" not in str(error):
+                raise
+            raise WrongUse(
+                f"--density {self.settings.density} with --hidden {self.units} leaves an output that no input reaches: "
+                "give a higher density, or more hidden units"
+            ) from None
 
     @property
     def graph(self) -> Graph:
@@ -143,10 +156,10 @@ class Parts:
     @cached_property
     def rule(self) -> AbstractRule:
         rule, strength = self.part("rule"), self.settings.homeostasis
-        if self.settings.feedback != "shared" and not feedback_of(rule):
+        if self.settings.feedback != "shared" and all(isinstance(own, SharedFeedback) for own in feedback_of(rule)):
             raise WrongUse(
-                f"--feedback {self.settings.feedback} needs a rule that sends deviations back, which "
-                f"{self.settings.rule} does not: use --rule asym-ep, or dyadic"
+                f"--feedback {self.settings.feedback} needs a rule that takes one, which {self.settings.rule} does "
+                "not: use --rule asym-ep, or dyadic"
             )
         return Homeostasis(rule, strength) if strength else rule
 
@@ -192,6 +205,16 @@ class Parts:
         for part in (self.guarantee, self.control):
             networks = networks if part is None else [part.begin(network) for network in networks]
         return networks
+
+    def begun(self, k: int) -> tuple[Network, tuple[Any, ...]]:
+        """The network of a seed as training begins and what its rule has drawn, as the control leaves both."""
+        network = self.networks[k]
+        network = network if self.guarantee is None else self.guarantee.begin(network)
+        own = parameters_of(drawn(self.rule, network, jax.random.key(self.seeds[k])))
+        if self.control is not None:
+            network, feedback = self.control.begin_with(network, tuple(each.recurrent for each in companions(own)))
+            own = with_companions(own, feedback)
+        return network, own
 
     def fit(self) -> dict[str, Any]:
         """The arguments of `direp.fit` that the settings describe, the task's excepted."""

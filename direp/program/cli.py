@@ -1,9 +1,11 @@
 """The program `direp`. Results go to standard output, progress and messages to standard error."""
 
+import contextlib
 import importlib
 import os
 import sys
 import textwrap
+from pathlib import Path
 
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
@@ -11,9 +13,13 @@ from .parts import Unreadable
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: runs the command and leaves with its exit code."""
+    """Entry point: runs the command and leaves with its exit code. Without `arguments` the process is its own."""
+    own = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    for name in ("stdout", "stderr"):  # closed by whoever started the program: messages would go to the other one
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     try:
         code = _run(arguments)
     except ValueError as error:
@@ -34,7 +40,18 @@ def main(arguments: list[str] | None = None) -> None:
             code = _complain(advice, WRONG_USE, debug)
         else:
             code = _complain(error, INTERNAL, debug)
+    if own and code > 128:
+        _leave(code)
     raise SystemExit(code)
+
+
+def _leave(code: int) -> None:
+    """End the process as it is. Where an interrupt broke off a compilation, JAX can crash as the interpreter takes it
+    down: the exit code would be that of the crash."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none
+            stream.flush()
+    os._exit(code)
 
 
 def _complain(error: Exception, code: int, debug: bool) -> int:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..certificates import certify
 from ..model import Network, Parameters
-from ..rules import AbstractRule, initialise, parameters_of, with_parameters
+from ..model.synapses import Weight
+from ..rules import AbstractRule, companions, initialise, parameters_of, with_parameters
 from ..tasks import Preparation, Task
 from ..training import Prediction, predict
 from .build import Parts, check_cost
@@ -299,14 +300,26 @@ def _parameters(template: Network, arrays: dict[str, Any]) -> Parameters:
 
 
 def _with_learned(rule: AbstractRule, network: Network, leaves: list[Any]) -> AbstractRule:
-    if not leaves:
-        return rule
     made, shape = jax.tree.flatten(parameters_of(initialise(rule, network, jax.random.key(0))))
     if len(made) != len(leaves):
         raise ValueError(f"the rule learns {len(made)} arrays, and there are {len(leaves)}")
     for k, (leaf, given) in enumerate(zip(made, leaves, strict=True)):
         check_floats(f"rule.{k}", given, np.shape(leaf))
-    return with_parameters(rule, jax.tree.unflatten(shape, [jnp.asarray(leaf) for leaf in leaves]))
+    learned = jax.tree.unflatten(shape, [jnp.asarray(leaf) for leaf in leaves])
+    for own in companions(learned):
+        _check_companions(own.recurrent, network)
+    return with_parameters(rule, learned)
+
+
+def _check_companions(recurrent: Any, network: Network) -> None:
+    """Raise `ValueError` unless companions are numbers as the weights are, of synapses alone."""
+    beside = Weight(network.weight.input, recurrent)
+    kept = network.synapses.mask(beside)
+    for given, masked in zip(jax.tree.leaves(recurrent), jax.tree.leaves(kept.recurrent), strict=True):
+        if given.dtype != network.dtype:
+            raise ValueError(f"companions are {given.dtype}, and weights are {network.dtype}")
+        if (given != masked).any():
+            raise ValueError("companions are not zero where there is no synapse")
 
 
 def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings, list[Network]]:

@@ -151,7 +151,7 @@ class Settings:
     margin: float | None = 0.1
     """Certified rate that a control keeps after every update (1/time); none trains without a control."""
     control: Annotated[str, help_of("control", "What keeps the network certified: ")] = "leak"
-    norm: Annotated[str, help_of("norm", "Where the control certifies: ")] = "local"
+    norm: Annotated[str, help_of("norm", "Where a control of leaks or weights certifies: ")] = "local"
     guarantee: Annotated[
         str, help_of("guarantee", "Keep weights where the local rule is proved to descend, in place of a control: ")
     ] = "none"

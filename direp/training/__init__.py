@@ -9,12 +9,12 @@ from .metrics import Evaluation, Metrics
 from .prediction import Prediction, predict, read
 from .recorded import RecordedOptimiser
 from .run import Run
-from .step import AT_ONCE, Trainer, TrainState, choose
+from .step import AT_ONCE, Trainer, TrainState, choose, drawn
 from .update import own_keys, prune, shrink, trainable
 
 __all__ = [
     "AT_ONCE", "STOP", "AbstractConstraint", "AbstractControl", "AbstractGuarantee", "Balanced", "ConstrainedState",
     "Evaluation", "LeakController", "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run",
-    "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "fit",
+    "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit",
     "own_keys", "predict", "prune", "read", "shrink", "trainable",
 ]  # fmt: skip

@@ -91,7 +91,7 @@ class Trainer(eqx.Module):
     def begin(self, parameters: Parameters, key: PRNGKeyArray, samples: int) -> TrainState:
         """The state of a seed before its first update, whose parameters are those given, moved inside."""
         network = self.network.replace(parameters)
-        own = parameters_of(initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1)))
+        own = parameters_of(drawn(self.rule, network, key))
         if self.control is not None:
             network, feedback = self.control.begin_with(network, _feedback(own))
             parameters, own = network.parameters, with_companions(own, feedback)
@@ -175,8 +175,8 @@ class Trainer(eqx.Module):
             fell_back=found.fell_back,
             margin=margin,
             rounding=rounding,
-            alive=(movable(network, found.free) & asked).any(0),
-            wrong=asked[:, hidden:].any(0),
+            alive=(movable(network, found.free) & asked & found.free.converged[:, None]).any(0),
+            wrong=(asked & found.free.converged[:, None])[:, hidden:].any(0),
         )
         return state, found.free, metrics
 
@@ -278,7 +278,7 @@ class Trainer(eqx.Module):
             validation_accuracy=after.accuracy,
             unsettled=steps.unsettled.sum().astype(counted.dtype) / steps.phases.sum().astype(counted.dtype),
             unmoved=steps.unmoved.sum().astype(counted.dtype) / counted,
-            left_out=1 - steps.used.sum().astype(counted.dtype) / counted,
+            left_out=(counted - steps.used.sum().astype(counted.dtype)) / counted,
             validation_unsettled=after.unconverged,
             steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
             steps_max=jnp.maximum(steps.steps_max.max(), jnp.max(after.steps, initial=0)),
@@ -323,6 +323,11 @@ class Trainer(eqx.Module):
             steps=steps,
             outputs=outputs,
         )
+
+
+def drawn(rule: Any, network: Network, key: PRNGKeyArray) -> Any:
+    """The rule with what the seed of this key draws before its first update."""
+    return initialise(rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1))
 
 
 def _feedback(rule: Any) -> tuple[Any, ...]:

@@ -25,9 +25,20 @@ from jaxtyping import Array, Float, Num
 
 from ...model import Network
 from ...model.synapses import Weight
-from ...rules import AbstractCost, AbstractRule, SquaredError, companions, feedback_of, parameters_of, state_gradient
+from ...rules import (
+    AbstractCost,
+    AbstractFeedback,
+    AbstractRule,
+    AdjointField,
+    SquaredError,
+    companions,
+    feedback_of,
+    parameters_of,
+    state_gradient,
+)  # fmt: skip
 from ...settling import AbstractMethod, AbstractStop, Settled, Tolerance, compiled, linearise, settle, traced
 from ..convergence import refuse_tracing
+from .corners import unknown_motion
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -39,13 +50,18 @@ class FeedbackBound:
     - `response`: $\hat a$ (batch x free). `error`: $\varepsilon\ge|\hat a-a|$, the same shape; infinite where
       $\Lambda-|B|$ is no M-matrix. `used`: the samples that settled; of others nothing is known, and they do not count.
     - `crude`: the bound of $\max_i|\hat a_i-a_i|$ of every sample by norms alone, $\mathrm{gap}\,\max_i|\hat a_i|/c$
-      with $\mathrm{gap}=d_2\max_i\sum_j|m_{ij}-w_{ij}|$ and $c=\min_i(\Lambda_i-d_2\sum_j|w_{ij}|)$.
+      with $\mathrm{gap}=d_2\max_i\sum_j|m_{ij}-w_{ij}|$ and $c=\min_i(\Lambda_i-d_2\sum_j|w_{ij}|)$. Infinite where
+      the rule lifts an output off its face, whose adjoint is 0.
     - `lost`: $\sum_n|v_n|\cdot\varepsilon_n/\lVert\hat g\rVert^2$, the largest share of $\langle\hat g,\hat g\rangle$
-      that $\langle\hat g,g\rangle$ can lack. The update descends if it is below 1; else companions must come as many
-      times nearer. Infinite where the update is zero, too.
-    - `apart`: a bound of $\lVert\hat g-g\rVert/\lVert\hat g\rVert$.
+      that $\langle\hat g,g\rangle$ can lack, and what the cost may gain by leaks that move otherwise than the update
+      knows: by weights of zero, whose size grows either way, or as a control will have it. The update descends if it is
+      below 1; else companions must come as many times nearer. Infinite where the update is zero, too, and where the
+      leaks follow a norm that moves.
+    - `apart`: a bound of $\lVert\hat g-g\rVert/\lVert\hat g\rVert$. Infinite where leaks move so: it is no corner
+      that has a gradient.
     - `condition`: $\chi=\sum_n\lVert v_n\rVert_1\max_i|\hat a_{ni}|/\lVert\hat g\rVert^2$, how far samples and units
-      cancel in the update: $\mathrm{lost}\le\chi\,\mathrm{gap}/c$.
+      cancel in the update: $\mathrm{lost}\le\chi\,\mathrm{gap}/c$, leaks that move so left aside. Infinite where an
+      output is lifted.
     """
 
     response: np.ndarray
@@ -107,16 +123,17 @@ def bound_feedback(
 
     **Arguments:**
 
-    - `rule`: `AsymEP` or `Dyadic` with companions that are drawn (`Run.rules`, or `rules.initialise`).
+    - `rule`: `AsymEP` or `Dyadic` with companions that are drawn (`Run.rules`, or `rules.initialise`). What `lift`
+      adds counts as error.
     - `control`: that of the training. What the cost owes to leaks that follow weights or companions then belongs to
-      both gradients, where one of the two alone holds a leak. That steps are cut or scaled back is not covered.
+      both gradients. Leaks above what it asks for count as staying; that steps are cut or scaled back is not covered.
     - `hidden_only`: of the update and the gradient what hidden units learn, by the synapses into them and their biases.
       Outputs know their own errors, and most of a gradient is often theirs.
     - `cost`, `method`: as in `settle` and `estimate`. `stop`: by default a tolerance of $10^{-12}$.
 
-    Weights and biases learn; leaks stay, or follow the control. Raises `ValueError` for a rule without companions or
-    whose update is not by these responses alone (a penalty beside them, another rule within, outputs lifted off their
-    bounds), for a layout whose synapses share strengths, and when traced.
+    Weights and biases learn; leaks stay, or follow the control. Raises `ValueError` for a rule without companions of
+    its own (such as `Homeostasis`, whose update is that of a rule and a penalty), for a layout whose synapses share
+    strengths, and when traced.
     """
     refuse_tracing("bound_feedback", network, x, y, rule, control)
     network.synapses.refuse_shared("bound_feedback")
@@ -128,26 +145,37 @@ def bound_feedback(
         stop = Tolerance(1e-12, 1e-12, max_steps=50_000) if stop is None else stop
         settled = settle(double, x, method=method, stop=stop)
         used = np.asarray(settled.converged)
-        system = _system(double, jax.tree.map(lambda w: w.astype(np.float64), feedback), x, y, cost, settled)
+        lift = bool(getattr(rule, "lift", False))
+        system = _system(double, jax.tree.map(lambda w: w.astype(np.float64), feedback), x, y, cost, settled, lift)
         response, error = _responses(*(np.asarray(part) for part in system), used)
         learns = (np.arange(network.graph.free) < network.graph.hidden) | (not hidden_only)
         about = double, x, settled.state, settled.drive, used, learns, network, traced(control, network.dtype), beside
-        size, missing, terms, spread, apart = map(float, _update(*about, response, error))
+        *numbers, known, step, owed, doubt = map(np.asarray, _update(*about, response, error))
+    size, missing, terms, spread, apart = map(float, numbers)
     eps = _EPS if control is None else float(jnp.finfo(network.dtype).eps)  # a control works in the network's precision
     rounding = 8 * (network.graph.units + len(x) + 16) * eps
     weight, companion, leak = (np.asarray(part) for part in system[:3])
     rate = float((leak - network.neuron.gain * np.abs(weight).sum(1)).min())
     gap = _gap(network, weight, companion)
+    lifted = np.flatnonzero(np.asarray(system[-1]).any(1))
     crude = gap / rate * np.abs(response).max(1, initial=0) if rate > 0 else np.full(len(x), np.inf)
-    known = size > 0 and np.isfinite(error[used]).all()
+    crude[lifted] = np.inf
+    following = None if control is None else control.following(network, control.init(network))
+    strengths = [(weight, -step), (companion, -step * beside[0].learned)]
+    unknown = unknown_motion(network, following, strengths, -known, eps)
+    few = 64 * (network.graph.units + 8) * eps * network.neuron.gain * np.abs(step).sum()
+    smooth = (np.abs(unknown) <= few).all()
+    bounded = size > 0 and np.isfinite(error[used]).all() and not (following and following.criterion.moves)
+    if bounded:
+        missing += float(np.maximum(owed * unknown + doubt * np.abs(unknown), 0).max(0).sum())
     return FeedbackBound(
         response,
         error,
         used,
         crude,
-        lost=(missing + rounding * terms) / size if known else math.inf,
-        apart=apart / math.sqrt(size) * (1 + rounding) if known else math.inf,
-        condition=spread / size if size > 0 else math.inf,
+        lost=(missing + rounding * terms) / size if bounded else math.inf,
+        apart=apart / math.sqrt(size) * (1 + rounding) if bounded and smooth else math.inf,
+        condition=spread / size if size > 0 and not used[lifted].any() else math.inf,
     )
 
 
@@ -163,7 +191,7 @@ def updates_to_descent(
     - companions get the very steps of their partners, $\eta_k$ times the same number and the decay $d_k$ (`rule` has
       `LearnedFeedback`), as they do under every optimiser of the program, in 32 bits to about $10^{-6}$;
     - a control keeps every unit's $\Lambda_i-d_2\sum_k|w_{ik}|$ at `rate` or above: one with the criterion `LocalLeak`,
-      whose `margin` it is;
+      whose `margin` it is; and no leak moves otherwise than the update knows (`FeedbackBound.lost`);
     - the condition number $\chi$ of the batch (`FeedbackBound.condition`) is at most `condition`. It depends on
       what is learned, and grows without bound where the gradients of samples come to cancel.
 
@@ -193,22 +221,12 @@ def updates_to_descent(
 
 
 def _feedback(who: str, rule: AbstractRule, network: Network) -> Weight:
-    """The strengths of the only feedback of a rule whose update is by what comes back, and nothing else."""
-    found = feedback_of(rule)
-    weight = found[0].weight(network) if len(found) == 1 else None
-    if weight is not None and getattr(rule, "feedback", None) is not found[0]:
-        raise ValueError(
-            f"{who}(rule={type(rule).__name__}(...)) asks another rule within, to which it may add what is not bounded "
-            "here: give that rule itself"
-        )
-    if getattr(rule, "lift", False):
-        raise ValueError(
-            f"{who}(rule={type(rule).__name__}(lift=True)) learns at outputs where the gradient is zero, from which it "
-            "is as far as can be: give the rule with lift=False"
-        )
+    """The strengths of the only feedback of a rule."""
+    found, own = feedback_of(rule), getattr(rule, "feedback", None)
+    weight = own.weight(network) if len(found) == 1 and isinstance(own, AbstractFeedback) else None
     if weight is None:
         raise ValueError(
-            f"{who}(rule=...) needs one feedback by companions of synapses, such as "
+            f"{who}(rule=...) needs one feedback by companions of synapses, of the rule itself, such as "
             "direp.AsymEP(feedback=direp.LearnedFeedback())"
         )
     return weight
@@ -221,31 +239,37 @@ def _gap(network: Network, weight: np.ndarray, companion: np.ndarray) -> float:
 
 @compiled
 def _system(
-    network: Network, feedback: Weight, x: Any, y: Any, cost: AbstractCost, settled: Settled
+    network: Network, feedback: Weight, x: Any, y: Any, cost: AbstractCost, settled: Settled, lift: bool
 ) -> tuple[Array, ...]:
-    """Weights and companions between free units, leaks, slopes, the units that move, and the error of every sample."""
-    linear = linearise(network.field(x), settled.state, settled.drive)
+    """Weights and companions between free units, leaks, slopes, the units that move, the error of every sample, and the
+    units that the rule alone lets move."""
+    field = network.field(x)
+    linear = linearise(field, settled.state, settled.drive)
     square = (network.synapses.matrix(each)[network.graph.inputs :] for each in (network.weight, feedback))
     error = state_gradient(network, cost, y, settled.state)
-    return *square, linear.total_leak, linear.rate_slope, linear.transfer_slope, linear.active, error
+    lifted = AdjointField.at(field, settled, error, lift=lift).linear.active & ~linear.active
+    return *square, linear.total_leak, linear.rate_slope, linear.transfer_slope, linear.active, error, lifted
 
 
 def _responses(
     weight: np.ndarray, companion: np.ndarray, leak: np.ndarray, rate: np.ndarray, transfer: np.ndarray,
-    active: np.ndarray, error: np.ndarray, used: np.ndarray,
+    active: np.ndarray, error: np.ndarray, lifted: np.ndarray, used: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     r"""$\hat a$ of every sample and the bound of $|\hat a-a|$."""
     response, bound = np.zeros(error.shape), np.zeros(error.shape)
     for n in np.flatnonzero(used):
-        on = np.flatnonzero(active[n])
+        on = np.flatnonzero(active[n] | lifted[n])
+        real = active[n, on]
         forth, other = (rate[n, on, None] * each[np.ix_(on, on)] * transfer[n, on] for each in (weight, companion))
+        forth = forth * real * real[:, None]  # the adjoint of a unit that is lifted is 0
         size, diagonal, right = np.abs(forth), np.diag(leak[on]), error[n, on]
         try:
             a = np.linalg.solve(other - diagonal, right)
             beside = np.abs(forth @ a - leak[on] * a - right)
             terms = size @ np.abs(a) + leak[on] * np.abs(a) + np.abs(right)
-            bound[n, on] = _compared(size, leak[on], beside + 4 * (len(on) + 4) * _EPS * terms)
-            response[n, on] = a
+            short = beside + 4 * (len(on) + 4) * _EPS * terms
+            bound[n, on[real]] = _compared(size[np.ix_(real, real)], leak[on[real]], short[real])
+            bound[n, on[~real]], response[n, on] = np.abs(a[~real]), a
         except np.linalg.LinAlgError:
             bound[n, on] = np.inf
     return response, bound
@@ -270,7 +294,9 @@ def _update(
     beside: Any, response: Any, error: Any,
 ) -> tuple[Array, ...]:  # fmt: skip
     r"""$\lVert\hat g\rVert^2$, $\sum_n|v_n|\cdot\varepsilon_n$, $\sum_n|v_n|\cdot|\hat a_n|$,
-    $\sum_n\lVert v_n\rVert_1\max_i|\hat a_{ni}|$, and a bound of $\lVert G(\hat a-a)\rVert$."""
+    $\sum_n\lVert v_n\rVert_1\max_i|\hat a_{ni}|$, and a bound of $\lVert G(\hat a-a)\rVert$; how total leaks move
+    with $\hat g$ as it knows, $\hat g$ between free units, and the derivative of the cost by each leak with a bound of
+    its error."""
     synapses, neuron, count = network.synapses, network.neuron, jnp.maximum(used.sum(), 1)
     rates, slope = neuron.rate(state), neuron.transfer_slope(drive)
     x, state, rates, slope, response, error = (
@@ -317,4 +343,7 @@ def _update(
         gram = jax.lax.map(lambda unit: back(through(unit))[0], jnp.eye(len(lost)))
         apart = apart + jnp.sqrt(lost @ jnp.abs(gram) @ lost)
     absolute = jnp.abs(response)
-    return size, (v * error).sum(), (v * absolute).sum(), (v.sum(1) * absolute.max(1)).sum(), apart
+    known = jax.vjp(through, state[0])[1](made[0])[0]
+    step = synapses.matrix(made[0])[network.graph.inputs :]
+    leaks = known, step, (state * response).sum(0) / count, (jnp.abs(state) * error).sum(0) / count
+    return size, (v * error).sum(), (v * absolute).sum(), (v.sum(1) * absolute.max(1)).sum(), apart, *leaks

@@ -7,11 +7,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from .. import catalogue
+from .. import catalogue, device
 from ..files import fresh_folder, new_folder, stamped, write, write_json
-from ..presets import preset
+from ..presets import preset, suited
 from ..settings import Settings, WrongUse, check_task, is_file, nearest, parse_seeds
-from . import DIVERGED, OK, Output, Stop, first, option, parse, plural
+from . import DIVERGED, OK, Output, Stop, first, option, parse, plural, values
 from .train import Outcome, record
 
 # What all rules share, so that a pair of seeds differs by its rule alone.
@@ -95,6 +95,7 @@ def compare(arguments: list[str]) -> int:
         raise WrongUse("--rules is empty: name one or more, such as local asym-ep adjoint")
     if len({v.precision for v in variants.values()}) > 1:
         variants = {text: dataclasses.replace(v, precision="float64") for text, v in variants.items()}
+    _check(variants)
     Stop.install()
     begun = time.perf_counter()
     label = (Path(settings.task).stem if is_file(settings.task) else settings.task).replace(":", "-").rpartition("/")[2]
@@ -139,10 +140,30 @@ def _parse(arguments: list[str]) -> Compare:
     )
     if task is not None:
         check_task(task)
-    default = preset(task or "xor", option(rest, "--preset") or "default")
+    task = task or "xor"
+    name = option(rest, "--preset") or suited(task, option(rest, "--graph"), len(values(rest, "--hidden")))
+    default = preset(task, name)
     asked = parse("compare TASK", Compare, rest, Compare(default, Output()))
     asked.settings.check()
+    if option(rest, "--preset") is None and name != "default" and not asked.output.quiet:
+        print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     return asked
+
+
+def _check(variants: dict[str, Settings]) -> None:
+    """Refuse before the first training what a later one would be refused for."""
+    first = next(iter(variants.values()))
+    double = any(chosen.precision == "float64" for chosen in variants.values())
+    device.configure(double=double, lanes=len(parse_seeds(first.seeds)), platform=first.device)
+    from ..build import Parts, load_task
+
+    task = load_task(first)
+    for text, chosen in variants.items():
+        try:
+            parts = Parts(chosen, task)
+            _ = parts.rule, parts.graph
+        except ValueError as error:
+            raise WrongUse(f"--rules {text}: {error}") from None
 
 
 def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:

@@ -78,15 +78,15 @@ def gradient(arguments: list[str]) -> int:
     chosen = _chosen(asked.seed_index, len(run.networks))
     x, y = (np.asarray(part[: asked.samples], np.float64) for part in (run.task.train.x, run.task.train.y))
     folder = fresh_folder(asked.output.out, run.path / "gradient")
-    at, networks = _networks(asked.at, run, chosen, x, y)
+    at, networks, learned = _networks(asked.at, run, chosen, x, y)
     nudge, words = _nudge(run, asked.beta, at)
     count = len(_rules(run, None, asked.rules, nudge))
     each: list[dict[str, Any]] = []
     try:
         with progress("gradient", len(networks) * (2 + 2 * count), asked.output.quiet) as step:
-            for k, network in zip(chosen, networks, strict=True):
+            for k, network, own in zip(chosen, networks, learned, strict=True):
                 label = f"seed {parts.seeds[k]}"
-                rules = _rules(run, k if at == "trained" else None, asked.rules, nudge)
+                rules = _rules(run, k if at == "trained" else None, asked.rules, nudge, own)
                 labelled = lambda what, share=1, label=label: step(f"{label}, {what}", share)  # noqa: E731
                 measured = _measure(network, x, y, rules, cost, run, not each, labelled)
                 each.append({"network": label, **measured})
@@ -156,11 +156,14 @@ def _nudge(run: "LoadedRun", beta: float | None, at: str) -> tuple[Any, dict[str
     return nudge_of(chosen, strength, run.parts.updates), {"run": own, "measured": measured}
 
 
-def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) -> dict[str, Any]:
-    """The rules to measure, by name; that of the run with what it learned beside network `k`, if one is given."""
+def _rules(
+    run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any, learned: tuple[Any, ...] = ()
+) -> dict[str, Any]:
+    """The rules to measure, by name; that of the run with what it learned beside network `k`, if one is given. Others
+    that send deviations back do so by the same companions: those among `learned`, of the network that is measured."""
     import direp
 
-    from ...rules import with_nudge
+    from ...rules import by_companions, companions, parameters_of, with_nudge, with_parameters
     from ..build import Parts
 
     def make(name: str, nudge: Any) -> Any:
@@ -168,7 +171,9 @@ def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) 
             return with_nudge(run.rules[k], nudge)
         parts = Parts(dataclasses.replace(run.settings, rule=name, lift=False), run.task)
         parts.nudge = nudge
-        return parts.part("rule")
+        rule, kept = parts.part("rule"), companions(learned)
+        fits = len(parameters_of(rule)) == len(kept) and by_companions(rule, run.networks[0])
+        return with_parameters(rule, kept) if fits else rule
 
     found = {}
     for name in names:
@@ -179,11 +184,14 @@ def _rules(run: "LoadedRun", k: int | None, names: tuple[str, ...], nudge: Any) 
     return found
 
 
-def _networks(when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any) -> tuple[str, list["Network"]]:
-    """Trained ones or those that training began with, in 64 bits."""
+def _networks(
+    when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any
+) -> tuple[str, list["Network"], list[tuple[Any, ...]]]:
+    """Trained ones or those that training began with, in 64 bits; and what the rule had learned beside each."""
     import numpy as np
 
     from ...analysis import is_flat
+    from ...rules import parameters_of
 
     def wide(networks: list["Network"]) -> list["Network"]:
         return [network.astype(np.float64) for network in networks]
@@ -191,9 +199,9 @@ def _networks(when: str, run: "LoadedRun", chosen: list[int], x: Any, y: Any) ->
     trained = wide([run.networks[k] for k in chosen])
     flat = when == "auto" and all(is_flat(network, x, y, run.parts.cost) for network in trained)
     if when == "start" or flat:
-        begun = run.parts.started()
-        return "start", wide([begun[k] for k in chosen])
-    return "trained", trained
+        networks, learned = zip(*map(run.parts.begun, chosen), strict=True)
+        return "start", wide(list(networks)), list(learned)
+    return "trained", trained, [parameters_of(run.rules[k]) for k in chosen]
 
 
 def _measure(

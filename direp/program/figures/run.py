@@ -29,7 +29,8 @@ def learning_curve(run: Run) -> Figure:
     if run.task.kind != "regression":
         panels.append(("accuracy", "share correct", ("accuracy", "validation_accuracy")))
     panels.append(("contraction margin", "1/time", ("lowest_margin",)))
-    panels.append(("how directed", "", ("antisymmetry", "agreement")))
+    if np.isfinite(history["antisymmetry"]).any():  # or there are no synapses between free units
+        panels.append(("how directed", "", ("antisymmetry", "agreement")))
     figure = canvas(3.6 * len(panels), 3.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, unit, names) in zip(axes, panels, strict=True):
@@ -47,14 +48,16 @@ def learning_curve(run: Run) -> Figure:
     if run.task.solved is not None:
         axes[0].axhline(0.05, color=GREY, ls=":", lw=1)
         axes[0].annotate("solved below", (last, 0.05), ha="right", va="bottom", color=GREY, fontsize=8)
-    margin, directed = axes[-2:]
+    shown = {title: axis for (title, *_), axis in zip(panels, axes, strict=True)}
+    margin, directed = shown["contraction margin"], shown.get("how directed")
     if history["lowest_margin"].min() <= 0:
         margin.axhline(0, color=RED, lw=1)
         margin.annotate("not certified below", (last, 0), ha="right", va="bottom", color=RED, fontsize=8)
     else:
         margin.set_ylim(0, max(1.3 * float(history["lowest_margin"].max()), 1e-3))
-    directed.set_ylim(min(0, 1.1 * float(np.nanmin(history["agreement"], initial=0))), 1.05)
-    directed.legend(frameon=False, fontsize=8, loc="lower right")
+    if directed is not None:
+        directed.set_ylim(min(0, 1.1 * float(np.nanmin(history["agreement"], initial=0))), 1.05)
+        directed.legend(frameon=False, fontsize=8, loc="lower right")
     if not run.task.whole:
         axes[0].legend(frameon=False)
     seeds = f"{len(run.seeds)} seeds: median, 80 % band, extremes" if len(run.seeds) > 1 else "seed " + str(*run.seeds)
