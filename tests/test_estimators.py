@@ -29,9 +29,7 @@ from direp import DirectedEPClassifier, DirectedEPRegressor
 pytestmark = [
     pytest.mark.usefixtures("_optax"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.filterwarnings(
-        "ignore:.*L-BFGS-B solver are deprecated:DeprecationWarning"
-    ),  # of 1.6
+    pytest.mark.filterwarnings("ignore:.*L-BFGS-B solver are deprecated:DeprecationWarning"),  # of 1.6
 ]
 X, Y = load_iris(return_X_y=True)
 WORDS = np.array(["setosa", "versicolor", "virginica"])[Y]
