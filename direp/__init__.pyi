@@ -103,5 +103,7 @@ from .training import Run as Run
 from .training import predict as predict
 from .training import Prediction as Prediction
 from .program.run_folder import load as load
+from .estimators import DirectedEPClassifier as DirectedEPClassifier
+from .estimators import DirectedEPRegressor as DirectedEPRegressor
 
 __version__: str

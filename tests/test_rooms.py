@@ -18,6 +18,7 @@ ROOMS = (
     "analysis",
     "testing",
     "program",
+    "estimators",
 )
 
 

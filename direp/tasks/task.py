@@ -20,6 +20,7 @@ class Samples(NamedTuple):
 class Task:
     """Training, validation and test samples, and what counts as success.
 
+    - `validation`, `test`: may have no rows; nothing is then chosen or measured by them.
     - `kind`: `"classification"` (targets are one-hot, or one unit that is 0 or 1), `"multilabel"` (every output is 0 or
       1 by itself) or `"regression"`.
     - `classes`: names of the classes; empty for regression.
@@ -49,7 +50,7 @@ class Task:
                 raise ValueError(
                     f"{where}: x has shape {x.shape} and y {y.shape}; needed are two tables of equal length"
                 )
-            if len(x) == 0:
+            if len(x) == 0 and part == "train":
                 raise ValueError(f"{where}: there are no samples")
             for name, table in (("x", x), ("y", y)):
                 bad = ~np.isfinite(table)

@@ -2,8 +2,9 @@
 
 from .constraint import AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
+from .epochs import STOP
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
-from .loop import STOP, fit
+from .loop import fit
 from .loops import LoopProjection
 from .metrics import Evaluation, Metrics, rounded, summarise
 from .prediction import Prediction, predict, read

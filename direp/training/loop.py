@@ -1,16 +1,14 @@
-"""Training: a plain loop around the compiled epochs. Seeds are lanes of one program."""
+"""Training: what is asked for, checked and made ready; the epochs; what they have come to."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int
 
-from ..model import Network, Parameters
+from ..model import Network
 from ..rules import (
     AbstractCost,
     AbstractRule,
@@ -22,105 +20,19 @@ from ..rules import (
     phases_of,
     with_parameters,
 )
-from ..settling import (
-    AbstractMethod,
-    AbstractStop,
-    check_count,
-    check_kind,
-    compiled,
-    how_to_settle,
-    traced,
-    within_trace,
-)
+from ..settling import AbstractMethod, AbstractStop, check_count, check_kind, how_to_settle, traced, within_trace
 from ..tasks import AbstractAugmentation, Samples, Task
 from .assumptions import of_constraint, of_guarantee
 from .constraint import check_nudges
 from .control import AbstractControl, LeakController
+from .epochs import Callback, begin, evaluate_all, mesh_of, train_epochs
 from .guarantee import AbstractGuarantee
 from .memory import check_memory
-from .metrics import Evaluation, Metrics
+from .metrics import Evaluation
 from .progress import epochs_shown
 from .recorded import RecordedOptimiser
 from .run import Run
-from .step import Trainer, TrainState, choose
-
-
-def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int) -> np.ndarray:
-    """The order of samples in every epoch of every seed: (seeds, epochs, updates, batch).
-
-    The last batch is filled up with the last sample, which a mask leaves out.
-    """
-    place = np.minimum(np.arange(-(-samples // size) * size), samples - 1)
-    if size == samples:
-        return np.broadcast_to(place, (len(seeds), len(list(epochs)), 1, size))
-    epochs = list(epochs)
-    orders = [[np.random.default_rng((seed, k)).permutation(samples)[place] for k in epochs] for seed in seeds]
-    return np.array(orders, np.int32).reshape(len(seeds), len(epochs), -1, size)
-
-
-@compiled
-def _begin(trainer: Trainer, parameters: Parameters, seeds: Any, samples: int) -> tuple[TrainState, Array]:
-    """The states of all seeds before the first update, and their keys."""
-    keys = jax.vmap(jax.random.key)(seeds)
-    return jax.vmap(lambda parameters, key: trainer.begin(parameters, key, samples))(parameters, keys), keys
-
-
-@compiled
-def _epochs(
-    trainer: Trainer,
-    state: TrainState,
-    train: Samples,
-    validation: Samples,
-    orders: Int[Array, "seed epoch updates batch"],
-    valid: Bool[Array, "updates batch"],
-    numbers: Int[Array, " epoch"],
-    last: Int[Array, ""],
-    weight: Float[Array, " sample"] | None,
-    mesh: Mesh | None,
-) -> tuple[TrainState, Metrics]:
-    """Several epochs of all seeds in one call; epochs after the `last` one change nothing."""
-
-    def lane(state: TrainState, orders: Array):
-        def one(state: TrainState, epoch: tuple[Array, Array]):
-            order, number = epoch
-            after, metrics = trainer.epoch(state, train, validation, order, valid, number, weight)
-            return choose(number <= last, after, state), metrics
-
-        return jax.lax.scan(one, state, (orders, numbers))
-
-    return _lanes(lane, mesh)(state, orders)
-
-
-@compiled
-def _evaluate(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, mesh: Mesh | None) -> Evaluation:
-    return _lanes(lambda parameters, key: trainer.evaluate(parameters, samples, key), mesh)(parameters, keys)
-
-
-def _mesh(seeds: int) -> Mesh | None:
-    """As many devices as the seeds can be dealt to in equal parts; `None` for a single one."""
-    chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
-    devices = jax.devices() if chosen is None else jax.devices(chosen.platform)
-    count = max(k for k in range(1, len(devices) + 1) if seeds % k == 0)
-    return None if count == 1 else Mesh(np.array(devices[:count]), ("seed",))
-
-
-def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
-    """The same for all seeds, every device at work on its own ones: none waits for another's slowest."""
-
-    def side_by_side(*trees: Any) -> Any:
-        if len(jax.tree.leaves(trees)[0]) > 1:
-            return jax.vmap(lane)(*trees)
-        # A single seed needs no lane: branches and loops then do only what it asks for.
-        return jax.tree.map(lambda leaf: leaf[None], lane(*jax.tree.map(lambda leaf: leaf[0], trees)))
-
-    if mesh is None:
-        return side_by_side
-    seed = PartitionSpec("seed")
-    return jax.shard_map(side_by_side, mesh=mesh, in_specs=seed, out_specs=seed, check_vma=False)
-
-
-Callback = Callable[[int, dict[str, np.ndarray]], Any]
-STOP = "stop"  # what a callback returns to end a training
+from .step import Trainer, TrainState
 
 
 def fit(
@@ -147,6 +59,8 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: bool | str = False,
     state: TrainState | None = None,
+    room: int | None = None,
+    evaluate: bool = True,
 ) -> Run:
     """Train a network, or several of the same kind at once, on a task.
 
@@ -176,6 +90,10 @@ def fit(
       name. In files it is a line now and then.
     - `state`: that of a run that is to go on, `Run.state`, with the same networks, rule, optimiser and control; epochs
       are counted on from it.
+    - `room`: fill the table of training samples up to so many rows, which have no part in the training: data sets of
+      nearby sizes then share a program. A `batch_size` of none takes all samples at once all the same.
+    - `evaluate`: settle all parts of the task once more with the networks chosen; `False` leaves `Run.train`,
+      `Run.validation` and `Run.test` without samples.
 
     Seeds are dealt out evenly to all devices that JAX has.
 
@@ -223,7 +141,8 @@ def fit(
     if control is not None or guarantee is not None:
         chosen = chosen.contracting()  # in the norm that keeps it certified
     samples = len(task.train.x)
-    size = min(batch_size or samples, samples)
+    rows_kept = max(samples, room or 0)
+    size = rows_kept if batch_size is None or batch_size >= samples else batch_size
     common = {
         "network": template,
         "cost": cost or SquaredError(),
@@ -259,42 +178,22 @@ def fit(
     check_memory(template, len(seeds), size, [len(part.x) for part in (task.train, task.validation, task.test)])
     parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *(n.parameters for n in networks))
     with epochs_shown(task, epochs, progress) as shown:
-        begun, keys = _begin(trainer, parameters, np.asarray(seeds), samples)
-        now, first_epoch = (begun, 0) if state is None else _going_on(state, begun)
-        weight = None if task.weight is None else np.asarray(task.weight, template.dtype)
-        parts = jax.device_put(parts)
+        begun, keys = begin(trainer, parameters, np.asarray(seeds), rows_kept)
+        now, done = (begun, 0) if state is None else _going_on(state, begun)
+        weight = None if task.weight is None else _filled(np.asarray(task.weight, template.dtype), rows_kept)
+        parts[0] = Samples(*(_filled(table, rows_kept) for table in parts[0]))
+        parts, mesh = jax.device_put(parts), mesh_of(len(seeds))
+        how = {"seeds": seeds, "samples": samples, "size": size, "weight": weight, "mesh": mesh}
+        epochs_to_come = range(done + 1, done + epochs + 1)
+        now, rows, status = train_epochs(trainer, now, *parts[:2], epochs_to_come, (*callbacks, *shown), **how)
 
-        valid = (np.arange(-(-samples // size) * size) < samples).reshape(-1, size)
-        epochs += first_epoch
-        last = np.int32(epochs)
-        mesh = _mesh(len(seeds))
-        # Small tasks run several epochs a call, so that the round trip to the host does not count.
-        together = max(1, min(10, epochs - first_epoch, 20_000 // (samples * len(seeds))))
-        rows, status = [], "done"
-        try:
-            for first in range(first_epoch + 1, epochs + 1, together):
-                numbers = range(first, first + together)
-                orders = np.asarray(_orders(seeds, numbers, samples, size), np.int32)
-                which = np.array(numbers, np.int32)
-                now, metrics = _epochs(trainer, now, *parts[:2], orders, valid, which, last, weight, mesh)
-                metrics = jax.device_get(metrics)
-                for k in range(min(together, epochs + 1 - first)):
-                    row = {name: values[:, k] for name, values in metrics._asdict().items()}
-                    rows.append(row)
-                    for callback in (*callbacks, *shown):
-                        try:
-                            if callback(first + k, row) is STOP:
-                                status = "stopped" if status == "done" else status
-                        except KeyboardInterrupt:  # epochs that are trained are recorded first
-                            status = "interrupted"
-                if status == "done" and rows[-1]["failed"].all():
-                    status = "failed"
-                if status != "done":
-                    break
-        except KeyboardInterrupt:
-            status = "interrupted"
-
-    evaluations = [_evaluate(evaluator, now.best, part, keys, mesh) for part in parts[: 1 if task.whole else 3]]
+    if evaluate and rows_kept > samples:
+        parts[0] = jax.tree.map(lambda table: table[:samples], parts[0])
+    empty = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(seeds), 0), Evaluation.empty(task.outputs, float))
+    evaluations = [
+        evaluate_all(evaluator, now.best, part, keys, mesh) if evaluate and len(part.x) else empty
+        for part in parts[: 1 if task.whole else 3]
+    ]
     history = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
     evaluations, best, best_epoch, failed = jax.device_get((evaluations, now.best, now.best_epoch, now.failed))
     chosen = jax.device_put([jax.tree.map(lambda leaf, k=k: leaf[k], best) for k in range(len(seeds))])
@@ -324,6 +223,11 @@ def _going_on(state: TrainState, begun: TrainState) -> tuple[TrainState, int]:
             "fit(state=...) is of another training: give the networks, rule, optimiser, control and seeds that it had"
         )
     return state, int(np.max(np.asarray(state.epoch)))
+
+
+def _filled(table: np.ndarray, rows: int) -> np.ndarray:
+    """With rows of zeros below."""
+    return np.concatenate([table, np.zeros((rows - len(table), *table.shape[1:]), table.dtype)])
 
 
 def _cast(task: Task, part: str, dtype: Any) -> Samples:
@@ -375,3 +279,5 @@ def _check(networks, task: Task, cost, seeds, epochs, batch_size, keep, probe, s
     check_count("fit(batch_size", 1 if batch_size is None else batch_size)
     if keep not in ("best", "last"):
         raise ValueError(f"fit(keep={keep!r}) must be 'best' or 'last'")
+    if keep == "best" and not len(task.validation.x):
+        raise ValueError(f"fit(keep='best') needs validation samples, and task {task.name!r} has none: keep='last'")

@@ -1,6 +1,6 @@
 """What training tells of itself: the figures of an update, of an epoch, of a set of samples."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array
@@ -15,6 +15,13 @@ class Evaluation(NamedTuple):
     unconverged: Array
     steps: Array  # of every sample
     outputs: Array
+
+    @classmethod
+    def empty(cls, outputs: int, dtype: Any) -> "Evaluation":
+        """Of no samples."""
+        none: Any = np.full((), np.nan, dtype)
+        count: Any = np.zeros((), np.int32)
+        return cls(none, none, count, np.zeros(0, np.int32), np.zeros((0, outputs), dtype))  # pyright: ignore
 
 
 class Metrics(NamedTuple):

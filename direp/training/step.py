@@ -225,8 +225,9 @@ class Trainer(eqx.Module):
         number: Int[Array, ""],
         weight: Float[Array, " sample"] | None = None,
     ) -> tuple[TrainState, Metrics]:
-        """All batches once, in the given order, then validation; `weight` counts every training sample. A seed whose
-        parameters stop being finite goes back to where it was before the epoch and stays there."""
+        """All batches once, in the given order, then validation; `weight` counts every training sample, and rows that
+        `order` or `valid` leave out have no part. A seed whose parameters stop being finite goes back to where it was
+        before the epoch and stays there."""
         before = state
         samples = train.x.shape[0]
         key = jax.random.fold_in(state.key, number)
@@ -268,7 +269,7 @@ class Trainer(eqx.Module):
             certified = margin > 0
         else:
             margin, certified = steps.margin[-1], (steps.margin > steps.rounding).all()
-        counted = jnp.array(samples, train.x.dtype)
+        counted = valid.sum().astype(train.x.dtype)
         dead, hidden = (~steps.alive.any(0)).astype(counted.dtype), self.network.graph.hidden
         metrics = Metrics(
             loss=steps.loss.sum() / (counted if weight is None else weight.sum()),
@@ -280,7 +281,7 @@ class Trainer(eqx.Module):
             left_out=(counted - steps.used.sum().astype(counted.dtype)) / counted,
             validation_unsettled=after.unconverged,
             steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
-            steps_max=jnp.maximum(steps.steps_max.max(), after.steps.max()),
+            steps_max=jnp.maximum(steps.steps_max.max(), jnp.max(after.steps, initial=0)),
             margin=margin,
             lowest_margin=steps.margin.min(),
             certified=certified,
@@ -299,6 +300,8 @@ class Trainer(eqx.Module):
         stand, and counted."""
         network = self.network.replace(parameters)
         count = samples.x.shape[0]
+        if not count:
+            return Evaluation.empty(network.graph.outputs, network.dtype)
         begin = self._start(key, count)
 
         def some(rows: Int[Array, " some"]) -> tuple[Array, Array, Array]:
