@@ -26,7 +26,8 @@ FREE = "data_dir task target drop kind split device precision shift"  # settings
 def usual(certified: bool) -> dict[str, Any]:
     """The settings of tables where nothing else is said."""
     known = {name: value for name, value in dataclasses.asdict(preset("data.npz")).items() if name != "task"}
-    return known | {"tolerance": 1e-5, "schedule": "constant", "margin": 0.1 if certified else None}
+    own = {"tolerance": 1e-5, "schedule": "constant", "warm": True, "margin": 0.1 if certified else None}
+    return known | own
 
 
 def as_parameters(settings: Settings) -> dict[str, Any]:

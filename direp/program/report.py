@@ -117,8 +117,9 @@ def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
     settings = {"cost": parts.cost, "criteria": criteria, "starts": 0}
+    phases = parts.phases if run.phases is None else run.phases
     pairs = zip(run.rules, run.networks, strict=True)
-    return [certify(network, rule=parts.phases.of(rule, network), **settings) for rule, network in pairs]
+    return [certify(network, rule=phases.of(rule, network), **settings) for rule, network in pairs]
 
 
 def worst_of(certificates: list[Certificate]) -> Certificate:

@@ -210,6 +210,7 @@ def fit(
         [with_parameters(rule, own.rule) for own in chosen],
         assumptions,
         now,
+        phases,
     )
 
 

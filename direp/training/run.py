@@ -8,7 +8,7 @@ import numpy as np
 
 from ..certificates.convergence import html_table
 from ..model import Network
-from ..rules import AbstractRule, nudges_of
+from ..rules import AbstractRule, RuleRun, nudges_of
 from ..settling import ContractionProof
 from ..tasks import Task
 from .metrics import Evaluation
@@ -28,7 +28,7 @@ class Run:
     - `status`: `"done"`, `"stopped"` (by a callback), `"failed"` (every seed did) or `"interrupted"`.
     - `trainer`: how it was trained; `rules`: the rule of every seed with what it has learned itself, `rule` the first.
     - `assumptions`: what its guarantee or its control covers of this run, and what it does not.
-    - `state`: where it stands, from which `fit(state=...)` goes on.
+    - `state`: where it stands, from which `fit(state=...)` goes on. `phases`: what its rule runs, for certificates.
     """
 
     task: Task
@@ -45,6 +45,7 @@ class Run:
     rules: list[AbstractRule]
     assumptions: tuple[str, ...] = ()
     state: TrainState | None = None
+    phases: RuleRun | None = None
 
     @property
     def network(self) -> Network:
