@@ -37,6 +37,7 @@ from .assumptions import of_constraint, of_guarantee
 from .constraint import check_nudges
 from .control import AbstractControl, LeakController
 from .guarantee import AbstractGuarantee
+from .limits import AbstractLimits, check_limits
 from .memory import check_memory
 from .recorded import RecordedOptimiser
 from .run import Run
@@ -130,6 +131,7 @@ def fit(
     cost: AbstractCost | None = None,
     control: AbstractControl | None = None,
     guarantee: AbstractGuarantee | None = None,
+    constraints: Sequence[AbstractLimits] = (),
     learn_leak: bool = False,
     outputs_only: bool = False,
     method: AbstractMethod | None = None,
@@ -155,6 +157,8 @@ def fit(
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
       the last.
     - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
+    - `constraints`: `Dale`, `Bounds`, `FixedSynapses`: kept beside any control from before the first update to the
+      last, each in turn and then the control.
     - `batch_size`: by default all samples at once.
     - `cost`: by default `SquaredError()`. `method`, `stop`: as in `settle`.
     - `start`: free units begin a settling uniformly in this range; by default at rest.
@@ -202,6 +206,13 @@ def fit(
             "fit(guarantee=...) keeps the network certified by itself, with the leaks it has: leave out control and "
             "learn_leak"
         )
+    constraints = tuple(constraints)
+    for each in constraints:
+        check_kind("fit(constraints=...)", each, AbstractLimits, "limits such as (direp.Dale(signs),)")
+    if constraints and guarantee is not None:
+        raise ValueError("fit(guarantee=...) keeps signs and sizes by itself: leave out constraints, or take a control")
+    if constraints:
+        networks = [check_limits(constraints, control, network) for network in networks]
     if guarantee is not None:
         networks = [guarantee.begin(network) for network in networks]
     template = networks[0]
@@ -228,6 +239,7 @@ def fit(
         optimiser=recorded,
         control=traced(control, template.dtype),
         guarantee=traced(guarantee, template.dtype),
+        constraints=constraints,
         warm=warm,
         keep_last=keep == "last",
         learn_leak=learn_leak,

@@ -30,6 +30,7 @@ from ..tasks import AbstractAugmentation, Samples
 from .constraint import constrain
 from .control import AbstractControl
 from .guarantee import AbstractGuarantee
+from .limits import AbstractLimits
 from .recorded import RecordedOptimiser
 from .update import own_keys, trainable
 
@@ -130,6 +131,7 @@ class Trainer(eqx.Module):
     optimiser: RecordedOptimiser | None = None
     control: AbstractControl | None = None
     guarantee: AbstractGuarantee | None = None
+    constraints: tuple[AbstractLimits, ...] = ()
     start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
     warm: bool = eqx.field(static=True, default=True)
     one_unit: bool = eqx.field(static=True, default=False)
@@ -147,7 +149,7 @@ class Trainer(eqx.Module):
         # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
         mask = trainable(network, leak=self.learn_leak, outputs_only=self.outputs_only)
         whole = optax.chain(mask, optax.GradientTransformation(inner.init, inner.update), mask)  # pyright: ignore
-        for constraint in (self.guarantee, self.control):
+        for constraint in (*self.constraints, self.guarantee, self.control):
             whole = whole if constraint is None else constrain(whole, constraint, network)
         return whole
 
@@ -155,10 +157,10 @@ class Trainer(eqx.Module):
         """The state of a seed before its first update, whose parameters are those given, moved inside."""
         network = self.network.replace(parameters)
         own = parameters_of(initialise(self.rule, network, jax.random.fold_in(key, jnp.iinfo(jnp.int32).max - 1)))
-        if self.control is not None:
-            network, feedback = self.control.begin_with(network, _feedback(own))
-            parameters, own = network.parameters, with_companions(own, feedback)
-        parameters = parameters._replace(rule=own)
+        feedback = _feedback(own)
+        for each in (*self.constraints, *([] if self.control is None else [self.control])):
+            network, feedback = each.begin_with(network, feedback)
+        parameters = network.parameters._replace(rule=with_companions(own, feedback))
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
             parameters=parameters,
