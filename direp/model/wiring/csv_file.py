@@ -121,7 +121,7 @@ def _check(cells: dict[str, Any], where: str) -> None:
         if name in cells:
             cells[name] = number(cells[name], where, name)
     if "sign" in cells:
-        sign(cells["sign"], where)
+        cells["sign"] = sign(cells["sign"], where)
     if "role" in cells:
         role(cells["role"], where)
 

@@ -11,6 +11,7 @@ import tyro
 
 from .. import device
 from ..catalogue import names
+from ..graph_file import folded, is_graph_file
 from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset, suited
 from ..seal import tell_unsealed
@@ -74,6 +75,10 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
     }
     permit(asked, Path(config or ""), parsed.allow_import)
     parsed.settings.check()
+    if is_graph_file(parsed.settings.graph):
+        stray = next((name for name in ("hidden", "density", "reciprocity") if typed(rest, name)), None)
+        if stray:
+            raise WrongUse(f"--{stray} is that of the graph in {parsed.settings.graph}: leave it out")
     if option(rest, "--preset") is None and name != "default" and not parsed.output.quiet:
         print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     if kept is not None and not kept.sealed:
@@ -127,6 +132,8 @@ def record(
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
+    if show and (note := folded(parts.connectome)):
+        print(f"direp: {settings.graph}: {note}", file=sys.stderr)
     doubts = {name: said for name, look in (("misfit", misfit), ("faint", faint)) if (said := look(parts))}
     for doubt in doubts.values() if show else ():
         print(f"direp: {doubt}", file=sys.stderr)
