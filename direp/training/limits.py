@@ -215,10 +215,10 @@ def check_limits(constraints: Sequence[AbstractLimits], control: AbstractControl
     scaled = control is not None and control.scales
     between = graph.source >= graph.inputs
     for bad, why in (
-        (low > high, f"{_named(constraints)} leave it no strength, between {{low:g}} and {{high:g}}"),
+        (low > high, f"{_named(constraints)} leave it no strength, between {{low:.4g}} and {{high:.4g}}"),
         (scaled & between & ((low > 0) | (high < 0)),
          f"{type(control).__name__} scales weights towards 0, which {_named(constraints)} exclude "
-         "({low:g} to {high:g}): use LeakController, or bounds that include 0"),
+         "({low:.4g} to {high:.4g}): use LeakController, or bounds that include 0"),
     ):  # fmt: skip
         if bad.any():
             k = int(np.argmax(bad))

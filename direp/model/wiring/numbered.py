@@ -69,7 +69,7 @@ def numbered(wiring: Wiring, inputs: Names, outputs: Names, *, into_inputs: str 
     loop = np.zeros(free)
     for k, (i, j, _) in enumerate(rows):
         if i == j:
-            loop[i - clamped] = signs[k] * abs(weight[k]) if signs[k] else weight[k]
+            loop[i - clamped] += signs[k] * abs(weight[k]) if signs[k] else weight[k]  # 0, never -0
     kept = np.array([i != j for i, j, _ in rows], bool)
     rows = [row for row in rows if row[0] != row[1]]
     source, target = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2).T
