@@ -66,7 +66,7 @@ class Connectome:
             if self.sign is None
             else f"{(self.sign > 0).sum():,} excitatory, {(self.sign < 0).sum():,} inhibitory"
         )
-        loops = f", {np.count_nonzero(self.loop)} self-synapses" if self.loop.any() else ""
+        loops = f", {count} self-synapse{'s' if count > 1 else ''}" if (count := np.count_nonzero(self.loop)) else ""
         return f"Connectome({self.graph.kinds}; {self.graph.synapses:,} synapses, {signs}{loops})"
 
     def __eq__(self, other: object) -> bool:

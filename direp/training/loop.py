@@ -178,7 +178,7 @@ def fit(
     """
     networks: list[Any] = list(network) if isinstance(network, list | tuple) else [network]
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
-    if within_trace(networks, rule, control, guarantee):
+    if within_trace(networks, rule, control, guarantee, constraints):
         raise ValueError("fit cannot be traced by jit, vmap or grad: call it outside; what it runs is compiled already")
     for what, value, kind, instead in (
         ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
