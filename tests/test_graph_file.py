@@ -43,7 +43,8 @@ def trained(tmp_path_factory):
     (folder / "worm.csv").write_text(WORM)
     code, out, err = call(
         "train", "xor", "--graph", folder / "worm.csv", "--init", "file", "--weight-scale", "0.5", "--dale",
-        "--weight-bounds", "-0.4", "2", "--seeds", "0..1", "--epochs", "30", *OPTIONS, "--out", folder / "run", "--json",
+        "--weight-bounds", "-0.4", "2", "--seeds", "0..1", "--epochs", "30", *OPTIONS, "--json",
+        "--out", folder / "run",
     )  # fmt: skip
     assert code == 0
     (folder / "worm.csv").unlink()
