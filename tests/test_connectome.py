@@ -242,6 +242,17 @@ def test_an_ill_formed_graphml_is_one_line(content, message, tmp_path):
     refused(lambda: Connectome.from_graphml(path), message)
 
 
+def test_defaults_of_graphml_attributes_count(tmp_path):
+    keys = (
+        '<key id="w" for="edge" attr.name="weight" attr.type="double"><default>0.5</default></key>'
+        '<key id="r" for="node" attr.name="role" attr.type="string"><default>output</default></key>'
+    )
+    text = XML.format(EDGE.replace('<node id="a"/>', '<node id="a"><data key="r">input</data></node>'))
+    (tmp_path / "c.graphml").write_text(text.replace("<graph ", keys + "<graph "))
+    read = Connectome.from_graphml(tmp_path / "c.graphml")
+    assert (read.graph.names, read.weight.tolist()) == (("a", "b"), [0.5])
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

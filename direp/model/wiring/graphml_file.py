@@ -37,6 +37,10 @@ def read_graphml(path: str | Path, *, weight: str = "weight") -> Wiring:
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} is no GraphML that networkx reads ({said})") from None
+    # networkx keeps the defaults of attributes apart from the nodes and edges that leave them out.
+    for kind, rows in (("node_default", graph.nodes(data=True)), ("edge_default", graph.edges(data=True))):
+        for *_, attributes in rows:
+            attributes.update({**graph.graph.get(kind, {}), **attributes})
     return from_networkx(graph, weight=weight, origin=str(path))
 
 
