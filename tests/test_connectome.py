@@ -34,7 +34,7 @@ def wirings(draw):
         role = (
             draw(st.sampled_from(["input", "sensory"])) if name in inputs else "hidden" if name != output else "readout"
         )
-        own = {what: value for what, value in numbers.items() if more[what] and name in free}
+        own = {what: value for what, value in numbers.items() if more[what]}
         own |= {"sign": draw(st.sampled_from([-1, 0, 1]))} if more["sign"] else {}
         units[name] = {"role": role, **own, **({"kind of cell": "RIA"} if more["note"] else {})}
     pairs = draw(st.sets(st.tuples(st.sampled_from(names), st.sampled_from(free)), max_size=8))

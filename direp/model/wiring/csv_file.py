@@ -85,7 +85,7 @@ def _read_list(wiring: Wiring, header: list[str], rows: Iterator[tuple[str, list
         near = difflib.get_close_matches(name.lower(), _KNOWN, n=1, cutoff=0.75)
         if name not in _KNOWN and near:
             raise ValueError(f"{where}: column {name!r} is too like {near[0]!r}: write {near[0]}, or another name")
-    declared: dict[str, dict[str, Any]] = {}
+    declared: set[str] = set()
     for at, row in rows:
         cells = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
         source, target = cells.pop("source", ""), cells.pop("target", "")
@@ -96,12 +96,12 @@ def _read_list(wiring: Wiring, header: list[str], rows: Iterator[tuple[str, list
                 )
             if source in declared:
                 raise ValueError(f"{at}: unit {source!r} is there twice: give it one row without target")
-            declared[source] = cells
+            _check(cells, at)
+            declared.add(source)
             if source in wiring.units:
                 wiring.units[source].update(cells)
             else:
                 wiring.add_unit(source, cells, at)
-            _check(cells, at)
             continue
         stray = [name for name in UNIT_COLUMNS if name != "sign" and name in cells]
         if stray:

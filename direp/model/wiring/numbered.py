@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .table import UNIT_COLUMNS, Wiring, number, role, sign
+from .table import Wiring, number, role, sign
 
 Names = Sequence[Any] | str | None
 
@@ -60,10 +60,12 @@ def numbered(wiring: Wiring, inputs: Names, outputs: Names, *, into_inputs: str 
     if wiring.undirected or into_inputs == "drop":
         rows = [row for row in rows if row[1] >= clamped]
     rows.sort(key=lambda row: row[:2])
-    loops = [row for row in rows if row[0] == row[1]]
-    if loops and loops[0][0] < clamped:
-        name = names[loops[0][0]]
-        raise ValueError(f"{origin}: {name} -> {name} is a synapse into an input: inputs are clamped, remove it")
+    into = next((row for row in rows if row[1] < clamped), None)
+    if into is not None:
+        raise ValueError(
+            f"{origin}: {names[into[0]]} -> {names[into[1]]} is a synapse into an input: inputs are clamped, remove it "
+            "(all such ones: Connectome.from_...(into_inputs='drop'))"
+        )
     weight = _weights(wiring, rows, names)
     signs = _signs(wiring, rows, names)
     loop = np.zeros(free)
@@ -151,8 +153,10 @@ def _of_units(wiring: Wiring, names: tuple[str, ...], what: str) -> np.ndarray |
 
 
 def _attributes(given: dict[str, Any], kind: str) -> dict[str, Any]:
-    """What is kept for writing back, beside leak and bias: a role as it was given, unless it has changed."""
-    rest = {key: value for key, value in given.items() if key not in UNIT_COLUMNS or key == "sign"}
+    """What is kept for writing back, beside leaks and biases of free units: a role as it was given, unless it has
+    changed."""
+    moved = ("role",) if kind == "input" else ("role", "leak", "bias")
+    rest = {key: value for key, value in given.items() if key not in moved}
     if "role" in given and role(given["role"], "") == kind:
         rest["role"] = given["role"]
     return rest
