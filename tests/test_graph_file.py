@@ -155,17 +155,19 @@ def test_a_file_is_certified_with_its_own_leaks_or_those_asked_for(tmp_path):
     path.write_text(WORM)
     out = {}
     for leak in ("0.5", "20"):
-        code, text, _ = call("certify", path, "--leak", leak, "--json", "--no-figures", "--starts", "0")
+        code, text, said = call("certify", path, "--leak", leak, "--json", "--no-figures", "--starts", "0")
+        assert "worm.csv: 1 synapse from a unit to itself is folded into the leak" in said
         out[leak] = (code, json.loads(text)["convergence"]["verdict"])
     assert out == {"0.5": (5, "undecided"), "20": (0, "proved")}
     code, _, err = call("certify", path, "--leak", "-1")
     assert (code, err.count("\n")) == (2, 1)
     made = direp.Connectome.from_csv(path).network(direp.Projected(), leak=[3.0, 4.0, 5.0])
     made.to_graphml(tmp_path / "worm.graphml")
-    again = network_from_graph_file(tmp_path / "worm.graphml", direp.Projected(), 1.0)
+    again, said = network_from_graph_file(tmp_path / "worm.graphml", direp.Projected(), 1.0)
+    assert said is None  # in the leaks that were written
     assert np.asarray(again.leak).tolist() == [3, 3.5, 5]
     path.write_text("source,target,weight\na,b,2\nb,a,-1\n")
-    driven = network_from_graph_file(path, direp.Projected(), 1.0)
+    driven, _ = network_from_graph_file(path, direp.Projected(), 1.0)
     assert driven.graph.names == ("current into a", "current into b", "a", "b")
     assert np.asarray(driven.matrix).tolist() == [[1, 0], [0, 1], [0, 2], [-1, 0]]
     code, _, err = call("certify", tmp_path / "nowhere.csv")

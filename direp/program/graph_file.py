@@ -33,9 +33,10 @@ def _wiring(path: str | Path) -> Any:
     return (read_csv if Path(path).suffix == ".csv" else read_graphml)(path)
 
 
-def network_from_graph_file(path: Path, neuron: "AbstractNeuron", leak: float) -> "Network":
+def network_from_graph_file(path: Path, neuron: "AbstractNeuron", leak: float) -> tuple["Network", str | None]:
     """A network with the weights of a file, its leaks and biases where it has them. Where no unit of the file has a
-    role, every unit is free and has a clamped input of its own, a current of strength 1; the last counts as output."""
+    role, every unit is free and has a clamped input of its own, a current of strength 1; the last counts as output.
+    With it what `folded` says."""
     from ..model import Connectome
     from .parts import Unreadable
 
@@ -43,17 +44,16 @@ def network_from_graph_file(path: Path, neuron: "AbstractNeuron", leak: float) -
         wiring = _wiring(path)
         if not any("role" in unit for unit in wiring.units.values()):
             units = list(wiring.units)
+            weight = {"weight": 1.0} if any("weight" in synapse for synapse in wiring.synapses.values()) else {}
             for name in units:
-                current = f"current into {name}"
-                wiring.add_unit(current, {"role": "input"}, wiring.origin)
-                has = any("weight" in synapse for synapse in wiring.synapses.values())
-                wiring.add_synapse(current, name, {"weight": 1.0} if has else {}, wiring.origin)
+                wiring.add_unit(f"current into {name}", {"role": "input"}, wiring.origin)
+                wiring.add_synapse(f"current into {name}", name, weight, wiring.origin)
             for name in units[-1:]:
                 wiring.units[name]["role"] = "output"
         connectome = Connectome.from_wiring(wiring)
     except ValueError as error:
         raise Unreadable(str(error)) from None
-    return connectome.network(neuron, leak=leak if connectome.leak is None else None)
+    return connectome.network(neuron, leak=leak if connectome.leak is None else None), folded(connectome)
 
 
 def folded(connectome: "Connectome | None") -> str | None:

@@ -150,7 +150,9 @@ def _load(path: Path, asked: Certify) -> _Subject:
         network = network_from_matrix(path, build("neuron", asked.neuron, known))
         return _Subject([network], [path.name], beside, nudge, matrix=True)
     if is_graph_file(path.name):
-        network = network_from_graph_file(path, build("neuron", asked.neuron, known), asked.leak)
+        network, note = network_from_graph_file(path, build("neuron", asked.neuron, known), asked.leak)
+        if note and not asked.output.quiet:
+            print(f"direp: {path.name}: {note}", file=sys.stderr)
         return _Subject([network], [path.name], beside, nudge, matrix=True)
     if len(path.name) > 255:
         raise Unreadable(f"{path.name[:40]}... is no path: its name is too long")
