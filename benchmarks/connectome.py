@@ -33,7 +33,7 @@ SENSORY, READOUTS, EXCITATORY = 64, 10, 0.8
 COMMON: dict[str, Any] = {"init": "file", "weight_scale": 0.3, "dale": True}
 OPTIONS: dict[str, dict[str, Any]] = {  # the best by validation of `tune`
     "random": {**COMMON, "beta": 2.0, "decay": 0.1},
-    "worm": {**COMMON, "beta": 2.0, "decay": 0.03},
+    "worm": {**COMMON, "beta": 8.0, "decay": 0.1},
 }
 BETAS, DECAYS, TUNED, SEEDS, DRAWS = (2.0, 4.0, 8.0), (0.03, 0.1), "100..103", "0..9", (0, 1, 2)
 

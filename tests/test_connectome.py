@@ -189,6 +189,7 @@ ROLES = "source,target,weight,sign,role\na,,,,input\nb,,,,output\n"
         ("source,target,source\n", "line 1: column 'source' is there twice"),
         ("source,to\na,b\n", "line 1: columns are source, to; needed are source and target"),
         (ROLES + "a,b,1,2,\n", "line 4: sign '2' is unknown: write 1 .excitatory., -1 .inhibitory. or 0 .free."),
+        (ROLES.replace("role", "fixed") + "a,b,1,,maybe\n", "fixed 'input' is unknown: write 1 or true, 0 or false"),
         (ROLES + "c,,,,motor\n", "line 4: role 'motor' is unknown: there are input, sensory, output"),
         (ROLES + "a,,,,hidden\n", "line 4: unit 'a' is there twice"),
         (ROLES + "a,b,1,,input\n", "line 4: role input stands at a synapse"),

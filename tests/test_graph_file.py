@@ -18,20 +18,20 @@ from direp.program.run_folder import open_run
 from direp.program.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("_optax")
-WORM = """source,target,weight,sign,role
-right,,,,sensory
-RIA,,,-1,
-motor,,,,read-out
-left,,,1,sensory
-AIY,,,1,
-left,AIY,0.5,,
-left,RIA,0.25,,
-right,AIY,-1.5,,
-right,RIA,2,,
-RIA,motor,-0.75,,
-AIY,motor,1,,
-motor,AIY,0.125,,
-AIY,AIY,0.5,,
+WORM = """source,target,weight,sign,role,fixed
+right,,,,sensory,
+RIA,,,-1,,
+motor,,,,read-out,
+left,,,1,sensory,
+AIY,,,1,,
+left,AIY,0.5,,,
+left,RIA,0.25,,,1
+right,AIY,-1.5,,,
+right,RIA,2,,,
+RIA,motor,-0.75,,,
+AIY,motor,1,,,
+motor,AIY,0.125,,,
+AIY,AIY,0.5,,,
 """
 OPTIONS = ["--rule", "asym-ep", "--feedback", "learned", "--control", "weights", "--leak", "1", "--outflow", "none"]
 
@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
     (folder / "worm.csv").write_text(WORM)
     code, out, err = call(
         "train", "xor", "--graph", folder / "worm.csv", "--init", "file", "--weight-scale", "0.5", "--dale",
-        "--weight-bounds", "-0.4", "2", "--seeds", "0..1", "--epochs", "30", *OPTIONS, "--json",
+        "--weight-bounds", "-0.4", "2", "--fixed", "--seeds", "0..1", "--epochs", "30", *OPTIONS, "--json",
         "--out", folder / "run",
     )  # fmt: skip
     assert code == 0
@@ -60,7 +60,8 @@ def test_a_run_keeps_signs_bounds_and_the_file_of_its_graph(trained):
     assert run.settings.graph == str(folder / "graph.csv")
     connectome = run.parts.connectome
     assert connectome.graph.names == ("right", "left", "RIA", "AIY", "motor")
-    assert [(c.signs.tolist(), b.high) for c, b in [run.parts.constraints]] == [([0, 0, 1, 1, -1, 1, 0], 2.0)]
+    dale, bounds, fixed = run.parts.constraints
+    assert (dale.signs.tolist(), bounds.high, fixed.fixed.nonzero()[0].tolist()) == ([0, 0, 1, 1, -1, 1, 0], 2.0, [2])
     begun = run.parts.started()[0]
     assert np.asarray(begun.leak).tolist() == [1, 0.5, 1]
     wanted = np.clip(0.5 * connectome.strength, -0.4, 2)
@@ -70,6 +71,7 @@ def test_a_run_keeps_signs_bounds_and_the_file_of_its_graph(trained):
         strengths = np.asarray(network.strengths(), np.float64)
         assert (strengths * connectome.sign >= 0).all()
         assert ((strengths >= -0.4) & (strengths <= 2)).all()
+        assert strengths[2] == 0.125
         assert (strengths != np.asarray(begun.strengths())).any()
         again = direp.Connectome.from_wiring(connectome.updated(network).wiring())
         assert again.weight.tobytes() == strengths.tobytes()
@@ -79,7 +81,7 @@ def test_a_run_keeps_signs_bounds_and_the_file_of_its_graph(trained):
     document = json.loads(out)
     assert (code, document["convergence"]["verdict"]) == (0, "proved")
     said = " ".join(document["learning"]["assumptions"])
-    assert "with signs that are kept with weights that are clipped" in said
+    assert "with signs that are kept with synapses that stay with weights that are clipped" in said
 
 
 def test_a_run_whose_graph_was_changed_or_lost_is_refused(trained, tmp_path):
@@ -122,6 +124,7 @@ def test_settings_on_a_file_begin_from_the_random_preset_where_the_task_has_it()
         (["--weight-bounds", "2", "1"], 2, "--weight-bounds 2.0 1.0 is no range of finite numbers"),
         (["--weight-bounds", "-inf", "1"], 2, "is no range of finite numbers"),
         (["--preset", "guaranteed", "--dale"], 2, "sign-symmetric keeps signs and sizes by itself"),
+        (["--fixed"], 2, "--fixed is about synapses of the graph's file, and the graph is complete"),
         (["--graph", "worm.txt"], 2, "worm.txt"),
         (
             ["--graph", "worm.csv", "--neuron", "rate"],

@@ -16,6 +16,7 @@ from .neuron import AbstractNeuron
 from .synapses import AbstractSynapses, lay_out
 from .wiring import (
     Wiring,
+    flag,
     from_matrix,
     from_networkx,
     numbered,
@@ -90,6 +91,13 @@ class Connectome:
         return (
             self.weight if self.sign is None else np.where(self.sign != 0, self.sign * np.abs(self.weight), self.weight)
         )
+
+    @property
+    def fixed(self) -> np.ndarray | None:
+        """Which synapses are marked as fixed (attribute `fixed`); `None` if there is no such mark."""
+        if not any("fixed" in each for each in self.synapses):
+            return None
+        return np.array([flag(each.get("fixed", False), "Connectome") for each in self.synapses], bool)
 
     def network(
         self,

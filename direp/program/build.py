@@ -25,7 +25,7 @@ from ..rules import (
 )  # fmt: skip
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
-from ..training import AbstractLimits, Bounds, Dale, prune, shrink
+from ..training import AbstractLimits, Bounds, Dale, FixedSynapses, prune, shrink
 from . import parts
 from .catalogue import WrongUse
 from .files import read_arrays
@@ -169,8 +169,15 @@ class Parts:
         settings, signs = self.settings, None
         if self.connectome is not None:
             signs = np.sign(self.connectome.weight) if self.connectome.sign is None else self.connectome.sign
-        bounds = () if settings.weight_bounds is None else (Bounds(*settings.weight_bounds),)
-        return (*((Dale(signs),) if settings.dale else ()), *bounds)
+        found: list[AbstractLimits] = [Dale(signs)] if settings.dale else []
+        if settings.weight_bounds is not None:
+            found.append(Bounds(*settings.weight_bounds))
+        if settings.fixed:
+            fixed = None if self.connectome is None else self.connectome.fixed
+            if fixed is None:
+                raise WrongUse(f"--fixed: {settings.graph} marks no synapse: give synapses fixed = 1 where they stay")
+            found.append(FixedSynapses(fixed))
+        return tuple(found)
 
     def optimiser(self) -> optax.GradientTransformation:
         settings = self.settings

@@ -155,6 +155,8 @@ class Settings:
     dale: bool = False
     """No synapse ever changes its sign: that of the graph's file (of its weights if it has no signs), else that with
     which it begins."""
+    fixed: bool = False
+    """Synapses that the graph's file marks as fixed keep the strength with which they begin."""
     weight_bounds: tuple[float, float] | None = None
     """The least and the largest strength of a synapse."""
     prune: bool = False
@@ -226,8 +228,11 @@ class Settings:
              f"{self.margin}"),
             (self.guarantee != "none" and self.learn_leak,
              f"--guarantee {self.guarantee} needs leaks that stay: leave out --learn-leak"),
-            (self.guarantee != "none" and (self.dale or self.weight_bounds is not None),
-             f"--guarantee {self.guarantee} keeps signs and sizes by itself: leave out --dale and --weight-bounds"),
+            (self.guarantee != "none" and (self.dale or self.fixed or self.weight_bounds is not None),
+             f"--guarantee {self.guarantee} keeps signs and sizes by itself: leave out --dale, --fixed and "
+             "--weight-bounds"),
+            (self.fixed and not is_graph_file(self.graph),
+             f"--fixed is about synapses of the graph's file, and the graph is {self.graph}: give --graph FILE"),
             (not all(abs(end) <= _LARGEST for end in bounds) or bounds[0] > bounds[1],
              f"--weight-bounds {bounds[0]} {bounds[1]} is no range of finite numbers: give the lower end first"),
             (self.init == "file" and not is_graph_file(self.graph),

@@ -4,9 +4,9 @@ from .csv_file import read_csv, write_csv
 from .graphml_file import read_graphml, write_graphml
 from .libraries import from_matrix, from_networkx, to_dataframe, to_networkx, to_scipy
 from .numbered import Numbered, numbered
-from .table import Wiring
+from .table import Wiring, flag
 
 __all__ = [
-    "Numbered", "Wiring", "from_matrix", "from_networkx", "numbered", "read_csv", "read_graphml", "to_dataframe",
-    "to_networkx", "to_scipy", "write_csv", "write_graphml",
+    "Numbered", "Wiring", "flag", "from_matrix", "from_networkx", "numbered", "read_csv", "read_graphml",
+    "to_dataframe", "to_networkx", "to_scipy", "write_csv", "write_graphml",
 ]  # fmt: skip

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .table import UNIT_COLUMNS, Wiring, attribute_names, number, role, sign
+from .table import UNIT_COLUMNS, Wiring, attribute_names, flag, number, role, sign
 
-_KNOWN = ("source", "target", "weight", *UNIT_COLUMNS)
+_KNOWN = ("source", "target", "weight", *UNIT_COLUMNS, "fixed")
 
 
 def read_csv(path: str | Path) -> Wiring:
     """The wiring of a CSV file (UTF-8, commas, a header).
 
-    - A list: columns `source`, `target`, and if you like `weight` and `sign`, a row a synapse. A row without target is
-      about the unit `source` itself: its `role`, `sign`, `leak` and `bias`, and that it is there. Other columns are
-      attributes, as text.
+    - A list: columns `source`, `target`, and if you like `weight`, `sign` and `fixed`, a row a synapse. A row without
+      target is about the unit `source` itself: its `role`, `sign`, `leak` and `bias`, and that it is there. Other
+      columns are attributes, as text.
     - A matrix: names in the header and, in the same order, in the first column; the entry is the weight of the synapse
       from its row to its column, 0 or empty for none. Columns `role`, `sign`, `leak`, `bias` may follow.
 
@@ -122,6 +122,8 @@ def _check(cells: dict[str, Any], where: str) -> None:
             cells[name] = number(cells[name], where, name)
     if "sign" in cells:
         cells["sign"] = sign(cells["sign"], where)
+    if "fixed" in cells:
+        cells["fixed"] = flag(cells["fixed"], where)
     if "role" in cells:
         role(cells["role"], where)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .table import Wiring, number, role, sign
+from .table import Wiring, flag, number, role, sign
 
 Names = Sequence[Any] | str | None
 
@@ -78,6 +78,9 @@ def numbered(wiring: Wiring, inputs: Names, outputs: Names, *, into_inputs: str 
     has_sign = any("sign" in each for each in (*wiring.units.values(), *wiring.synapses.values()))
     units = tuple(_attributes(wiring.units[name], own.get(name, "hidden")) for name in names)
     rest = tuple({key: value for key, value in row[2].items() if key not in ("weight", "sign")} for row in rows)
+    for i, j, attributes in rows:
+        if "fixed" in attributes:
+            flag(attributes["fixed"], f"{origin}: synapse {names[i]} -> {names[j]}")
     return Numbered(
         clamped, free - len(ends["output"]), len(ends["output"]), names, source, target,
         weight[kept] if any("weight" in each for each in wiring.synapses.values()) else None,

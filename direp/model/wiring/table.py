@@ -13,13 +13,15 @@ ROLES = {
 }  # fmt: skip
 _SIGNS = {"1": 1, "+1": 1, "+": 1, "excitatory": 1, "-1": -1, "-": -1, "inhibitory": -1, "0": 0, "free": 0}
 
+_FLAGS = {"1": True, "true": True, "0": False, "false": False}
+
 
 @dataclass(frozen=True)
 class Wiring:
     """Units and synapses by name, before they are numbered.
 
     - `units`: from the name of each unit, in order, to its attributes; `role`, `sign`, `leak` and `bias` have a sense.
-    - `synapses`: from (from, to) to attributes; `weight` and `sign` have a meaning.
+    - `synapses`: from (from, to) to attributes; `weight`, `sign` and `fixed` have a meaning.
     - `origin`: what messages call it, such as the path of a file.
     - `undirected`: every synapse stands for both directions, except into inputs.
     """
@@ -76,6 +78,14 @@ def role(value: Any, where: str) -> str:
     found = ROLES.get(str(value).strip().lower())
     if found is None:
         raise ValueError(f"{where}: role {value!r} is unknown: there are {', '.join(ROLES)}")
+    return found
+
+
+def flag(value: Any, where: str) -> bool:
+    """Whether a synapse is fixed. Raises `ValueError`."""
+    found = _FLAGS.get(str(value).strip().lower())
+    if found is None:
+        raise ValueError(f"{where}: fixed {value!r} is unknown: write 1 or true, 0 or false")
     return found
 
 
