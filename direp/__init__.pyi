@@ -25,6 +25,7 @@ from .model import Sparse as Sparse
 from .model import Normal as Normal
 from .model import FanIn as FanIn
 from .model import Network as Network
+from .model import Connectome as Connectome
 from .model import Parameters as Parameters
 from .tasks import Shift as Shift
 from .settling import AbstractMethod as AbstractMethod
@@ -88,6 +89,10 @@ from .certificates.region import certify_region as certify_region
 from .certificates.region import Box as Box
 from .certificates.region import Region as Region
 from .training import AbstractConstraint as AbstractConstraint
+from .training import AbstractLimits as AbstractLimits
+from .training import Dale as Dale
+from .training import Bounds as Bounds
+from .training import FixedSynapses as FixedSynapses
 from .training import SignSymmetric as SignSymmetric
 from .training import Balanced as Balanced
 from .training import Pairs as Pairs

@@ -52,10 +52,13 @@ number = 3
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CATALOGUE if kind not in ("task", "part")])
-def test_every_name_builds_what_its_kind_says(kind):
+def test_every_name_builds_what_its_kind_says(kind, tmp_path):
     task = direp.tasks.from_arrays(np.random.default_rng(0).random((30, 3)), np.arange(30) % 3)
     for name in names(kind):
         graph = "layered" if kind in ("layout", "method") else "complete"
+        if (kind, name) == ("init", "file"):
+            graph = str(tmp_path / "graph.csv")
+            direp.Network(direp.Graph.complete(3, 2, 3), direp.Projected(), np.zeros((8, 5))).to_csv(graph)
         settings = Settings(graph=graph, hidden=(2,), outflow="none", rule="asym-ep", neighbours=2)
         settings = dataclasses.replace(settings, **{kind: name}) if kind in SETTINGS else settings
         settings.check()

@@ -4,15 +4,19 @@ import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order
 
 from . import draw
+from .paths import first_difference, reachable
+from .wiring import Wiring, from_matrix, from_networkx, numbered, read_csv, read_graphml
+from .wiring import to_networkx as named_graph
 
 _MOST_UNITS = 2**31 - 1
+Names = Sequence[Any] | str | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,7 +119,7 @@ class Graph:
             )
         object.__setattr__(self, "layers", sizes)
         object.__setattr__(self, "blocks", tuple(pairs))
-        found = _first_difference(sizes, pairs, self.source, self.target)
+        found = first_difference(sizes, pairs, self.source, self.target)
         if found is not None:
             source, target, why = found
             raise ValueError(
@@ -174,12 +178,19 @@ class Graph:
         found = self.partner[self.source >= self.inputs] >= 0
         return float(found.mean()) if len(found) else float("nan")
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """`"input"`, `"hidden"` or `"output"` for every unit."""
+        return ("input",) * self.inputs + ("hidden",) * self.hidden + ("output",) * self.outputs
+
+    def wiring(self) -> Wiring:
+        """Units with their roles and synapses by name, for writers."""
+        units = {name: {"role": role} for name, role in zip(self.names, self.roles, strict=True)}
+        ends = zip(self.source.tolist(), self.target.tolist(), strict=True)
+        return Wiring(units, {(self.names[i], self.names[j]): {} for i, j in ends}, repr(self))
+
     def to_networkx(self) -> nx.DiGraph:
-        graph = nx.DiGraph()
-        kinds = ["input"] * self.inputs + ["hidden"] * self.hidden + ["output"] * self.outputs
-        graph.add_nodes_from((name, {"kind": kind}) for name, kind in zip(self.names, kinds, strict=True))
-        graph.add_edges_from((self.names[i], self.names[j]) for i, j in zip(self.source, self.target, strict=True))
-        return graph
+        return named_graph(self.wiring())
 
     # A graph is compared by content: compiled code is reused for an equal graph.
     @cached_property
@@ -329,56 +340,47 @@ class Graph:
         return cls(len(inputs), len(hidden), len(outputs), place[source], place[target], bias=bias, names=names)
 
     @classmethod
-    def from_networkx(cls, graph: nx.Graph, *, inputs: Sequence, outputs: Sequence, bias: bool = True) -> "Graph":
-        """From a networkx graph; an undirected edge becomes two synapses, except into inputs."""
-        edges = list(graph.edges())
-        if not graph.is_directed():
-            edges += [(j, i) for i, j in edges]
-            edges = [(i, j) for i, j in edges if j not in set(inputs)]
-        missing = [unit for unit in (*inputs, *outputs) if unit not in graph]
-        if missing:
-            raise ValueError(f"Graph.from_networkx: the graph has no unit {missing[0]!r}")
-        return cls.from_edges(edges, inputs=inputs, outputs=outputs, bias=bias)
+    def from_networkx(
+        cls, graph: nx.Graph, *, inputs: Names = None, outputs: Names = None, bias: bool = True
+    ) -> "Graph":
+        """From a networkx graph; an undirected edge becomes two synapses, except into inputs.
 
+        `inputs`, `outputs`: nodes, in the order that they get, or a pattern such as `"SENS_*"`; by default the nodes
+        whose attribute `role` says so. `Connectome.from_networkx` reads weights and signs too.
+        """
+        return cls.from_wiring(from_networkx(graph), inputs=inputs, outputs=outputs, bias=bias)
 
-def reachable(units: int, source: np.ndarray, target: np.ndarray, begin: np.ndarray) -> np.ndarray:
-    """Which units a path along `source` -> `target` reaches from some of `begin`: a search from an extra unit there."""
-    source = np.concatenate([source, np.full(len(begin), units)])
-    target = np.concatenate([target, begin])
-    links = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(units + 1, units + 1)).tocsr()
-    seen = np.zeros(units + 1, bool)
-    seen[breadth_first_order(links, units, return_predecessors=False)] = True
-    return seen[:units]
+    @classmethod
+    def from_scipy(
+        cls, matrix: Any, *, inputs: Names, outputs: Names, names: Sequence | None = None, bias: bool = True
+    ) -> "Graph":
+        """By the entries of a square sparse matrix. `inputs` and `outputs` are `names`, by default row numbers."""
+        wiring = from_matrix(matrix, names, "Graph.from_scipy")
+        return cls.from_wiring(wiring, inputs=inputs, outputs=outputs, bias=bias)
 
+    @classmethod
+    def from_csv(cls, path: str | Path, *, inputs: Names = None, outputs: Names = None, bias: bool = True) -> "Graph":
+        """From a CSV file, as `Connectome.from_csv`, without its weights."""
+        return cls.from_wiring(read_csv(path), inputs=inputs, outputs=outputs, bias=bias)
 
-def _first_difference(
-    sizes: tuple[int, ...], blocks: list[tuple[int, ...]], source: np.ndarray, target: np.ndarray
-) -> tuple[int, int, str] | None:
-    """A synapse that only the blocks have, or only the edges (sorted, none twice), and which of the two."""
-    count = len(sizes)
-    first, layer = np.cumsum((0, *sizes)), np.repeat(np.arange(count), sizes)
-    wanted = np.array(sorted(p * count + q for p, q in blocks), np.int64)
-    own = layer[source] * count + layer[target]
-    at = np.searchsorted(wanted, own)
-    outside = np.append(wanted, -1)[at] != own
-    if outside.any():
-        k = int(np.argmax(outside))
-        return int(source[k]), int(target[k]), "there, and in none of its blocks"
-    # A block with as many synapses as it has places has them all, as none is there twice.
-    have = np.bincount(at, minlength=len(wanted))
-    p, q = np.divmod(wanted, count)
-    size = np.array(sizes, np.int64)
-    short = have != size[p] * (size[q] - (p == q))
-    if not short.any():
-        return None
-    k = int(np.argmax(short))
-    p, q, within = int(p[k]), int(q[k]), at == k
-    row, column = source[within] - first[p], target[within] - first[q]
-    width = sizes[q] - (p == q)  # without the synapse from a unit to itself
-    gaps = row * width + column - (column > row if p == q else 0) != np.arange(len(row))
-    row, column = divmod(int(np.argmax(gaps)) if gaps.any() else len(row), width)
-    column += p == q and column >= row
-    return int(first[p]) + row, int(first[q]) + column, f"missing, and in block {(p, q)}"
+    @classmethod
+    def from_graphml(
+        cls, path: str | Path, *, inputs: Names = None, outputs: Names = None, bias: bool = True
+    ) -> "Graph":
+        """From a GraphML file, as `Connectome.from_graphml`, without its weights."""
+        return cls.from_wiring(read_graphml(path), inputs=inputs, outputs=outputs, bias=bias)
+
+    @classmethod
+    def from_wiring(cls, wiring: Wiring, *, inputs: Names, outputs: Names, bias: bool = True) -> "Graph":
+        """From units and synapses by name."""
+        found = numbered(wiring, inputs, outputs)
+        if found.loop.any():
+            name = found.names[found.inputs + int(np.argmax(found.loop != 0))]
+            raise ValueError(
+                f"Graph: {name} -> {name} is a synapse from a unit to itself: set the diagonal to 0, or use "
+                "Connectome, which folds it into the leak"
+            )
+        return cls(*found[:3], found.source, found.target, bias=bias, names=found.names)
 
 
 def _whole(number: int) -> int:

@@ -75,6 +75,21 @@ class FanIn(AbstractInitialiser):
         return synapses.build(make), bias
 
 
+class Given(AbstractInitialiser):
+    r"""Strengths that are known, times a gain, $w_{ij}=g\,w^0_{ij}$, and biases.
+
+    - `strength`: one a synapse, in the order of the graph, such as `connectome.strength`.
+    - `bias`: a number, or one a free unit.
+    """
+
+    strength: np.ndarray
+    gain: float = 1.0
+    bias: float | np.ndarray = 0.0
+
+    def draw(self, synapses, rng):
+        return synapses.from_strengths(self.gain * self.strength), np.broadcast_to(self.bias, (synapses.graph.free,))
+
+
 def _check(initialiser: AbstractInitialiser, positive: tuple[str, ...], finite: tuple[str, ...]) -> None:
     for name in (*positive, *finite):
         value = getattr(initialiser, name)

@@ -1,20 +1,23 @@
 """A network: graph, neuron and layout, with weights, leaks and biases."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.sparse import sparray, spmatrix
+from scipy.sparse import csr_array, sparray, spmatrix
 
 from .field import NetworkField
 from .graph import Graph
 from .initialise import AbstractInitialiser, Normal
 from .neuron import AbstractNeuron
 from .synapses import AbstractSynapses, Weight, lay_out
+from .wiring import Wiring, to_dataframe, to_networkx, to_scipy, write_csv, write_graphml
 
 
 class Parameters(NamedTuple):
@@ -142,6 +145,43 @@ class Network(eqx.Module):
     def matrix(self) -> Float[Array, "unit free"]:
         """`weight[i, j]` for every unit i (inputs first) and free unit j; dense, for small networks."""
         return self.synapses.matrix(self.weight)
+
+    def strengths(self) -> Float[Array, " synapse"]:
+        """One weight a synapse, in the order of the graph."""
+        return self.synapses.strengths(self.weight)
+
+    def wiring(self, weights: bool = True) -> Wiring:
+        """Units and synapses by name, for writers: roles, leaks and biases, and weights unless they are left out."""
+        plain = self.graph.wiring()
+        if weights:
+            numbers = zip(
+                np.asarray(self.leak, np.float64).tolist(), np.asarray(self.bias, np.float64).tolist(), strict=True
+            )
+            for name, (leak, bias) in zip(self.graph.names[self.graph.inputs :], numbers, strict=True):
+                plain.units[name].update(leak=leak, bias=bias)
+            for own, strength in zip(plain.synapses.values(), np.asarray(self.strengths()).tolist(), strict=True):
+                own["weight"] = strength
+        return plain
+
+    def to_networkx(self, weights: bool = True) -> nx.DiGraph:
+        """Nodes with `role`, `leak` and `bias`, edges with `weight`; `Connectome.from_networkx` reads them back."""
+        return to_networkx(self.wiring(weights))
+
+    def to_scipy(self) -> csr_array:
+        """Weights from row to column, units x units, in the order of `graph.names`."""
+        return to_scipy(self.wiring())
+
+    def to_dataframe(self) -> Any:
+        """A pandas table with a row for each synapse: source, target and weight."""
+        return to_dataframe(self.wiring())
+
+    def to_graphml(self, path: str | Path) -> None:
+        """A GraphML file that `Connectome.from_graphml` reads back, every number equal."""
+        write_graphml(path, self.wiring())
+
+    def to_csv(self, path: str | Path) -> None:
+        """A CSV file that `Connectome.from_csv` reads back, every number equal."""
+        write_csv(path, self.wiring())
 
     def outflow(self) -> Float[Array, " free"]:
         r"""$\mathrm{out}_j(W)$, zero for a neuron without outflow."""

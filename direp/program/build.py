@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from .. import tasks
-from ..model import AbstractSynapses, Graph, Network
+from ..model import AbstractSynapses, Connectome, Given, Graph, Network
 from ..rules import (
     AbstractRule,
     Fading,
@@ -26,10 +27,11 @@ from ..rules import (
 )  # fmt: skip
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
-from ..training import drawn, prune, shrink
+from ..training import AbstractLimits, Bounds, Dale, FixedSynapses, drawn, prune, shrink
 from . import parts
 from .catalogue import WrongUse
 from .files import read_arrays
+from .graph_file import is_graph_file, read_connectome
 from .parts import Unreadable
 from .settings import Settings, is_file, parse_seeds
 
@@ -101,7 +103,8 @@ class Parts:
     def __init__(self, settings: Settings, task: Task):
         self.settings, self.task = settings, task
         self.seeds = parse_seeds(settings.seeds)
-        self.units, self.inputs, self.outputs = sum(settings.hidden), task.inputs, task.outputs
+        self.inputs, self.outputs = task.inputs, task.outputs
+        self.units = sum(settings.hidden) if self.connectome is None else self.connectome.graph.hidden
         self.sizes = (task.inputs, *settings.hidden, task.outputs)
         self.input_mean = float(task.train.x.mean()) if settings.centred else 0.0
         size = min(settings.batch_size or len(task.train.x), len(task.train.x))
@@ -126,6 +129,8 @@ class Parts:
 
     @cached_property
     def _graph(self) -> Any:
+        if self.connectome is not None:
+            return self.connectome.graph
         try:
             return self.part("graph")
         except ValueError as error:
@@ -135,6 +140,23 @@ class Parts:
                 f"--density {self.settings.density} with --hidden {self.units} leaves an output that no input reaches: "
                 "give a higher density, or more hidden units"
             ) from None
+
+    @cached_property
+    def connectome(self) -> Connectome | None:
+        """That of the graph's file, if it is one."""
+        if not is_graph_file(self.settings.graph):
+            return None
+        found = read_connectome(self.settings.graph)
+        for what, has, needs in (
+            ("input", found.graph.inputs, self.inputs),
+            ("output", found.graph.outputs, self.outputs),
+        ):
+            if has != needs:
+                raise WrongUse(
+                    f"--graph {self.settings.graph} has {has} units of the role {what}, and {self.settings.task} needs "
+                    f"{needs}"
+                )
+        return found
 
     @property
     def graph(self) -> Graph:
@@ -171,9 +193,12 @@ class Parts:
     @cached_property
     def networks(self) -> list[Network]:
         neuron, weights, dtype = self.part("neuron"), self.part("init"), jnp.dtype(self.settings.precision)
+        leak: Any = self.settings.leak
+        if self.connectome is not None:
+            leak = self.connectome.folded(neuron, leak if self.connectome.leak is None else self.connectome.leak)
         return [
             Network(
-                self.graph, neuron, weights, leak=self.settings.leak, key=jax.random.key(seed), dtype=dtype,
+                self.graph, neuron, weights, leak=leak, key=jax.random.key(seed), dtype=dtype,
                 layout=self.layout,
             )
             for seed in self.seeds
@@ -186,6 +211,21 @@ class Parts:
     @cached_property
     def control(self) -> Any:
         return None if self.settings.margin is None or self.settings.guarantee != "none" else self.part("control")
+
+    @cached_property
+    def constraints(self) -> tuple[AbstractLimits, ...]:
+        settings, signs = self.settings, None
+        if self.connectome is not None:
+            signs = np.sign(self.connectome.weight) if self.connectome.sign is None else self.connectome.sign
+        found: list[AbstractLimits] = [Dale(signs)] if settings.dale else []
+        if settings.weight_bounds is not None:
+            found.append(Bounds(*settings.weight_bounds))
+        if settings.fixed:
+            fixed = None if self.connectome is None else self.connectome.fixed
+            if fixed is None:
+                raise WrongUse(f"--fixed: {settings.graph} marks no synapse: give synapses fixed = 1 where they stay")
+            found.append(FixedSynapses(fixed))
+        return tuple(found)
 
     def optimiser(self) -> optax.GradientTransformation:
         settings = self.settings
@@ -202,7 +242,7 @@ class Parts:
     def started(self) -> list[Network]:
         """The networks as training begins: with what the guarantee and the control make of them."""
         networks = self.networks
-        for part in (self.guarantee, self.control):
+        for part in (*self.constraints, self.guarantee, self.control):
             networks = networks if part is None else [part.begin(network) for network in networks]
         return networks
 
@@ -224,6 +264,7 @@ class Parts:
         return {
             "network": self.networks, "rule": self.rule, "optimiser": self.optimiser(), "cost": self.cost,
             "control": self.control, "guarantee": self.guarantee, "stop": stop,
+            "constraints": self.constraints,
             "method": None if s.method == "auto" else self.part("method"),
             "augment": Shift(s.shift, fill=float(self.task.train.x.min())) if s.shift else None, "seeds": self.seeds,
             **{name: getattr(s, name) for name in own.split()},
@@ -241,6 +282,14 @@ def nudge_of(settings: Settings, beta: float, updates: int) -> Any:
     known = {"beta": beta, "beta_end": settings.beta_end, "updates": updates}
     nudge = parts.build("nudge", name, known.__getitem__)
     return Fading(start=beta, end=settings.beta_end or beta, updates=updates, kind=type(nudge)) if fades else nudge
+
+
+def given(connectome: Connectome | None, gain: float, hidden_bias: float) -> Given:
+    assert connectome is not None
+    bias = connectome.bias if connectome.bias is not None else np.zeros(connectome.graph.free)
+    if connectome.bias is None:
+        bias[: connectome.graph.hidden] = hidden_bias
+    return Given(connectome.strength, gain, bias)
 
 
 def safeguard(nudge: Any) -> Safeguard:

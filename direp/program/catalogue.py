@@ -91,9 +91,10 @@ CATALOGUE: dict[str, Kind] = {
     "init": Kind(
         "direp.model:AbstractInitialiser",
         "std=weight_scale input_std=input_scale bias bias_std=bias_scale input_mean gain=weight_scale "
-        "feedback=feedback_scale hidden_bias=bias", {
+        "feedback=feedback_scale hidden_bias=bias connectome", {
         "normal": Entry("direp.model:Normal", "one spread for all"),
         "fan-in": Entry("direp.model:FanIn", "by the number of sources"),
+        "file": Entry("direp.program.build:given", "the weights of the graph's file, times --weight-scale"),
     }),
     "rule": Kind("direp.rules:AbstractRule", "nudge beta feedback lift updates inputs hidden=units outputs key", {
         "local": Entry("direp.rules:Local", "two phases, local", limit=True, certificate=True),

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from .catalogue import CATALOGUE
+from .graph_file import is_graph_file
 from .settings import Settings, WrongUse, nearest
 
 # Found on XOR by its truth table; the same setting serves all gates and any number of hidden units.
@@ -105,6 +106,8 @@ def sized(rows: int) -> dict[str, int]:
 
 def suited(task: str, graph: str | None, layers: int) -> str:
     """The preset for a kind of graph, where its task has one: of that name, or `deep` for several hidden layers."""
+    if graph is not None and is_graph_file(graph):  # whose synapses need have no partners
+        graph = "random"
     name = "deep" if graph in (None, "layered") and layers > 1 else graph
     return name if name in PRESETS.get(task, _TABLES) else "default"
 

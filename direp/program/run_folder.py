@@ -23,7 +23,8 @@ from ..training import Prediction, predict, rounded, summarise
 from .build import Parts, check_cost
 from .catalogue import is_own
 from .data import data_of, load_again
-from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write_arrays, write_json
+from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write, write_arrays, write_json
+from .graph_file import is_graph_file, kept_graph
 from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
@@ -35,15 +36,18 @@ _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
 
 class RunFolder:
-    """Writes a run as it goes: `config.json`, `metrics.jsonl`, `weights.safetensors`, `certificate.json`,
-    `summary.json`, figures."""
+    """Writes a run as it goes: `config.json`, a copy of the graph's file, `metrics.jsonl`, `weights.safetensors`,
+    `certificate.json`, `summary.json`, figures."""
 
     def __init__(self, path: Path | None, settings: Settings, task: Task | None = None):
         self.path = fresh_folder(path, stamped(label_of(settings.task)))
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         new_folder(self.path)
         kept = {} if task is None else data_of(settings, task)
-        config = plain({**config_of(settings), **kept, "versions": versions()})
+        self._graph, copy, said = kept_graph(settings.graph) or (None, b"", {})
+        config = plain({**config_of(settings), **kept, **said, "versions": versions()})
+        if self._graph is not None:
+            write(self.path / self._graph, copy)
         # First, so that what is left without this line is JSON.
         self._config, self._preparation = seal(config), None if task is None else task.preparation
         write_json(self.path / "config.json", {"sha256": self._config, **config})
@@ -57,7 +61,7 @@ class RunFolder:
         self._metrics.close()
         metrics = self.path / "metrics.jsonl"
         if error is not None and metrics.stat().st_size == 0:
-            for path in (metrics, self.path / "config.json"):
+            for path in (metrics, self.path / "config.json", *([self.path / self._graph] if self._graph else [])):
                 path.unlink()
             for folder in self._made:
                 folder.rmdir()
@@ -266,7 +270,7 @@ def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
     settings = parts.settings
     if arrays["leak"].dtype != settings.precision:  # weights and biases are of the same kind
         raise ValueError(f"its numbers are {arrays['leak'].dtype}, and precision is {settings.precision}")
-    if is_own("graph", settings.graph):
+    if is_own("graph", settings.graph) or is_graph_file(settings.graph):
         return
     check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))
     numbers = sum(array.size for name, array in arrays.items() if name.startswith("weight.")) // len(seeds)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names, nearest
+from .graph_file import find_graph, is_graph_file
 from .parts import fingerprint
 from .seal import seal
 
@@ -86,7 +87,7 @@ class Settings:
     """Directory with folders mnist and fashion-mnist; by default DIREP_DATA, else they are downloaded once."""
     seeds: str = "0"
     """One seed, a range such as 0..4, or several: 1,2,5..7. Seeds train side by side."""
-    graph: Annotated[str, help_of("graph")] = "complete"
+    graph: Annotated[str, help_of("graph", "A .graphml or .csv file with roles of units, or ")] = "complete"
     layout: Annotated[str, help_of("layout", "Where weights lie in memory: ")] = "auto"
     hidden: tuple[int, ...] = (16,)
     """Hidden units; for a layered graph, of each hidden layer."""
@@ -163,6 +164,13 @@ class Settings:
     """Let only the synapses into outputs learn: a control that shows what hidden units contribute."""
     shrink: float = 0.0
     """L1: every update takes this from the size of every weight."""
+    dale: bool = False
+    """No synapse ever changes its sign: that of the graph's file (of its weights if it has no signs), else that with
+    which it begins."""
+    fixed: bool = False
+    """Synapses that the graph's file marks as fixed keep the strength with which they begin."""
+    weight_bounds: tuple[float, float] | None = None
+    """The least and the largest strength of a synapse."""
     prune: bool = False
     """Stochastic pruning of weights up to 0.01, as in DEEP 2020."""
     sign_only: bool = False
@@ -192,7 +200,10 @@ class Settings:
     def check(self) -> None:
         """Raise `WrongUse` for the first setting that cannot be."""
         check_task(self.task)
+        bounds = self.weight_bounds or (0.0, 0.0)
         for name in _NAMED:
+            if name == "graph" and is_graph_file(self.graph):
+                continue
             check(name, getattr(self, name), flag(name))
         for least, settings in _LEAST.items():
             for name in settings.split():
@@ -229,6 +240,15 @@ class Settings:
              f"{self.margin}"),
             (self.guarantee != "none" and self.learn_leak,
              f"--guarantee {self.guarantee} needs leaks that stay: leave out --learn-leak"),
+            (self.guarantee != "none" and (self.dale or self.fixed or self.weight_bounds is not None),
+             f"--guarantee {self.guarantee} keeps signs and sizes by itself: leave out --dale, --fixed and "
+             "--weight-bounds"),
+            (self.fixed and not is_graph_file(self.graph),
+             f"--fixed is about synapses of the graph's file, and the graph is {self.graph}: give --graph FILE"),
+            (not all(abs(end) <= _LARGEST for end in bounds) or bounds[0] > bounds[1],
+             f"--weight-bounds {bounds[0]} {bounds[1]} is no range of finite numbers: give the lower end first"),
+            (self.init == "file" and not is_graph_file(self.graph),
+             f"--init file takes the weights of the graph's file, and the graph is {self.graph}: give --graph FILE"),
             (min(self.hidden, default=0) < 0, f"--hidden {hidden} has a negative number of units: give 0 or more"),
             (self.graph == "layered" and 0 in self.hidden,
              "--hidden 0 makes an empty layer: give every hidden layer 1 unit or more"),
@@ -263,7 +283,9 @@ class Settings:
         return {
             name: value
             for name, value in named.items()
-            if is_own(name, value) and not (name == "task" and is_file(value))
+            if is_own(name, value)
+            and not (name == "task" and is_file(value))
+            and not (name == "graph" and is_graph_file(value))
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -356,10 +378,12 @@ def read_config(path: Path) -> Config:
             "it was altered: its content is not that of its sha256; if you meant that, delete the line "
             '"sha256" at its top'
         )
-    unknown = set(content) - {"settings", "own", "versions", "data", "sha256"}
+    unknown = set(content) - {"settings", "own", "versions", "data", "graph", "sha256"}
     if unknown:
         raise ValueError(f"{_short(sorted(unknown))} is not known")
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
+    if "graph" in content:
+        settings = dataclasses.replace(settings, graph=find_graph(path.parent, content["graph"]))
     try:
         own = {name: (entry, kept.get(name, {}).get("sha256")) for name, entry in settings.own().items()}
     except AttributeError:

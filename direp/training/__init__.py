@@ -1,9 +1,10 @@
 """Training: constraints that keep parameters in a set, transformations of updates, the compiled step, the loop."""
 
-from .constraint import AbstractConstraint, ConstrainedState, check_nudges, constrain
+from .constraint import AbstractCertified, AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .epochs import STOP
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
+from .limits import AbstractLimits, Bounds, Dale, FixedSynapses
 from .loop import fit
 from .loops import LoopProjection
 from .metrics import Evaluation, Metrics, rounded, summarise
@@ -15,8 +16,9 @@ from .step import AT_ONCE, Trainer, TrainState, choose, drawn
 from .update import own_keys, prune, shrink, trainable
 
 __all__ = [
-    "AT_ONCE", "STOP", "AbstractConstraint", "AbstractControl", "AbstractGuarantee", "Balanced", "ConstrainedState",
-    "Evaluation", "LeakController", "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run",
-    "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit",
-    "own_keys", "predict", "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "trainable",
+    "AT_ONCE", "STOP", "AbstractCertified", "AbstractConstraint", "AbstractControl", "AbstractGuarantee",
+    "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation", "FixedSynapses", "LeakController",
+    "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TrainState",
+    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "predict",
+    "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "trainable",
 ]  # fmt: skip

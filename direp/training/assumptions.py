@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool
 from ..model import Network, Parameters
 from ..rules import AbstractCost, AbstractRule, Local, RuleRun, named
 from ..settling import compiled
-from .constraint import AbstractConstraint, taken
+from .constraint import AbstractCertified, taken
 from .control import AbstractControl
 from .guarantee import AbstractGuarantee
 from .recorded import RecordedOptimiser
@@ -42,7 +42,7 @@ def of_guarantee(
 
 
 def of_constraint(
-    constraint: AbstractConstraint, run: RuleRun, cost: AbstractCost, network: Network, known: bool = False
+    constraint: AbstractCertified, run: RuleRun, cost: AbstractCost, network: Network, known: bool = False
 ) -> tuple[str, ...]:
     """The phases of a rule that a constraint does not keep certified, if there are any. `known`: whether all feedback
     of the rule is by weights or companions (`by_companions`), which a control keeps certified beside the weights."""

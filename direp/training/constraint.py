@@ -19,12 +19,9 @@ from .update import Bound
 class AbstractConstraint(eqx.Module):
     """A set of parameters, and the way back into it after every update.
 
-    A new one has a `margin`, and says what it needs to know (`init`), how parameters return to the set (`project`) and
-    how a network enters it (`begin`). `constrain` applies it.
+    A new one says what it needs to know (`init`), how parameters return to the set (`project`) and how a network enters
+    it (`begin`). `constrain` applies it.
     """
-
-    margin: eqx.AbstractVar[float | Array]
-    """The rate (1/time) at which every network of the set is certified to contract."""
 
     @property
     def moves(self) -> bool:
@@ -35,6 +32,12 @@ class AbstractConstraint(eqx.Module):
     def begin(self, network: Network) -> Network:
         """A network of the set near this one, before training. Raises `ValueError`, with the way out, if there is none
         for such a network."""
+
+    def begin_with(self, network: Network, feedback: tuple[Any, ...]) -> tuple[Network, tuple[Any, ...]]:
+        """The same where a rule's feedback has strengths of its own (each arranged like `Weight.recurrent`); by default
+        as `project_with`, from what the network becomes."""
+        begun = self.begin(network)
+        return begun, self.project_with(begun, self.init(begun), feedback)[2]
 
     @abstractmethod
     def init(self, network: Network) -> Any:
@@ -58,6 +61,13 @@ class AbstractConstraint(eqx.Module):
     ) -> tuple[Parameters, Any, tuple[Any, ...]]:
         """Parameters of the set near those of the network, what travels with them, and what becomes of the strengths
         that a rule's feedback has beside them (each arranged like `Weight.recurrent`). A pure function."""
+
+
+class AbstractCertified(AbstractConstraint):
+    """A constraint all of whose networks are certified to contract."""
+
+    margin: eqx.AbstractVar[float | Array]
+    """The rate (1/time) at which they do."""
 
 
 class ConstrainedState(NamedTuple):
@@ -100,7 +110,7 @@ def _update(
     return moved._replace(rule=with_companions(updates.rule, moved.rule)), ConstrainedState(own, inner)
 
 
-def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, network: Network) -> float:
+def taken(constraint: AbstractCertified, beta: float, cost: AbstractCost, network: Network) -> float:
     """What a nudge can take from the margin that a constraint keeps; infinite if that is not known."""
     slope, one = network.neuron.slope, np.ones(1)
     if slope is None:
@@ -112,7 +122,7 @@ def taken(constraint: AbstractConstraint, beta: float, cost: AbstractCost, netwo
 
 
 def check_nudges(
-    constraint: AbstractConstraint, nudges: tuple[AbstractNudge, ...], cost: AbstractCost, network: Network
+    constraint: AbstractCertified, nudges: tuple[AbstractNudge, ...], cost: AbstractCost, network: Network
 ) -> None:
     """Refuse a nudge that takes more than the margin that the constraint keeps: its phase would not be certified."""
     slope = network.neuron.slope

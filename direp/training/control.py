@@ -2,7 +2,7 @@ r"""Controls keep a network certified while it learns: constraints in a diagonal
 
 import functools
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -16,10 +16,10 @@ from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import beside
 from ..settling import check_number
-from .constraint import AbstractConstraint
+from .constraint import AbstractCertified
 
 
-class AbstractControl(AbstractConstraint):
+class AbstractControl(AbstractCertified):
     r"""Keeps every unit's margin in a diagonally weighted norm at $c_0$ or above, after every update.
 
     Up to rounding: in 32 bits, about $10^{-6}$ of the largest sum of weights. The metrics of training and the final
@@ -27,6 +27,8 @@ class AbstractControl(AbstractConstraint):
     """
 
     criterion: eqx.AbstractVar[AbstractDiagonal]
+    scales: ClassVar[bool] = True
+    """Whether weights between free units are scaled towards zero; else they stay as they are."""
 
     def __check_init__(self):
         check_number(f"{type(self).__name__}(margin", self.margin, above=0)
@@ -46,7 +48,6 @@ class AbstractControl(AbstractConstraint):
         return self.begin_with(network, ())[0]
 
     def begin_with(self, network: Network, feedback: tuple[Any, ...]) -> tuple[Network, tuple[Any, ...]]:
-        """`begin` with the strengths of a rule's feedback."""
         self.check(network)
         parameters, feedback = self.inside(network, self.init(network), feedback)
         return network.replace(parameters), feedback
@@ -107,6 +108,7 @@ class LeakController(AbstractControl):
     - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does.
     """
 
+    scales: ClassVar[bool] = False
     margin: float | Array = 0.1
     floor: float | Array = 1.0
     criterion: AbstractDiagonal = LocalLeak()

@@ -20,7 +20,7 @@ from ..certificates.learning import one_layer
 from ..model import Network
 from ..model.synapses import Weight
 from ..settling import check_number
-from .constraint import AbstractConstraint
+from .constraint import AbstractCertified
 
 
 class Bounds(NamedTuple):
@@ -33,7 +33,7 @@ class Bounds(NamedTuple):
 _LARGEST = 1e6  # what a unit may excite others in all, over its leak, where excitation costs no margin
 
 
-class AbstractGuarantee(AbstractConstraint):
+class AbstractGuarantee(AbstractCertified):
     r"""Signs that stay, and $|w_{ij}|\le(\lambda_i-\mathrm{margin})/(d_2\cdot\mathrm{targets\ of\ }i)$ less rounding,
     so that `certify` proves the network to contract at the rate `margin` or faster with the leaks it has. With signed
     outflow excitation may grow, and inhibition has half of that. No weight is smaller than `floor`, or than its bound

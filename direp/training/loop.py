@@ -27,6 +27,7 @@ from .constraint import check_nudges
 from .control import AbstractControl, LeakController
 from .epochs import Callback, begin, evaluate_all, mesh_of, train_epochs
 from .guarantee import AbstractGuarantee
+from .limits import AbstractLimits, check_limits
 from .memory import check_memory
 from .metrics import Evaluation
 from .progress import epochs_shown
@@ -46,6 +47,7 @@ def fit(
     cost: AbstractCost | None = None,
     control: AbstractControl | None = None,
     guarantee: AbstractGuarantee | None = None,
+    constraints: Sequence[AbstractLimits] = (),
     learn_leak: bool = False,
     outputs_only: bool = False,
     method: AbstractMethod | None = None,
@@ -75,6 +77,8 @@ def fit(
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
       the last.
     - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
+    - `constraints`: `Dale`, `Bounds`, `FixedSynapses`: kept beside any control from before the first update to the
+      last, each in turn and then the control.
     - `batch_size`: by default all samples at once.
     - `cost`: by default `SquaredError()`. `method`, `stop`: as in `settle`.
     - `start`: free units begin a settling uniformly in this range; by default at rest.
@@ -103,7 +107,7 @@ def fit(
     """
     networks: list[Any] = list(network) if isinstance(network, list | tuple) else [network]
     seeds = tuple(range(len(networks))) if seeds is None else tuple(seeds)
-    if within_trace(networks, rule, control, guarantee):
+    if within_trace(networks, rule, control, guarantee, constraints):
         raise ValueError("fit cannot be traced by jit, vmap or grad: call it outside; what it runs is compiled already")
     for what, value, kind, instead in (
         ("rule", rule, AbstractRule, "a rule object such as direp.Local(beta=2.0)"),
@@ -131,6 +135,13 @@ def fit(
             "fit(guarantee=...) keeps the network certified by itself, with the leaks it has: leave out control and "
             "learn_leak"
         )
+    constraints = tuple(constraints)
+    for each in constraints:
+        check_kind("fit(constraints=...)", each, AbstractLimits, "limits such as (direp.Dale(signs),)")
+    if constraints and guarantee is not None:
+        raise ValueError("fit(guarantee=...) keeps signs and sizes by itself: leave out constraints, or take a control")
+    if constraints:
+        networks = [check_limits(constraints, control, network) for network in networks]
     if guarantee is not None:
         networks = [guarantee.begin(network) for network in networks]
     if control is not None:  # seeds begin side by side, where JAX traces them and their numbers are not known
@@ -160,6 +171,7 @@ def fit(
         optimiser=recorded,
         control=traced(control, template.dtype),
         guarantee=traced(guarantee, template.dtype),
+        constraints=constraints,
         warm=warm,
         keep_last=keep == "last",
         learn_leak=learn_leak,

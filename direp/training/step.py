@@ -30,6 +30,7 @@ from ..tasks import AbstractAugmentation, Samples
 from .constraint import constrain
 from .control import AbstractControl
 from .guarantee import AbstractGuarantee
+from .limits import AbstractLimits
 from .metrics import Evaluation, Metrics, StepMetrics
 from .recorded import RecordedOptimiser
 from .update import own_keys, trainable
@@ -67,6 +68,7 @@ class Trainer(eqx.Module):
     optimiser: RecordedOptimiser | None = None
     control: AbstractControl | None = None
     guarantee: AbstractGuarantee | None = None
+    constraints: tuple[AbstractLimits, ...] = ()
     start: tuple[float, float] = eqx.field(static=True, default=(0.0, 0.0))
     warm: bool = eqx.field(static=True, default=True)
     by_unit: bool = eqx.field(static=True, default=False)
@@ -84,7 +86,7 @@ class Trainer(eqx.Module):
         # The mask stands on both sides: optimisers with decay or noise would move what gets no gradient.
         mask = trainable(network, leak=self.learn_leak, outputs_only=self.outputs_only)
         whole = optax.chain(mask, optax.GradientTransformation(inner.init, inner.update), mask)  # pyright: ignore
-        for constraint in (self.guarantee, self.control):
+        for constraint in (*self.constraints, self.guarantee, self.control):
             whole = whole if constraint is None else constrain(whole, constraint, network)
         return whole
 
@@ -92,10 +94,10 @@ class Trainer(eqx.Module):
         """The state of a seed before its first update, whose parameters are those given, moved inside."""
         network = self.network.replace(parameters)
         own = parameters_of(drawn(self.rule, network, key))
-        if self.control is not None:
-            network, feedback = self.control.begin_with(network, _feedback(own))
-            parameters, own = network.parameters, with_companions(own, feedback)
-        parameters = parameters._replace(rule=own)
+        feedback = _feedback(own)
+        for each in (*self.constraints, *([] if self.control is None else [self.control])):
+            network, feedback = each.begin_with(network, feedback)
+        parameters = network.parameters._replace(rule=with_companions(own, feedback))
         score = jnp.full(2, -jnp.inf, parameters.bias.dtype)
         return TrainState(
             parameters=parameters,

@@ -189,7 +189,8 @@ def updates_to_descent(
     below 1, whatever else is learned. Assumed are:
 
     - companions get the very steps of their partners, $\eta_k$ times the same number and the decay $d_k$ (`rule` has
-      `LearnedFeedback`), as they do under every optimiser of the program, in 32 bits to about $10^{-6}$;
+      `LearnedFeedback`), as they do under every optimiser of the program, in 32 bits to about $10^{-6}$; limits
+      (`Dale`, `Bounds`) clip both alike, which takes no two strengths apart;
     - a control keeps every unit's $\Lambda_i-d_2\sum_k|w_{ik}|$ at `rate` or above: one with the criterion `LocalLeak`,
       whose `margin` it is; and no leak moves otherwise than the update knows (`FeedbackBound.lost`);
     - the condition number $\chi$ of the batch (`FeedbackBound.condition`) is at most `condition`. It depends on

@@ -120,6 +120,11 @@ class AbstractSynapses(eqx.Module):
         """One number a synapse, in the order of the graph."""
         return flattened(weight)[self.place]
 
+    def with_strengths(self, weight: Weight, values: Float[Array, " synapse"]) -> Weight:
+        """`weight` with other numbers, one a synapse in the order of the graph; where synapses share one, that of the
+        last."""
+        return arranged(flattened(weight).at[self.place].set(values), weight)
+
     def reverse(self, weight: Weight) -> Weight:
         r"""$w_{ji}$ in the place of $w_{ij}$, for synapses between free units; zero where there is none."""
         self.refuse_shared("reverse")

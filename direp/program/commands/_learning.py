@@ -50,6 +50,8 @@ def how_trained(run: "LoadedRun") -> dict[str, Any]:
     extras = {
         "sign_only": "of the sign of the gradient", "decay": "with weight decay", "shrink": "with shrinkage",
         "prune": "with pruning", "learn_leak": "with learned leaks", "outputs_only": "of the outputs alone",
+        "dale": "with signs that are kept", "fixed": "with synapses that stay",
+        "weight_bounds": "with weights that are clipped",
     }  # fmt: skip
     momentum = [f"with momentum {settings.momentum:g}"] if settings.optimiser == "sgd" and settings.momentum else []
     more = momentum + [text for name, text in extras.items() if getattr(settings, name)]

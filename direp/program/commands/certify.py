@@ -3,12 +3,14 @@ the rule of a run descends."""
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .. import catalogue, device
 from ..files import fresh_folder, new_folder, plain, write_json
+from ..graph_file import is_graph_file, network_from_graph_file
 from ..parts import Unreadable, build
 from ..settings import WrongUse, help_of
 from ..words import spoken
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Certify:
-    """Certify PATH: a run folder, a network file of direp (.safetensors), or a matrix with leaks (.npz).
+    """Certify PATH: a run folder, a network file of direp (.safetensors), a matrix with leaks (.npz), or a connectome
+    (.graphml, .csv).
 
     A run is certified for the phases it was trained with. The .npz file holds plain arrays: weight (square, from row to
     column; or source, target and strength), leak, and if you like bias and inputs (how many of the first units are
-    clamped).
+    clamped). A connectome without roles of units is driven by a current into every unit.
     """
 
     output: Output
@@ -46,6 +49,8 @@ class Certify:
     neuron: Annotated[str, help_of("neuron", "For a matrix: ")] = "projected"
     activation: Annotated[str, help_of("activation", "For a matrix: ")] = "hard-sigmoid"
     outflow: Annotated[str, help_of("outflow", "For a matrix: ")] = "none"
+    leak: float = 1.0
+    """For a connectome, where it has none: the leak of every unit (1/time)."""
     figures: bool = True
     """Draw the figures."""
     allow_import: bool = False
@@ -58,6 +63,8 @@ class Certify:
                 catalogue.check(kind, value, f"--{kind}", more=f", {extra}" if extra else "")
         if self.starts < 0:
             raise WrongUse(f"--starts {self.starts} is out of range: give 0 (no search) or more")
+        if not 0 <= self.leak < math.inf:
+            raise WrongUse(f"--leak {self.leak} is out of range: give a finite number, 0 or above")
         if self.samples < 1:
             raise WrongUse(f"--samples {self.samples} is out of range: give 1 or more")
 
@@ -85,7 +92,7 @@ class _Subject:
 def certify(arguments: list[str]) -> int:
     """The command: exit code 0 if all networks are proved to settle, 6 if one is refuted, else 5."""
     given, rest = first(
-        "certify", arguments, "a path, before all options: a run folder, a .safetensors or an .npz file"
+        "certify", arguments, "a path, before all options: a run folder, a .safetensors, .npz, .graphml or .csv file"
     )
     path = Path(given or "")
     asked = parse("certify PATH", Certify, rest, Certify(Output()))
@@ -144,6 +151,11 @@ def _load(path: Path, asked: Certify) -> _Subject:
     if path.suffix == ".npz":
         network = network_from_matrix(path, build("neuron", asked.neuron, known))
         return _Subject([network], [path.name], beside, nudge, matrix=True)
+    if is_graph_file(path.name):
+        network, note = network_from_graph_file(path, build("neuron", asked.neuron, known), asked.leak)
+        if note and not asked.output.quiet:
+            print(f"direp: {path.name}: {note}", file=sys.stderr)
+        return _Subject([network], [path.name], beside, nudge, matrix=True)
     if len(path.name) > 255:
         raise Unreadable(f"{path.name[:40]}... is no path: its name is too long")
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
@@ -152,7 +164,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         network, example = open_network(path, allow_import=asked.allow_import)
         return _Subject([network], [path.name], beside, nudge, counterexample=example)
     if not path.is_dir():
-        state = "is no run folder, .safetensors or .npz file" if path.exists() else "does not exist"
+        state = "is no run folder, .safetensors, .npz, .graphml or .csv file" if path.exists() else "does not exist"
         raise Unreadable(f"{path} {state}")
 
     from ..run_folder import open_run

@@ -11,6 +11,7 @@ import tyro
 
 from .. import device
 from ..catalogue import names
+from ..graph_file import folded, is_graph_file
 from ..parts import Unreadable, permit
 from ..presets import describe_presets, preset, sized, suited
 from ..seal import tell_unsealed
@@ -79,6 +80,10 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
     parsed.settings.check()
     own_data = kept is None and is_file(parsed.settings.task) and option(rest, "--preset") is None
     free = tuple(name for name in sized(1) if own_data and not typed(rest, name))
+    if is_graph_file(parsed.settings.graph):
+        stray = next((name for name in ("hidden", "density", "reciprocity") if typed(rest, name)), None)
+        if stray:
+            raise WrongUse(f"--{stray} is that of the graph in {parsed.settings.graph}: leave it out")
     if option(rest, "--preset") is None and name != "default" and not parsed.output.quiet:
         print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     if kept is not None and not kept.sealed:
@@ -143,6 +148,8 @@ def record(
     doubts = {name: said for name, look in looks.items() if (said := look(parts))}
     if show and is_file(settings.task):
         print(f"direp: {task_line(task)}", file=sys.stderr)
+    if show and (note := folded(parts.connectome)):
+        print(f"direp: {settings.graph}: {note}", file=sys.stderr)
     for doubt in doubts.values() if show else ():
         print(f"direp: {doubt}", file=sys.stderr)
     Stop.check()
