@@ -22,6 +22,7 @@ from ..tasks import Preparation, Task
 from ..training import Prediction, predict, rounded, summarise
 from .build import Parts, check_cost
 from .catalogue import is_own
+from .config import Config, config_of, read_config
 from .data import data_of, load_again
 from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write, write_arrays, write_json
 from .graph_file import is_graph_file, kept_graph
@@ -29,7 +30,7 @@ from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit
 from .seal import seal, tell_unsealed
-from .settings import Config, Settings, config_of, read_config
+from .settings import Settings
 
 _FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")

@@ -5,7 +5,6 @@ Pure Python at import, so that the program answers `--help` at once. `build.py` 
 
 import dataclasses
 import itertools
-import json
 import math
 import re
 import typing
@@ -16,14 +15,12 @@ from typing import Annotated, Any
 import tyro
 
 from .catalogue import CATALOGUE, WrongUse, check, describe, flag, is_own, names, nearest
-from .graph_file import find_graph, is_graph_file
-from .parts import fingerprint
-from .seal import seal
+from .graph_file import is_graph_file
 
 FILES = (".npz", ".csv", ".tsv", ".parquet")  # in which a user's own data may lie
 _DATA = ", or a file: .csv, .tsv or .parquet, or .npz with arrays x and y"
 _SEEDS = re.compile(r"(\d+)(?:(?:\.\.|-)(\d+))?")
-_COUNTED = 2**31 - 1  # the largest 32-bit integer, in which JAX counts
+COUNTED = 2**31 - 1  # the largest 32-bit integer, in which JAX counts
 _LARGEST = 1e30  # float32 ends at 3e38
 _MOST_SEEDS = 1_000_000
 
@@ -210,7 +207,7 @@ class Settings:
                 value = getattr(self, name)
                 if value is None:
                     continue
-                largest = _COUNTED if isinstance(value, int) else _LARGEST
+                largest = COUNTED if isinstance(value, int) else _LARGEST
                 if isinstance(value, float) and not math.isfinite(value):
                     raise WrongUse(f"{flag(name)} {value} is not a finite number")
                 if abs(value) > largest:
@@ -254,7 +251,7 @@ class Settings:
              "--hidden 0 makes an empty layer: give every hidden layer 1 unit or more"),
             (self.graph in ("complete", "random", "small-world") and len(self.hidden) > 1,
              f"--hidden with several numbers needs layers: use --graph layered, or one number for {self.graph}"),
-            (synapses > _COUNTED, f"--hidden {hidden} makes more than {_COUNTED:,} synapses: give fewer units"),
+            (synapses > COUNTED, f"--hidden {hidden} makes more than {COUNTED:,} synapses: give fewer units"),
             (self.task == "xor" and sum(self.hidden) == 0,
              "--hidden 0 cannot learn xor, which no single unit computes: give 1 hidden unit or more"),
             (self.method == "coloured" and self.graph in ("complete", "random", "small-world"),
@@ -302,27 +299,25 @@ class Settings:
         for name, value in given.items():
             if name not in hints:
                 raise WrongUse(nearest("setting", name, sorted(hints)))
-            if not _fits(value, hints[name]):
-                raise WrongUse(
-                    f"setting {name} is {_short(value)}; needed is something like {getattr(default, name)!r}"
-                )
+            if not fits(value, hints[name]):
+                raise WrongUse(f"setting {name} is {short(value)}; needed is something like {getattr(default, name)!r}")
         return cls(**dict[str, Any](given))
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Whether a value out of a file is what a type hint says; a whole number is a float too, and no number a bool."""
     several = typing.get_args(hint)
     if typing.get_origin(hint) is tuple:
         kinds = several[:1] * len(value) if several[-1] is ... and isinstance(value, tuple) else several
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
     if several:
-        return any(_fits(value, kind) for kind in several)
+        return any(fits(value, kind) for kind in several)
     if hint is float:
-        return isinstance(value, float) or (_fits(value, int) and abs(value) <= _COUNTED)
+        return isinstance(value, float) or (fits(value, int) and abs(value) <= COUNTED)
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 40 else f"{shown[:40]} ..."
 
@@ -336,69 +331,3 @@ _LEAST = {  # numbers, by the least that they may be
     "of at least 1": "neighbours epochs batch_size fixed_steps max_steps",
 }
 _IMAGES = tuple(name for name, entry in CATALOGUE["task"].entries.items() if entry.path.endswith(":images"))
-
-
-def config_of(settings: Settings) -> dict[str, Any]:
-    """What config.json keeps of settings, fingerprints of the user's own parts among them."""
-    own = {name: {"path": path, "sha256": fingerprint(path)[1]} for name, path in settings.own().items()}
-    return {"settings": settings.to_dict(), **({"own": own} if own else {})}
-
-
-class Config(typing.NamedTuple):
-    """A config.json: its settings, its own parts (setting -> import path and fingerprint), what it keeps of data, the
-    SHA-256 of its content, and whether it carries that."""
-
-    settings: Settings
-    own: dict[str, tuple[str, str | None]]
-    data: dict[str, Any] | None
-    sha256: str
-    sealed: bool
-
-
-_SIZES = {"inputs": int, "outputs": int}
-_DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
-
-
-def read_config(path: Path) -> Config:
-    """What a config.json says. A data file that is not where the settings name it is that of the path it had.
-
-    Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
-    version or made by hand, is read: whoever uses it says so.
-    """
-    try:
-        content = json.loads(path.read_text())
-        sha256 = seal(content) if isinstance(content, dict) else ""
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(content, dict) or "settings" not in content:
-        raise ValueError("it has no settings")
-    sealed = "sha256" in content
-    if sealed and content["sha256"] != sha256:
-        raise ValueError(
-            "it was altered: its content is not that of its sha256; if you meant that, delete the line "
-            '"sha256" at its top'
-        )
-    unknown = set(content) - {"settings", "own", "versions", "data", "graph", "sha256"}
-    if unknown:
-        raise ValueError(f"{_short(sorted(unknown))} is not known")
-    settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
-    if "graph" in content:
-        settings = dataclasses.replace(settings, graph=find_graph(path.parent, content["graph"]))
-    try:
-        own = {name: (entry, kept.get(name, {}).get("sha256")) for name, entry in settings.own().items()}
-    except AttributeError:
-        raise ValueError(f"own is {_short(kept)}; needed is a path and a sha256 for each part") from None
-    data = content.get("data")
-    if data is None:
-        return Config(settings, own, None, sha256, sealed)
-    if not (
-        isinstance(data, dict)
-        and set(_SIZES) <= set(data) <= set(_DATA_KEPT)
-        and ("path" in data) == ("sha256" in data)
-        and all(_fits(value, _DATA_KEPT[name]) for name, value in data.items())
-        and all(0 < data[name] <= _COUNTED for name in _SIZES)
-    ):
-        raise ValueError(f"data is {_short(data)}; needed are {', '.join(_DATA_KEPT)}")
-    if "path" in data and not Path(settings.task).exists() and Path(data["path"]).exists():
-        settings = dataclasses.replace(settings, task=data["path"])
-    return Config(settings, own, data, sha256, sealed)

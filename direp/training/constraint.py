@@ -35,9 +35,9 @@ class AbstractConstraint(eqx.Module):
 
     def begin_with(self, network: Network, feedback: tuple[Any, ...]) -> tuple[Network, tuple[Any, ...]]:
         """The same where a rule's feedback has strengths of its own (each arranged like `Weight.recurrent`); by default
-        as `project_with`, from what the network becomes."""
+        as `project`, from what the network becomes."""
         begun = self.begin(network)
-        return begun, self.project_with(begun, self.init(begun), feedback)[2]
+        return begun, self.project(begun, self.init(begun), feedback)[2]
 
     @abstractmethod
     def init(self, network: Network) -> Any:
