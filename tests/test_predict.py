@@ -20,7 +20,7 @@ from direp.training import STOP
 
 pytestmark = pytest.mark.usefixtures("_optax")
 _KEPT = tempfile.TemporaryDirectory()
-EPOCHS = 12
+EPOCHS = 20  # ten a call, so that all trainings here share a program
 
 
 @functools.cache
@@ -129,7 +129,8 @@ def test_the_data_need_not_be_there_to_predict(tmp_path):
     moved = tmp_path / "moved.csv"
     moved.write_bytes(path.read_bytes())
     folder = tmp_path / "run"
-    assert call("train", moved, "--target", "buys", "--epochs", "1", "--quiet", "--out", folder)[0] == 0
+    same = ("--target", "buys", "--drop", "spends", "--hidden", "8", "--bias", "0.3", "--epochs", "40")
+    assert call("train", moved, *same, "--quiet", "--out", folder)[0] == 0
     moved.unlink()
     answers = direp.load(folder).predict(frame.head(3))
     assert len(answers) == 3
@@ -218,8 +219,8 @@ def test_a_training_goes_on_where_it_stopped_bit_by_bit():
     task = tasks.from_arrays(x, y)
     network = _started(task)
     whole = _fit(task, network, EPOCHS)
-    half = _fit(task, network, EPOCHS - 5)
-    rest = _fit(task, network, 5, state=half.state)
+    half = _fit(task, network, EPOCHS - 10)
+    rest = _fit(task, network, 10, state=half.state)
     for a, b in zip(jax.tree.leaves(whole.networks), jax.tree.leaves(rest.networks), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
     assert (np.concatenate([half.history["loss"], rest.history["loss"]]) == whole.history["loss"]).all()
