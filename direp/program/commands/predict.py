@@ -85,7 +85,7 @@ def _rows(path: str, run: "LoadedRun") -> tuple[Any, Any]:
     columns = () if kept is None else kept.inputs.columns
     words = [column.name for column in columns if column.categories]
     numbers = [column.name for column in columns if not column.categories]
-    labels = () if kept is None or kept.targets.kind == "regression" else kept.targets.names
+    labels = kept.targets.names if kept is not None and isinstance(next(iter(kept.targets.classes), 0), str) else ()
     table = read_table(path, words=[*words, *labels], numbers=numbers)
     targets = () if kept is None else kept.targets.names
     return table, table.select(targets) if targets and set(targets) <= set(table.column_names) else None
@@ -161,7 +161,10 @@ def _told(run: "LoadedRun", asked: Predict, found: "Prediction", table: Any, giv
         shown = ", ".join(f"{name} ({count})" for name, count in list(gaps.items())[:6])
         lines.append(f"gaps were filled as in training: {shown}")
     if given is not None:
-        lines.append(
-            f"against the targets in the file: {spoken(scores_of(kept.targets, found, kept.targets.raw(given)))}"
-        )
+        truth = kept.targets.raw(given)
+        there = np.array([all(v is not None and v == v for v in np.atleast_1d(row).tolist()) for row in truth])
+        some = "" if there.all() else f" ({there.sum()} of {plural(len(there), 'row')})"
+        if there.any():
+            scores = scores_of(kept.targets, dataclasses.replace(found, value=found.value[there]), truth[there])
+            lines.append(f"against the targets in the file{some}: {spoken(scores)}")
     return lines
