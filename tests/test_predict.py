@@ -149,6 +149,34 @@ def test_truth_values_are_answered_and_compared_as_in_training(tmp_path):
     assert call("predict", folder, lower) == (code, out, err)
 
 
+@pytest.mark.parametrize("name", ["settled", "error", "P(yes)"])
+def test_a_target_of_any_name_is_answered(tmp_path, name):
+    _, frame = people()
+    path, folder = tmp_path / "people.csv", tmp_path / "run"
+    frame[["city", "buys"]].rename(columns={"buys": name}).to_csv(path, index=False)
+    assert call("train", path, "--target", name, "--epochs", "1", "--quiet", "--out", folder)[0] == 0
+    code, out, err = call("predict", folder, path)
+    assert code == 0, err
+    found = table(out)
+    assert sorted(found) == sorted({name, f"{name}_", "settled", "error", "P(yes)", "P(no)"})
+    assert found[name].tolist() == direp.load(folder).predict(frame).value.tolist()
+
+
+def test_a_label_in_one_column_each_is_answered_by_name(tmp_path):
+    _, frame = people()
+    path, folder = tmp_path / "people.csv", tmp_path / "run"
+    marks = pd.get_dummies(frame.city.fillna("Rome"), dtype=int)[["Rome", "Lima", "Oslo"]]
+    marks.assign(east=marks.Rome + 0.5 * marks.Lima).to_csv(path, index=False)
+    code, out, err = call(
+        "train", path, "--target", *marks, "--epochs", "20", "--hidden", "8", "--bias", "0.3", "--out", folder
+    )
+    assert code == 0, err
+    assert "right 100.00%" in out
+    code, out, err = call("predict", folder, path)
+    assert "against the targets in the file: right 100.00%" in err
+    assert table(out).prediction.tolist() == frame.city.fillna("Rome").tolist()
+
+
 def test_rows_without_a_target_are_answered_and_not_compared(tmp_path):
     folder = trained("buys")[0]
     some = _text(tmp_path / "some.csv", "age,city,buys\n50,Rome,yes\n30,Rome,\n")

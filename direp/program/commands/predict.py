@@ -85,7 +85,12 @@ def _rows(path: str, run: "LoadedRun") -> tuple[Any, Any]:
     columns = () if kept is None else kept.inputs.columns
     words = [column.name for column in columns if column.categories]
     numbers = [column.name for column in columns if not column.categories]
-    labels = kept.targets.names if kept is not None and isinstance(next(iter(kept.targets.classes), 0), str) else ()
+    what = None if kept is None else kept.targets
+    labels = (
+        what.names
+        if what is not None and len(what.names) == 1 and what.classes and isinstance(what.classes[0], str)
+        else ()
+    )
     table = read_table(path, words=[*words, *labels], numbers=numbers)
     targets = () if kept is None else kept.targets.names
     return table, table.select(targets) if targets and set(targets) <= set(table.column_names) else None
@@ -103,15 +108,20 @@ def _answers(run: "LoadedRun", found: "Prediction") -> dict[str, Any]:
     values = found.value if found.value.ndim == 2 else found.value[:, None]
     if len(names) != values.shape[1]:
         names = ("prediction",) if values.shape[1] == 1 else tuple(f"prediction {k}" for k in range(values.shape[1]))
-    columns: dict[str, Any] = {name: values[:, k].tolist() for k, name in enumerate(names)}
+    more: dict[str, Any] = {}
     if found.probability is not None:
         classes = names if targets.kind == "multilabel" else targets.classes
-        columns |= {f"P({label})": found.probability[:, k].tolist() for k, label in enumerate(classes)}
-    columns["settled"] = ["yes" if still else "no" for still in found.settled]
+        more |= {f"P({label})": found.probability[:, k].tolist() for k, label in enumerate(classes)}
+    more["settled"] = ["yes" if still else "no" for still in found.settled]
     if found.error is not None and found.error.ndim == 1:
-        columns["error"] = found.error.tolist()
+        more["error"] = found.error.tolist()
     elif found.error is not None:
-        columns |= {f"error({name})": found.error[:, k].tolist() for k, name in enumerate(names)}
+        more |= {f"error({name})": found.error[:, k].tolist() for k, name in enumerate(names)}
+    columns: dict[str, Any] = {name: values[:, k].tolist() for k, name in enumerate(names)}
+    for name, column in more.items():
+        while name in columns:  # a target may be called so
+            name += "_"
+        columns[name] = column
     return columns
 
 
