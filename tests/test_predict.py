@@ -137,6 +137,59 @@ def test_the_data_need_not_be_there_to_predict(tmp_path):
     assert call("predict", folder, path, "--quiet")[2] == ""
 
 
+def test_truth_values_are_answered_and_compared_as_in_training(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.normal(40, 10, 100), "member": rng.random(100) < 0.5})
+    frame.assign(buys=frame.member & (frame.age > 30)).to_csv(path := tmp_path / "people.csv", index=False)
+    folder = tmp_path / "run"
+    assert call("train", path, "--target", "buys", "--epochs", "1", "--quiet", "--out", folder)[0] == 0
+    code, out, err = call("predict", folder, path)
+    assert code == 0, err
+    assert table(out).buys.tolist() == [str(value) for value in direp.load(folder).predict(frame).value]
+    lower = _text(tmp_path / "lower.csv", path.read_text().replace("True", "true").replace("False", "false"))
+    assert call("predict", folder, lower) == (code, out, err)
+
+
+@pytest.mark.parametrize("name", ["settled", "error", "P(yes)"])
+def test_a_target_of_any_name_is_answered(tmp_path, name):
+    _, frame = people()
+    path, folder = tmp_path / "people.csv", tmp_path / "run"
+    frame[["city", "buys"]].rename(columns={"buys": name}).to_csv(path, index=False)
+    assert call("train", path, "--target", name, "--epochs", "1", "--quiet", "--out", folder)[0] == 0
+    code, out, err = call("predict", folder, path)
+    assert code == 0, err
+    found = table(out)
+    assert sorted(found) == sorted({name, f"{name}_", "settled", "error", "P(yes)", "P(no)"})
+    assert found[name].tolist() == direp.load(folder).predict(frame).value.tolist()
+
+
+def test_a_label_in_one_column_each_is_answered_by_name(tmp_path):
+    _, frame = people()
+    path, folder = tmp_path / "people.csv", tmp_path / "run"
+    marks = pd.get_dummies(frame.city.fillna("Rome"), dtype=int)[["Rome", "Lima", "Oslo"]]
+    marks.assign(east=marks.Rome + 0.5 * marks.Lima).to_csv(path, index=False)
+    code, out, err = call(
+        "train", path, "--target", *marks, "--epochs", "20", "--hidden", "8", "--bias", "0.3", "--out", folder
+    )
+    assert code == 0, err
+    assert "right 100.00%" in out
+    code, out, err = call("predict", folder, path)
+    assert "against the targets in the file: right 100.00%" in err
+    assert table(out).prediction.tolist() == frame.city.fillna("Rome").tolist()
+
+
+def test_rows_without_a_target_are_answered_and_not_compared(tmp_path):
+    folder = trained("buys")[0]
+    some = _text(tmp_path / "some.csv", "age,city,buys\n50,Rome,yes\n30,Rome,\n")
+    none = _text(tmp_path / "none.csv", "age,city,buys\n50,Rome,\n30,Rome,\n")
+    code, out, err = call("predict", folder, some)
+    assert code == 0, err
+    assert "against the targets in the file (1 of 2 rows): right 100.00%" in err
+    found, same, err = call("predict", folder, none)
+    assert (found, same) == (0, out)
+    assert "against" not in err
+
+
 def _text(path, content):
     path.write_text(content)
     return path
@@ -146,13 +199,13 @@ def test_wrong_use_gets_one_line(tmp_path):
     path, _ = people()
     folder = trained("buys")[0]
     one = _text(tmp_path / "one.csv", "age\n1\n")
-    word = _text(tmp_path / "word.csv", "age,city\nold,Rome\n")
+    word = _text(tmp_path / "word.csv", "age,city\n1,Rome\nold,Rome\n")
     for arguments, code, message in (
         (("predict",), 2, "two arguments"),
         (("predict", folder), 2, "a file of rows after the run folder"),
         (("predict", folder, tmp_path / "no.csv"), 3, "no.csv does not exist"),
         (("predict", folder, one), 2, "column 'city' is missing"),
-        (("predict", folder, word), 3, "word.csv"),
+        (("predict", folder, word), 3, "word.csv: column 'age' holds 'old' in row 2; the network was trained on"),
         (("predict", folder, path, "--out", path), 2, "exists already"),
         (("predict", folder, path, "--seed", "7"), 2, "seed 7 is not of this run"),
         (("predict", tmp_path, path), 3, "no run folder"),

@@ -99,6 +99,7 @@ def test_kinds_of_targets():
         (many, "regression"), (many / 7, "regression"), (few[:, None], "classification"),
         (np.eye(3)[few], "classification"), (np.eye(3, dtype=int)[few], "classification"),
         ((np.arange(80).reshape(40, 2) % 3 > 0) * 1, "multilabel"), (np.stack([many, many], 1), "regression"),
+        (np.arange(80).reshape(40, 2) % 3 > 0, "multilabel"), (np.eye(3, dtype=bool)[few], "classification"),
     ):  # fmt: skip
         assert tasks.kind_of(y) == kind
     x = np.random.default_rng(0).normal(size=(40, 2))

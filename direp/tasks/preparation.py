@@ -165,8 +165,11 @@ class Targets:
         columns = [table.column(name).to_pylist() for name in self.names]
         if self.kind != "classification":
             return np.array(columns, float).T
-        kinds = {str(label): label for label in self.classes}
-        return np.array([kinds.get(str(label), label) for label in columns[0]], object)
+        if len(columns) > 1:  # a single 1 in every row: the column that has it is the label
+            rows = np.array(columns, float).T
+            return np.array([None if np.isnan(row).any() else self.names[row.argmax()] for row in rows], object)
+        kinds = {str(label): label for label in self.classes} | {label: label for label in self.classes}  # 1.0 is 1
+        return np.array([kinds.get(label, kinds.get(str(label), label)) for label in columns[0]], object)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Labels (or values, samples x targets; a row of numbers if there is one target) from outputs."""
