@@ -195,6 +195,23 @@ def _text(path, content):
     return path
 
 
+def test_what_a_table_may_hold_unseen_is_told(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=120), "b": rng.normal(size=120)})
+    frame["y"] = frame.a + frame.b
+    frame.loc[:2, "b"] = 1e9
+    frame.to_csv(tmp_path / "odd.csv", index=False)
+    pd.concat([frame[5:]] * 2).to_csv(tmp_path / "twice.csv", index=False)
+    how = ("--target", "y", "--epochs", "1", "--hidden", "4")
+    code, _, err = call("train", tmp_path / "odd.csv", *how, "--out", tmp_path / "one")
+    assert code == 0
+    assert "column 'b' holds a few values beside which all others are alike" in err
+    assert "test rows stand in the training part" not in err
+    code, _, err = call("train", tmp_path / "twice.csv", *how, "--out", tmp_path / "two")
+    assert "test rows stand in the training part too" in err
+    assert "holds a few values" not in err
+
+
 def test_wrong_use_gets_one_line(tmp_path):
     path, _ = people()
     folder = trained("buys")[0]

@@ -13,12 +13,14 @@ from ..rules import Adjoint, cosine, estimate, feedback_of, initialise, nudges_o
 from ..settling import Tolerance
 from ..training import Run
 from .build import Parts
-from .settings import Settings
+from .settings import Settings, is_file
 
 _SAMPLES = 64  # training samples that are looked at
 _LARGE = 30.0  # an input that is worth a word
 _CLOSE = 0.7  # from this cosine on there is nothing to say
 _NOTHING = 1e-3  # a share of the gradient that is rounding, or the end of settling
+_DWARFS = 10.0  # standard deviations of a column over the spread of its middle half
+_AGAIN = 0.05  # a share of rows
 _CLEAR = 5e5  # from so many units in the last place on, a nudge is clear
 _FAINT = 0.2  # an error of the first update that is worth a word
 _MANY = 0.5  # this share of dead hidden units is worth a word
@@ -117,6 +119,34 @@ def unscaled(parts: Parts) -> str | None:
     kept, k = parts.task.preparation, int(x.argmax())
     name = f"input {kept.inputs.names[k]!r}" if kept is not None else f"input {k}"
     return f"{name} reaches {x.max():.3g} and inputs are not scaled, which saturates units: leave out --scale none"
+
+
+def odd_data(parts: Parts) -> str | None:
+    """What a user's own data may hold unseen: columns in which a few values dwarf all others, and test rows that stand
+    among those that the network learns from."""
+    task, kept = parts.task, parts.task.preparation
+    if kept is None or not is_file(parts.settings.task):
+        return None
+    said, targets = [], kept.targets
+    tables = {"column": (task.train.x, kept.inputs.names)}
+    if targets.kind == "regression":
+        tables["target"] = task.train.y, targets.names or tuple(map(str, range(task.outputs)))
+    for what, (table, names) in tables.items():
+        low, high = np.percentile(table, (25, 75), axis=0)
+        dwarfed = (high > low) & (table.std(0) > _DWARFS * (high - low))
+        if dwarfed.any():
+            shown = ", ".join(repr(names[k]) for k in np.flatnonzero(dwarfed)[:4])
+            said.append(
+                f"{what} {shown} holds a few values beside which all others are alike: remove or clip them, or take "
+                "logarithms"
+            )
+    rows = {row.tobytes() for row in np.ascontiguousarray(task.train.x)}
+    again = sum(row.tobytes() in rows for row in np.ascontiguousarray(task.test.x))
+    if again > _AGAIN * len(task.test.x):
+        said.append(
+            f"{again} of {len(task.test.x)} test rows stand in the training part too: the test is no test of them"
+        )
+    return "; ".join(said) or None
 
 
 def _wide(leaf: Any) -> Any:

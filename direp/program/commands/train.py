@@ -132,7 +132,7 @@ def record(
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
     from ...training import fit
-    from ..advice import faint, misfit, unscaled
+    from ..advice import faint, misfit, odd_data, unscaled
     from ..build import Parts, load_task
     from ..data import check_data
     from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
@@ -145,7 +145,7 @@ def record(
     begun = time.perf_counter()
     parts = Parts(settings, task)
     arguments_of_fit = parts.fit()
-    looks = {"unscaled": unscaled, "misfit": misfit, "faint": faint}
+    looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
     doubts = {name: said for name, look in looks.items() if (said := look(parts))}
     if show and is_file(settings.task):
         print(f"direp: {task_line(task)}", file=sys.stderr)
