@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pandas as pd
@@ -93,6 +94,43 @@ def test_errors_of_predictions_are_bounds():
     away = np.abs(np.asarray(exact.rate)[:, -2:] - answers.outputs).max(1)
     assert (away <= answers.error).all()
     assert answers.error.max() < 0.01
+
+
+def test_errors_of_rates_that_are_steeper_than_states_are_bounds():
+    steep = direp.Activation("steep", lambda u: jnp.tanh(6 * u), (-1, 1), (0.0, 6.0))
+    graph = direp.Graph(2, 0, 1, np.array([0, 1]), np.array([2, 2]), bias=False)
+    network = direp.Network(graph, direp.Hopfield(steep), np.array([[0, 0, 0.05], [0, 0, 0.05], [0, 0, 0]]), leak=1.0)
+    rows, certificate = np.random.default_rng(0).normal(size=(50, 2)), direp.certify(network)
+    coarse, exact = (
+        direp.predict(network, rows, method=direp.Euler(0.05), stop=direp.Tolerance(tol, tol), certificate=certificate)
+        for tol in (1e-2, 1e-13)
+    )
+    away = np.abs(coarse.value - exact.value)
+    assert (away <= coarse.error + exact.error).all()
+    assert (away > 0.9 * coarse.error).any()
+
+
+@pytest.mark.parametrize(("target", "gap"), [
+    (lambda yes: {"y": np.where(yes, "true", "false")}, None),
+    (lambda yes: {"u": yes.astype(int), "v": (~yes).astype(int)}, None),
+    (lambda yes: {"y": np.where(yes, "true", "false")}, 3),
+], ids=["truth values", "a column a class", "one is missing"])  # fmt: skip
+def test_targets_in_a_file_are_scored_as_in_training_or_it_is_told_why_not(target, gap, tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], **target(x[:, 0] > 0)})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    given = ("--target", *frame.columns[2:], "--epochs", 20, "--out", tmp_path / "run", "--quiet")
+    code, _, err = call("train", tmp_path / "rows.csv", *given)
+    assert code == 0, err
+    if gap is not None:
+        frame.loc[gap, "y"] = None
+        frame.to_csv(tmp_path / "rows.csv", index=False)
+    code, _, err = call("predict", tmp_path / "run", tmp_path / "rows.csv")
+    assert code == 0, err
+    if gap is None:
+        assert float(err.split("file: right ")[1].split("%")[0]) > 90
+    else:
+        assert "not scored" in err
 
 
 def test_a_regression_speaks_in_the_units_of_its_target():

@@ -195,3 +195,48 @@ def test_words_stay_words_where_training_had_words(tmp_path):
 def test_columns_that_cannot_be_used_are_refused_in_words(change, target, message):
     with pytest.raises(ValueError, match=message):
         tasks.from_table(people().assign(**change), target)
+
+
+@pytest.mark.parametrize(("column", "message"), [
+    (pa.array([["a", "b"], ["b", "a"]] * 30), "holds list"),
+    (pa.array([{"a": "q"}, {"a": "r"}] * 30), "holds struct"),
+    (pa.DictionaryArray.from_arrays(pa.array([0, 1] * 30), pa.array(["a", None])), "is missing in 30 rows"),
+])  # fmt: skip
+def test_targets_that_are_no_labels_are_refused_in_words(column, message):
+    with pytest.raises(ValueError, match=message):
+        tasks.from_table(pa.table({"x": np.arange(60.0), "y": column}), "y")
+
+
+@pytest.mark.parametrize(("labels", "message"), [
+    ([b"a", b"b"], "are bytes"),
+    ([1, "1"], "are int and str"),
+    (["a", None], "are NoneType and str"),
+    (np.array(["2020-01-01", "2021-01-01"], "M8[D]"), "are date"),
+])  # fmt: skip
+def test_labels_that_no_file_could_keep_are_refused_before_training(labels, message):
+    y = np.array(labels, None if isinstance(labels, np.ndarray) or isinstance(labels[0], bytes) else object)
+    with pytest.raises(ValueError, match=message):
+        tasks.from_arrays(np.zeros((60, 2)), np.tile(y, 30))
+
+
+def test_whole_numbers_of_64_bits_are_labels_as_they_are():
+    large = [1, 2**63 + 1, 2**63 + 2]
+    task = tasks.from_table(pa.table({"x": np.arange(60.0), "y": pa.array(large * 20, pa.uint64())}), "y")
+    assert task.preparation.targets.classes == tuple(large)
+
+
+@pytest.mark.parametrize(("classes", "cells", "meant"), [
+    ((False, True), ["true", "False", "TRUE", None, "x"], [True, False, True, None, "x"]),
+    ((1, 2), ["1", "2.0", "02", None, "3"], [1, 2, 2, None, "3"]),
+    ((1.0, 2.0), ["1", "2e0", "2.00"], [1.0, 2.0, 2.0]),
+    (("1", "true"), ["1", "true", "1.0"], ["1", "true", "1.0"]),
+])  # fmt: skip
+def test_labels_in_a_file_are_the_classes_however_they_are_written(classes, cells, meant):
+    targets = Targets("classification", ("y",), classes)
+    assert targets.raw(pa.table({"y": cells})).tolist() == meant
+
+
+def test_a_column_for_each_class_is_read_back_as_classes():
+    targets = Targets("classification", ("u", "v"), (0, 1))
+    rows = pa.table({"u": ["1", "0", None], "v": ["0", "1", "1"]})
+    assert targets.raw(rows).tolist() == [0, 1, None]

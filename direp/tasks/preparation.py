@@ -163,10 +163,22 @@ class Targets:
                 table = table[:, 0] if table.shape[1] == 1 else table.argmax(1)
             return table
         columns = [table.column(name).to_pylist() for name in self.names]
+        if self.kind == "classification" and len(columns) == 1:
+            return np.array([self._label(cell) for cell in columns[0]], object)
+        rows = np.array([[_number(cell) for cell in column] for column in columns]).T
         if self.kind != "classification":
-            return np.array(columns, float).T
-        kinds = {str(label): label for label in self.classes}
-        return np.array([kinds.get(str(label), label) for label in columns[0]], object)
+            return rows
+        chosen = rows.argmax(1).astype(object)  # a column for each class
+        chosen[np.isnan(rows).any(1)] = None
+        return chosen
+
+    def _label(self, cell: Any) -> Any:
+        """The class that an entry of a table names, in whatever way a file may write it; else the entry."""
+        named = {str(label): label for label in self.classes}
+        if cell is None or str(cell) in named:
+            return named.get(str(cell))
+        number = _number(cell)
+        return next((c for c in self.classes if not isinstance(c, str) and float(c) == number), cell)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Labels (or values, samples x targets; a row of numbers if there is one target) from outputs."""
@@ -227,6 +239,13 @@ def arrow(frame: Any) -> Any:
     return frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
 
 
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is one of words."""
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def _values(name: str, column: Any) -> np.ndarray:
     import pyarrow as pa
 
@@ -236,7 +255,7 @@ def _values(name: str, column: Any) -> np.ndarray:
         kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         return np.array(column.to_pylist(), object)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
@@ -289,6 +308,14 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
 def _word(value: Any) -> str:
     """A number in a column of words reads as it would have been written."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _number(cell: Any) -> float:
+    """An entry as a number, truth values as 0 and 1; NaN for a gap, and for what is no number."""
+    try:
+        return float({"true": 1, "false": 0, "none": "nan"}.get(str(cell).strip().lower(), cell))
+    except ValueError:
+        return float("nan")
 
 
 def _scaling(scale: str, x: np.ndarray, weight: np.ndarray | None) -> tuple[Any, Any]:

@@ -161,7 +161,7 @@ def _told(run: "LoadedRun", asked: Predict, found: "Prediction", table: Any, giv
         shown = ", ".join(f"{name} ({count})" for name, count in list(gaps.items())[:6])
         lines.append(f"gaps were filled as in training: {shown}")
     if given is not None:
-        lines.append(
-            f"against the targets in the file: {spoken(scores_of(kept.targets, found, kept.targets.raw(given)))}"
-        )
+        scores = scores_of(kept.targets, found, kept.targets.raw(given))
+        said = spoken(scores) if scores else "not scored, as some are missing or no numbers"
+        lines.append(f"against the targets in the file: {said}")
     return lines
