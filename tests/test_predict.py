@@ -1,6 +1,7 @@
 """From a trained network to answers: in Python, from a run folder, on the command line; and trainings that go on."""
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -108,6 +109,19 @@ def test_errors_of_rates_that_are_steeper_than_states_are_bounds():
     away = np.abs(coarse.value - exact.value)
     assert (away <= coarse.error + exact.error).all()
     assert (away > 0.9 * coarse.error).any()
+
+
+def test_a_target_may_be_called_as_a_column_of_answers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "error": 100 + x[:, 0]}).to_csv(tmp_path / "rows.csv", index=False)
+    given = ("--target", "error", "--epochs", 2, "--out", tmp_path / "run", "--quiet")
+    code, _, err = call("train", tmp_path / "rows.csv", *given)
+    assert code == 0, err
+    code, out, err = call("predict", tmp_path / "run", tmp_path / "rows.csv")
+    assert code == 0, err
+    answers = table(out)
+    assert list(answers) == ["predicted error", "settled", "error"]
+    assert (abs(answers["predicted error"].astype(float) - 100) < 5).all()
 
 
 @pytest.mark.parametrize(("target", "gap"), [
@@ -239,6 +253,18 @@ def test_a_weight_counts_a_sample_as_often_as_it_is_repeated(rule):
     for a, b in zip(jax.tree.leaves(one.gradient), jax.tree.leaves(other.gradient), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
     assert not np.asarray(one.used)[(weight if len(one.used) == len(weight) else weight[weight > 0]) == 0].any()
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60])
+def test_weights_count_by_their_ratios_whatever_the_precision_holds(size):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    task = tasks.from_arrays(x, (x[:, 0] > 0).astype(int))
+    graph = direp.Graph.layered((2, 4, 2))
+    network = direp.Network(graph, direp.Projected(), leak=1.0, key=jax.random.key(0), dtype=np.float32)
+    weight = 1.0 + np.arange(len(task.train.x)) % 3
+    one, other = (_fit(dataclasses.replace(task, weight=w), network, 3) for w in (weight, size * weight))
+    assert not other.failed.any()
+    np.testing.assert_allclose(other.history["loss"], one.history["loss"], rtol=1e-5)
 
 
 def _started(task):

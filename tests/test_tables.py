@@ -219,6 +219,11 @@ def test_labels_that_no_file_could_keep_are_refused_before_training(labels, mess
         tasks.from_arrays(np.zeros((60, 2)), np.tile(y, 30))
 
 
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two columns 'x'"):
+        tasks.from_table(pa.table([np.arange(60.0), np.ones(60), np.arange(60) % 2], ["x", "x", "y"]), "y")
+
+
 def test_whole_numbers_of_64_bits_are_labels_as_they_are():
     large = [1, 2**63 + 1, 2**63 + 2]
     task = tasks.from_table(pa.table({"x": np.arange(60.0), "y": pa.array(large * 20, pa.uint64())}), "y")

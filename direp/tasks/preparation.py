@@ -236,7 +236,12 @@ def arrow(frame: Any) -> Any:
     """A frame of pandas or polars, or whatever exports Arrow's streams, as an Arrow table."""
     import pyarrow
 
-    return frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+    table = frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+    names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise ValueError(f"the table has two columns {twice!r}: give each its own name")
+    return table
 
 
 def is_text(kind: Any) -> bool:

@@ -103,7 +103,7 @@ def _answers(run: "LoadedRun", found: "Prediction") -> dict[str, Any]:
     values = found.value if found.value.ndim == 2 else found.value[:, None]
     if len(names) != values.shape[1]:
         names = ("prediction",) if values.shape[1] == 1 else tuple(f"prediction {k}" for k in range(values.shape[1]))
-    columns: dict[str, Any] = {name: values[:, k].tolist() for k, name in enumerate(names)}
+    columns: dict[str, Any] = {}
     if found.probability is not None:
         classes = names if targets.kind == "multilabel" else targets.classes
         columns |= {f"P({label})": found.probability[:, k].tolist() for k, label in enumerate(classes)}
@@ -112,7 +112,9 @@ def _answers(run: "LoadedRun", found: "Prediction") -> dict[str, Any]:
         columns["error"] = found.error.tolist()
     elif found.error is not None:
         columns |= {f"error({name})": found.error[:, k].tolist() for k, name in enumerate(names)}
-    return columns
+    # A target may itself be called "error" or "settled".
+    shown = [f"predicted {name}" if name in columns else name for name in names]
+    return {name: values[:, k].tolist() for k, name in enumerate(shown)} | columns
 
 
 def _csv(run: "LoadedRun", found: "Prediction") -> str:
