@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import io
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from program import call
 
 import direp
 from direp import tasks
+from direp.program.files import read_back, write_arrays
 from direp.training import STOP
 
 pytestmark = pytest.mark.usefixtures("_optax")
@@ -109,6 +111,29 @@ def test_errors_of_rates_that_are_steeper_than_states_are_bounds():
     away = np.abs(coarse.value - exact.value)
     assert (away <= coarse.error + exact.error).all()
     assert (away > 0.9 * coarse.error).any()
+
+
+@pytest.mark.parametrize(("part", "change"), [
+    ("targets", {"classes": ["q"]}),
+    ("targets", {"classes": [["no"], ["yes"]]}),
+    ("targets", {"kind": "nonsense"}),
+    ("targets", {"scale": [1.0, 2.0, 3.0]}),
+    ("inputs", {"scale": [0.0]}),
+    ("inputs", {"columns": [{"name": "age", "fill": 0.0, "categories": []}]}),
+    ("inputs", {"columns": [{"name": "age", "fill": "x", "categories": ["a", "b", "c", "d", "e"]}]}),
+])  # fmt: skip
+def test_a_preparation_that_is_not_of_the_network_is_unreadable(part, change, tmp_path):
+    folder = shutil.copytree(trained("buys")[0], tmp_path / "run")
+    held = folder / "weights.safetensors"
+    metadata, arrays = read_back(held, "weights", "direp 2", ())
+    kept = json.loads(metadata["preparation"])
+    assert direp.load(folder).preparation is not None
+    kept[part] |= change
+    held.unlink()
+    metadata = {name: text for name, text in metadata.items() if name != "sha256"}
+    write_arrays(held, arrays, metadata | {"preparation": json.dumps(kept)})
+    with pytest.raises(ValueError, match="does not tell in a known way"):
+        direp.load(folder)
 
 
 def test_a_target_may_be_called_as_a_column_of_answers(tmp_path):

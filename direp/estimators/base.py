@@ -357,7 +357,8 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         Returns
         -------
         estimator
-            It predicts, and goes on with `partial_fit`, whose moments begin anew.
+            It predicts, and goes on with `partial_fit`, whose moments begin anew; first set `early_stopping=False`
+            where the run kept its best epoch.
         """
         run, place = folder.read(path, allow_import)
         settings, kept = run.settings, cast(Preparation, run.preparation)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .preparation import Inputs, Preparation, Targets, arrow, is_text
-from .task import KINDS, Samples, Task
+from .preparation import KINDS, Inputs, Preparation, Targets, arrow, is_text
+from .task import Samples, Task
 
 # Functions of sklearn.datasets. Scikit-learn loads when it is needed: gates do not wait for it.
 BUNDLED = {"digits": "load_digits", "iris": "load_iris", "wine": "load_wine", "breast-cancer": "load_breast_cancer"}

@@ -4,9 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .preparation import Preparation
-
-KINDS = ("classification", "multilabel", "regression")
+from .preparation import KINDS, Preparation
 
 
 class Samples(NamedTuple):
