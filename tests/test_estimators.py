@@ -129,6 +129,11 @@ def test_weights_stand_for_repetition_and_classes_for_weights():
     weighted = small(batch_size=500).set_params(batch_size="auto").fit(X, Y, sample_weight=times)
     repeated = small(batch_size=len(X)).fit(X.repeat(times, 0), Y.repeat(times))
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7)
+    assert weighted.loss_curve_ == pytest.approx(repeated.loss_curve_)
+    none, half = np.arange(len(X)) % 2, {"max_iter": 3, "settings": {"max_steps": 5}}
+    assert small(**half).fit(X, Y, sample_weight=none).settle_failures_ == (
+        small(**half).fit(X[none > 0], Y[none > 0]).settle_failures_
+    )
     by_class = small(class_weight={0: 1, 1: 5, 2: 1}).fit(X, Y)
     by_sample = small().fit(X, Y, sample_weight=np.where(Y == 1, 5, 1))
     assert (by_class.predict_proba(X) == by_sample.predict_proba(X)).all()

@@ -280,6 +280,19 @@ def test_a_weight_counts_a_sample_as_often_as_it_is_repeated(rule):
     assert not np.asarray(one.used)[(weight if len(one.used) == len(weight) else weight[weight > 0]) == 0].any()
 
 
+def test_samples_that_count_nothing_are_in_no_figure():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    task = tasks.from_arrays(x, (x[:, 0] > 0).astype(int))
+    weight = (np.arange(len(task.train.x)) % 2).astype(float)
+    half = dataclasses.replace(task, train=tasks.Samples(*(part[weight > 0] for part in task.train)))
+    one, other = (
+        direp.fit(_started(task), each, rule=direp.Local(), optimiser=optax.adam(0.02), epochs=3, keep="last")
+        for each in (dataclasses.replace(task, weight=weight), half)
+    )
+    for name, values in other.history.items():
+        np.testing.assert_allclose(one.history[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.parametrize("size", [1e-60, 1e60])
 def test_weights_count_by_their_ratios_whatever_the_precision_holds(size):
     x = np.random.default_rng(0).normal(size=(60, 2))

@@ -253,7 +253,8 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         patience = np.inf if partial or self.n_iter_no_change is None else self.n_iter_no_change
         if made.settings.schedule != "constant":  # it is made for max_iter epochs
             patience = np.inf
-        phases = len(train.x) * (1 + sum(len(nudge.strengths) for nudge in nudges_of(made.rule)))
+        count = int(np.count_nonzero(np.asarray(task.weight)))
+        phases = count * (1 + sum(len(nudge.strengths) for nudge in nudges_of(made.rule)))
         score = self._score_of(task.validation) if len(task.validation.x) else None
         unit = self._unit_of_loss(task)
         call: Any = None
