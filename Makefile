@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Checks of shapes are compiled into bytecode, once for all workers.
 # The compiler keeps its memory for its next program, where glibc would give it back: 6 to 9 % of a compilation.
 # A process a core, and no more threads than that for linear algebra; a file stays in one process, and shares its runs.
-CACHE := PYTHONDONTWRITEBYTECODE= MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=67108864 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR='$(CURDIR)/.pytest_cache/jax' JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+CACHE := PYTHONDONTWRITEBYTECODE= MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=67108864 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR='$(CURDIR)/.pytest_cache/jax' JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 # One run's folder; a second demo goes to a new one.
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 

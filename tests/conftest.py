@@ -43,7 +43,8 @@ pytest_plugins = ("file_cases",)  # the fixture `saved`
 
 # Files that take longest: workers that share out files begin with them, and end together.
 LONGEST = (
-    "extending", "rule_laws", "cli_gradient", "rule_family", "shared_strengths", "true_as_run", "settling", "train",
+    "rule_laws", "companion_bound", "rule_family", "feedback", "true_as_run", "cli_gradient", "extending", "settling",
+    "estimators", "methods", "learning_campaign", "train", "docs", "shared_strengths", "predict", "part_laws",
 )  # fmt: skip
 
 

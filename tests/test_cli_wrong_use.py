@@ -37,6 +37,7 @@ def test_seeds_are_ranges_and_lists():
         (["train", "xor", "--neuron", "projectd"], 2, "did you mean 'projected'"),
         (["train", "xor", "--hidden", "0"], 2, "cannot learn xor"),
         (["train", "iris", "--hidden", "0"], 2, "empty layer"),
+        (["train", "iris", "--target", "kind"], 2, "the task is iris: leave them out"),
         (["train", "xor", "--hidden", "-3"], 2, "negative"),
         (["train", "xor", "--leak", "0"], 2, "cannot be certified"),
         (["train", "xor", "--layout", "layered"], 2, "Layered"),

@@ -187,6 +187,12 @@ def test_what_cannot_be_is_refused_before_training(given, message):
         small(**given).fit(X, Y)
 
 
+def test_a_network_without_hidden_units_trains():
+    made = small(hidden_layer_sizes=()).fit(X, Y)
+    assert made.score(X, Y) > 0.8
+    assert made.certificate_
+
+
 def test_what_a_fit_misses_is_told():
     with pytest.warns(ConvergenceWarning, match=r"still changes by more than tol.*Raise max_iter"):
         small(max_iter=3).fit(X, Y)

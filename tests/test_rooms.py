@@ -1,6 +1,9 @@
 """The house: rooms in the order of the data flow, entered by their faces, without circles."""
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,18 @@ def imports(module, path):
             for alias in node.names:
                 if alias.name.split(".")[0] == "direp":
                     yield node.lineno, tuple(alias.name.split(".")), ""
+
+
+def test_the_installation_brings_what_the_package_imports():
+    project = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text())["project"]
+    brought = {re.split(r"[^\w-]", each)[0].replace("-", "_").lower() for each in project["dependencies"]}
+    brought |= {"flint", "sklearn", "direp", *sys.stdlib_module_names}  # python-flint, scikit-learn
+    asked = {"pandas", "ipython", "ipywidgets"}  # for what a user has anyhow who calls it
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            assert {name.split(".")[0].lower() for name in names} <= brought | asked, path
 
 
 def test_every_folder_is_a_room():

@@ -174,7 +174,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             check(name, getattr(self, name), name)
         if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped.", stacklevel=5)
-        base = usual(self.certified)
+        base = usual(self.certified) | {"task": "data.npz"}
         own = {name: getattr(self, name) for name in (*NAMED, "leak", "beta")}
         own |= {
             "hidden": tuple(map(int, hidden)), "learning_rate": self.learning_rate_init, "decay": self.alpha,

@@ -223,6 +223,8 @@ class Settings:
              f"--beta-end {self.beta_end} must have the sign of --beta {self.beta} and not be 0"),
             (self.momentum >= 1,
              f"--momentum {self.momentum} is out of range: give a number of at least 0 and below 1"),
+            ((self.target or self.drop or self.kind != "auto") and not is_file(self.task),
+             f"--target, --drop and --kind are about a file of data, and the task is {self.task}: leave them out"),
             (self.reciprocity is not None and self.density * (2 - self.reciprocity) > 1,
              f"--reciprocity {self.reciprocity} at --density {self.density} does not fit: at least "
              f"{max(0.0, 2 - 1 / self.density):g}, or a density of at most {1 / (2 - (self.reciprocity or 0)):.3g}"),

@@ -164,22 +164,13 @@ class Targets:
                 table = table[:, 0] if table.shape[1] == 1 else table.argmax(1)
             return table
         columns = [table.column(name).to_pylist() for name in self.names]
-        if self.kind == "classification" and len(columns) == 1:
-            return np.array([self._label(cell) for cell in columns[0]], object)
-        rows = np.array([[_number(cell) for cell in column] for column in columns]).T
         if self.kind != "classification":
-            return rows
-        chosen = rows.argmax(1).astype(object)  # a column for each class
-        chosen[np.isnan(rows).any(1)] = None
-        return chosen
-
-    def _label(self, cell: Any) -> Any:
-        """The class that an entry of a table names, in whatever way a file may write it; else the entry."""
-        named = {str(label): label for label in self.classes}
-        if cell is None or str(cell) in named:
-            return named.get(str(cell))
-        number = _number(cell)
-        return next((c for c in self.classes if not isinstance(c, str) and float(c) == number), cell)
+            return np.array(columns, float).T
+        if len(columns) > 1:  # a single 1 in every row: the column that has it is the label
+            rows = np.array(columns, float).T
+            return np.array([None if np.isnan(row).any() else self.names[row.argmax()] for row in rows], object)
+        kinds = {str(label): label for label in self.classes} | {label: label for label in self.classes}  # 1.0 is 1
+        return np.array([kinds.get(label, kinds.get(str(label), label)) for label in columns[0]], object)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Labels (or values, samples x targets; a row of numbers if there is one target) from outputs."""
@@ -333,14 +324,6 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
 def _word(value: Any) -> str:
     """A number in a column of words reads as it would have been written."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _number(cell: Any) -> float:
-    """An entry as a number, truth values as 0 and 1; NaN for a gap, and for what is no number."""
-    try:
-        return float({"true": 1, "false": 0, "none": "nan"}.get(str(cell).strip().lower(), cell))
-    except ValueError:
-        return float("nan")
 
 
 def _scaling(scale: str, x: np.ndarray, weight: np.ndarray | None) -> tuple[Any, Any]:

@@ -15,7 +15,8 @@ def read_table(path: str | Path, words: Iterable[str] = (), *, numbers: Iterable
     """An Arrow table out of a .csv, .tsv or .parquet file, or (path `-`) CSV from standard input.
 
     The first line of a CSV file names the columns; a gap is nothing, `NA`, `NaN`, `null`, `None`, `?` or `-`. `words`
-    and `numbers` are columns that hold these whatever they look like. Raises `DataUnreadable`, in one line.
+    are columns that hold these whatever they look like, `numbers` those that must hold numbers or truth values. Raises
+    `DataUnreadable`, in one line.
     """
     import pyarrow as pa
 
@@ -24,7 +25,7 @@ def read_table(path: str | Path, words: Iterable[str] = (), *, numbers: Iterable
         raise DataUnreadable(f"{name} {'is no file' if path.exists() else 'does not exist'}")
     content = sys.stdin.buffer.read() if name == "-" else path.read_bytes()
     name = "standard input" if name == "-" else name
-    types = {column: pa.string() for column in words} | {column: pa.float64() for column in numbers}
+    types = {column: pa.string() for column in words}
     try:
         if path.suffix.lower() == ".parquet":
             table = _parquet(content)
@@ -40,7 +41,23 @@ def read_table(path: str | Path, words: Iterable[str] = (), *, numbers: Iterable
         raise DataUnreadable(f"{name} has two columns {twice!r}: give each its own name")
     if not table.num_rows:
         raise DataUnreadable(f"{name} has a line of column names and no rows")
+    for column in set(numbers) & set(columns):
+        _numbers(name, column, table.column(column))
     return table
+
+
+def _numbers(name: str, title: str, column: Any) -> None:
+    """Refuses a column that is of neither numbers nor truth values, by the first entry that is none."""
+    import pyarrow.types as kinds
+
+    if kinds.is_boolean(column.type) or kinds.is_integer(column.type) or kinds.is_floating(column.type):
+        return
+    entries = enumerate(column.to_pylist(), 1)
+    row, entry = next(((k, e) for k, e in entries if e is not None and not _number(str(e))), (0, None))
+    if row:
+        raise DataUnreadable(
+            f"{name}: column {title!r} holds {str(entry)!r} in row {row}; the network was trained on numbers there"
+        )
 
 
 def _parquet(content: bytes) -> Any:
@@ -97,6 +114,6 @@ def _number(text: str) -> bool:
 def _plain(error: Exception) -> str:
     """Arrow's message in one line, in words of a table."""
     text = " ".join(str(error).split())
-    for before, after in (("CSV parse error: ", ""), ("CSV conversion error to double", "is no number")):
+    for before, after in (("CSV parse error: ", ""),):
         text = text.replace(before, after)
     return text[:300]

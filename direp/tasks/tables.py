@@ -126,11 +126,11 @@ def from_table(
 
 def kind_of(y: np.ndarray) -> str:
     """What targets look like: words, truth values and a few different whole numbers are labels; rows of 0 and 1 with
-    several 1s are several labels; other numbers are a regression."""
+    several 1s are several labels (truth values count as these); other numbers are a regression."""
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.dtype.kind not in "iuf":
+    if y.dtype.kind not in ("iufb" if y.ndim == 2 else "iuf"):
         return "classification"
     if y.ndim == 2:
         marks = ((y == 0) | (y == 1)).all()
@@ -199,7 +199,7 @@ def _targets(call: str, y: np.ndarray, kind: str, names: tuple[str, ...]) -> tup
                 f"{call}: y has shape {y.shape}; needed is one label for each sample, or rows with a single 1 "
                 "(several 1s need kind='multilabel', numbers kind='regression')"
             )
-        y = y.argmax(1)
+        y = y.argmax(1) if len(names) != y.shape[1] else np.array(names)[y.argmax(1)]
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(f"{call}: the labels hold NaN or infinite entries; remove those samples")
     if y.dtype.kind == "f" and (y != np.round(y)).any():

@@ -85,7 +85,12 @@ def _rows(path: str, run: "LoadedRun") -> tuple[Any, Any]:
     columns = () if kept is None else kept.inputs.columns
     words = [column.name for column in columns if column.categories]
     numbers = [column.name for column in columns if not column.categories]
-    labels = () if kept is None or kept.targets.kind == "regression" else kept.targets.names
+    what = None if kept is None else kept.targets
+    labels = (
+        what.names
+        if what is not None and len(what.names) == 1 and what.classes and isinstance(what.classes[0], str)
+        else ()
+    )
     table = read_table(path, words=[*words, *labels], numbers=numbers)
     targets = () if kept is None else kept.targets.names
     return table, table.select(targets) if targets and set(targets) <= set(table.column_names) else None
@@ -103,18 +108,21 @@ def _answers(run: "LoadedRun", found: "Prediction") -> dict[str, Any]:
     values = found.value if found.value.ndim == 2 else found.value[:, None]
     if len(names) != values.shape[1]:
         names = ("prediction",) if values.shape[1] == 1 else tuple(f"prediction {k}" for k in range(values.shape[1]))
-    columns: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if found.probability is not None:
         classes = names if targets.kind == "multilabel" else targets.classes
-        columns |= {f"P({label})": found.probability[:, k].tolist() for k, label in enumerate(classes)}
-    columns["settled"] = ["yes" if still else "no" for still in found.settled]
+        more |= {f"P({label})": found.probability[:, k].tolist() for k, label in enumerate(classes)}
+    more["settled"] = ["yes" if still else "no" for still in found.settled]
     if found.error is not None and found.error.ndim == 1:
-        columns["error"] = found.error.tolist()
+        more["error"] = found.error.tolist()
     elif found.error is not None:
-        columns |= {f"error({name})": found.error[:, k].tolist() for k, name in enumerate(names)}
-    # A target may itself be called "error" or "settled".
-    shown = [f"predicted {name}" if name in columns else name for name in names]
-    return {name: values[:, k].tolist() for k, name in enumerate(shown)} | columns
+        more |= {f"error({name})": found.error[:, k].tolist() for k, name in enumerate(names)}
+    columns: dict[str, Any] = {name: values[:, k].tolist() for k, name in enumerate(names)}
+    for name, column in more.items():
+        while name in columns:  # a target may be called so
+            name += "_"
+        columns[name] = column
+    return columns
 
 
 def _csv(run: "LoadedRun", found: "Prediction") -> str:
@@ -163,7 +171,10 @@ def _told(run: "LoadedRun", asked: Predict, found: "Prediction", table: Any, giv
         shown = ", ".join(f"{name} ({count})" for name, count in list(gaps.items())[:6])
         lines.append(f"gaps were filled as in training: {shown}")
     if given is not None:
-        scores = scores_of(kept.targets, found, kept.targets.raw(given))
-        said = spoken(scores) if scores else "not scored, as some are missing or no numbers"
-        lines.append(f"against the targets in the file: {said}")
+        truth = kept.targets.raw(given)
+        there = np.array([all(v is not None and v == v for v in np.atleast_1d(row).tolist()) for row in truth])
+        some = "" if there.all() else f" ({there.sum()} of {plural(len(there), 'row')})"
+        if there.any():
+            scores = scores_of(kept.targets, dataclasses.replace(found, value=found.value[there]), truth[there])
+            lines.append(f"against the targets in the file{some}: {spoken(scores)}")
     return lines
