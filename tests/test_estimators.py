@@ -15,10 +15,11 @@ from program import call
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_iris, load_linnerud, make_multilabel_classification
+from sklearn.datasets import load_breast_cancer, load_iris, load_linnerud, make_multilabel_classification
 from sklearn.ensemble import StackingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -128,6 +129,11 @@ def test_weights_stand_for_repetition_and_classes_for_weights():
     weighted = small(batch_size=500).set_params(batch_size="auto").fit(X, Y, sample_weight=times)
     repeated = small(batch_size=len(X)).fit(X.repeat(times, 0), Y.repeat(times))
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7)
+    assert weighted.loss_curve_ == pytest.approx(repeated.loss_curve_)
+    none, half = np.arange(len(X)) % 2, {"max_iter": 3, "settings": {"max_steps": 5}}
+    assert small(**half).fit(X, Y, sample_weight=none).settle_failures_ == (
+        small(**half).fit(X[none > 0], Y[none > 0]).settle_failures_
+    )
     by_class = small(class_weight={0: 1, 1: 5, 2: 1}).fit(X, Y)
     by_sample = small().fit(X, Y, sample_weight=np.where(Y == 1, 5, 1))
     assert (by_class.predict_proba(X) == by_sample.predict_proba(X)).all()
@@ -196,6 +202,8 @@ def test_what_a_fit_misses_is_told():
         made = small(max_iter=3, settings={"max_steps": 5}).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match="No sample settled"):
         small(max_iter=3, settings={"max_steps": 1}).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="No sample settled"):
+        small(settings={"max_steps": 1}).partial_fit(X, Y)
     assert made.settle_failures_ > 0
     with pytest.warns(ConvergenceWarning, match="of 150 rows did not settle"):
         made.predict(X)
@@ -220,6 +228,51 @@ def test_to_a_run_folder_and_back(tmp_path, fitted):
     code, out, err = call("predict", tmp_path / "run", tmp_path / "rows.csv")
     assert code == 0, err
     assert out.splitlines()[1].startswith("setosa")
+
+
+@pytest.mark.parametrize("task", ["breast-cancer", "xor"])
+def test_a_run_of_the_program_answers_the_same_with_sorted_classes(task, tmp_path):
+    """Breast cancer has its malignant class first; XOR has a single output."""
+    given = ("--epochs", 3) if task == "breast-cancer" else ("--epochs", 300, "--seeds", "0..3")
+    code, _, err = call("train", task, *given, "--out", tmp_path / "run", "--quiet")
+    assert code == 0, err
+    data = load_breast_cancer()
+    x = data.data if task == "breast-cancer" else np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
+    y = data.target_names[data.target] if task == "breast-cancer" else np.array([0, 1, 1, 0])
+    made = DirectedEPClassifier.from_folder(tmp_path / "run")
+    assert (made.classes_ == np.unique(y)).all()
+    assert (made.predict(x) == direp.load(tmp_path / "run").predict(x).value).all()
+    assert made.score(x, y) > 0.9
+    assert get_scorer("roc_auc")(made, x, y) > 0.9
+    assert get_scorer("neg_log_loss")(made, x, y) > -1
+    with pytest.raises(ValueError, match="leave out X and y"):
+        made.to_folder(tmp_path / "again", np.tile(x, (3, 1)), np.tile(y, 3))
+
+
+def test_a_folder_of_an_estimator_holds_no_pickle(tmp_path):
+    made = small(max_iter=2).fit(X, WORDS.astype(object))
+    assert made.predict(X).dtype == object
+    made.to_folder(tmp_path / "run", X, WORDS.astype(object))
+    assert np.load(tmp_path / "run" / "data.npz", allow_pickle=False)["y"].tolist() == WORDS.tolist()
+    assert call("gradient", tmp_path / "run", "--rules", "local")[0] == 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["warm start", "folder"])
+def test_signs_outlast_a_fit(kept, tmp_path):
+    """A synapse that has fallen to zero does not come back with the other sign."""
+    settings = {"dale": True, "schedule": "constant"}
+    made = small(max_iter=15, alpha=5.0, settings=settings, warm_start=True).fit(X, Y)
+    before = np.asarray(made.network_.strengths())
+    began = made._signs
+    assert (before == 0).sum() > 5
+    if not kept:
+        made.to_folder(tmp_path / "run")
+        made = DirectedEPClassifier.from_folder(tmp_path / "run").set_params(warm_start=True)
+        assert (made._signs == began).all()
+    made.fit(X, 2 - Y)
+    after = np.asarray(made.network_.strengths())
+    assert (after[before == 0] != 0).any()
+    assert (after * began >= 0).all()
 
 
 def test_callbacks_of_scikit_learn(fitted):

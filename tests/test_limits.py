@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import direp
-from direp.rules import Companions, companions
+from direp.program import Parts, Settings
+from direp.rules import Companions, companions, parameters_of
 from direp.training import constrain
 
 CONTROLS = {
@@ -146,3 +147,27 @@ def test_limits_that_cannot_be_are_refused_in_one_line(make, message):
 def fit(constraints, **more):
     rule, optimiser = direp.Local(), optax.sgd(0.1)
     return direp.fit(NET, noise(NET.graph), rule=rule, optimiser=optimiser, constraints=constraints, **more)
+
+
+@pytest.mark.usefixtures("_optax")
+@pytest.mark.parametrize("feedback", ["shared", "learned"])
+def test_the_program_knows_with_which_network_a_training_within_limits_began(feedback):
+    """`direp gradient --when start` looks at it."""
+    known = {
+        "dale": True,
+        "weight_bounds": (-0.2, 0.3),
+        "rule": "asym-ep",
+        "feedback": feedback,
+        "precision": "float64",
+    }
+    parts = Parts(
+        Settings(task="xor", learning_rate=1e-12, epochs=1, keep="last", seeds="3", **known), direp.tasks.xor()
+    )
+    run = direp.fit(task=parts.task, **parts.fit())
+    began, learned = parts.begun(0)
+    assert np.abs(np.asarray(parts.network.strengths())).max() > 0.3
+    for a, b in zip(
+        jax.tree.leaves((began.parameters.weight, learned)),
+        jax.tree.leaves((run.network.parameters.weight, parameters_of(run.rule))), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(a, b, atol=1e-9)

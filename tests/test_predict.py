@@ -1,13 +1,16 @@
 """From a trained network to answers: in Python, from a run folder, on the command line; and trainings that go on."""
 
 import csv
+import dataclasses
 import functools
 import io
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pandas as pd
@@ -16,6 +19,7 @@ from program import call
 
 import direp
 from direp import tasks
+from direp.program.files import read_back, write_arrays
 from direp.training import STOP
 
 pytestmark = pytest.mark.usefixtures("_optax")
@@ -93,6 +97,43 @@ def test_errors_of_predictions_are_bounds():
     away = np.abs(np.asarray(exact.rate)[:, -2:] - answers.outputs).max(1)
     assert (away <= answers.error).all()
     assert answers.error.max() < 0.01
+
+
+def test_errors_of_rates_that_are_steeper_than_states_are_bounds():
+    steep = direp.Activation("steep", lambda u: jnp.tanh(6 * u), (-1, 1), (0.0, 6.0))
+    graph = direp.Graph(2, 0, 1, np.array([0, 1]), np.array([2, 2]), bias=False)
+    network = direp.Network(graph, direp.Hopfield(steep), np.array([[0, 0, 0.05], [0, 0, 0.05], [0, 0, 0]]), leak=1.0)
+    rows, certificate = np.random.default_rng(0).normal(size=(50, 2)), direp.certify(network)
+    coarse, exact = (
+        direp.predict(network, rows, method=direp.Euler(0.05), stop=direp.Tolerance(tol, tol), certificate=certificate)
+        for tol in (1e-2, 1e-13)
+    )
+    away = np.abs(coarse.value - exact.value)
+    assert (away <= coarse.error + exact.error).all()
+    assert (away > 0.9 * coarse.error).any()
+
+
+@pytest.mark.parametrize(("part", "change"), [
+    ("targets", {"classes": ["q"]}),
+    ("targets", {"classes": [["no"], ["yes"]]}),
+    ("targets", {"kind": "nonsense"}),
+    ("targets", {"scale": [1.0, 2.0, 3.0]}),
+    ("inputs", {"scale": [0.0]}),
+    ("inputs", {"columns": [{"name": "age", "fill": 0.0, "categories": []}]}),
+    ("inputs", {"columns": [{"name": "age", "fill": "x", "categories": ["a", "b", "c", "d", "e"]}]}),
+])  # fmt: skip
+def test_a_preparation_that_is_not_of_the_network_is_unreadable(part, change, tmp_path):
+    folder = shutil.copytree(trained("buys")[0], tmp_path / "run")
+    held = folder / "weights.safetensors"
+    metadata, arrays = read_back(held, "weights", "direp 2", ())
+    kept = json.loads(metadata["preparation"])
+    assert direp.load(folder).preparation is not None
+    kept[part] |= change
+    held.unlink()
+    metadata = {name: text for name, text in metadata.items() if name != "sha256"}
+    write_arrays(held, arrays, metadata | {"preparation": json.dumps(kept)})
+    with pytest.raises(ValueError, match="does not tell in a known way"):
+        direp.load(folder)
 
 
 def test_a_regression_speaks_in_the_units_of_its_target():
@@ -272,6 +313,31 @@ def test_a_weight_counts_a_sample_as_often_as_it_is_repeated(rule):
     for a, b in zip(jax.tree.leaves(one.gradient), jax.tree.leaves(other.gradient), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
     assert not np.asarray(one.used)[(weight if len(one.used) == len(weight) else weight[weight > 0]) == 0].any()
+
+
+def test_samples_that_count_nothing_are_in_no_figure():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    task = tasks.from_arrays(x, (x[:, 0] > 0).astype(int))
+    weight = (np.arange(len(task.train.x)) % 2).astype(float)
+    half = dataclasses.replace(task, train=tasks.Samples(*(part[weight > 0] for part in task.train)))
+    one, other = (
+        direp.fit(_started(task), each, rule=direp.Local(), optimiser=optax.adam(0.02), epochs=3, keep="last")
+        for each in (dataclasses.replace(task, weight=weight), half)
+    )
+    for name, values in other.history.items():
+        np.testing.assert_allclose(one.history[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60])
+def test_weights_count_by_their_ratios_whatever_the_precision_holds(size):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    task = tasks.from_arrays(x, (x[:, 0] > 0).astype(int))
+    graph = direp.Graph.layered((2, 4, 2))
+    network = direp.Network(graph, direp.Projected(), leak=1.0, key=jax.random.key(0), dtype=np.float32)
+    weight = 1.0 + np.arange(len(task.train.x)) % 3
+    one, other = (_fit(dataclasses.replace(task, weight=w), network, 3) for w in (weight, size * weight))
+    assert not other.failed.any()
+    np.testing.assert_allclose(other.history["loss"], one.history["loss"], rtol=1e-5)
 
 
 def _started(task):

@@ -196,3 +196,36 @@ def test_words_stay_words_where_training_had_words(tmp_path):
 def test_columns_that_cannot_be_used_are_refused_in_words(change, target, message):
     with pytest.raises(ValueError, match=message):
         tasks.from_table(people().assign(**change), target)
+
+
+@pytest.mark.parametrize(("column", "message"), [
+    (pa.array([["a", "b"], ["b", "a"]] * 30), "holds list"),
+    (pa.array([{"a": "q"}, {"a": "r"}] * 30), "holds struct"),
+    (pa.DictionaryArray.from_arrays(pa.array([0, 1] * 30), pa.array(["a", None])), "is missing in 30 rows"),
+])  # fmt: skip
+def test_targets_that_are_no_labels_are_refused_in_words(column, message):
+    with pytest.raises(ValueError, match=message):
+        tasks.from_table(pa.table({"x": np.arange(60.0), "y": column}), "y")
+
+
+@pytest.mark.parametrize(("labels", "message"), [
+    ([b"a", b"b"], "are bytes"),
+    ([1, "1"], "are int and str"),
+    (["a", None], "are NoneType and str"),
+    (np.array(["2020-01-01", "2021-01-01"], "M8[D]"), "are date"),
+])  # fmt: skip
+def test_labels_that_no_file_could_keep_are_refused_before_training(labels, message):
+    y = np.array(labels, None if isinstance(labels, np.ndarray) or isinstance(labels[0], bytes) else object)
+    with pytest.raises(ValueError, match=message):
+        tasks.from_arrays(np.zeros((60, 2)), np.tile(y, 30))
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two columns 'x'"):
+        tasks.from_table(pa.table([np.arange(60.0), np.ones(60), np.arange(60) % 2], ["x", "x", "y"]), "y")
+
+
+def test_whole_numbers_of_64_bits_are_labels_as_they_are():
+    large = [1, 2**63 + 1, 2**63 + 2]
+    task = tasks.from_table(pa.table({"x": np.arange(60.0), "y": pa.array(large * 20, pa.uint64())}), "y")
+    assert task.preparation.targets.classes == tuple(large)

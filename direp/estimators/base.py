@@ -22,7 +22,22 @@ from ..rules import nudges_of
 from ..tasks import Inputs, Preparation, Samples, Targets, Task
 from ..training import Prediction, Run, fit, predict
 from . import folder
-from .state import FREE, NAMED, OWN, as_parameters, fitted, hold, named_here, on_device, on_host, plain, room, usual
+from .state import (
+    FREE,
+    NAMED,
+    OWN,
+    as_parameters,
+    fitted,
+    hold,
+    keep_signs,
+    named_here,
+    on_device,
+    on_host,
+    plain,
+    room,
+    signs_of,
+    usual,
+)
 from .watch import CallbackSupportMixin, Watch, wants_networks
 
 
@@ -82,6 +97,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
     _how: dict[str, Any]
     _made: Settings
     _stands: Any
+    _signs: np.ndarray
 
     @abstractmethod
     def _targets(self, y: Any, first: bool, classes: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -205,15 +221,17 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(named_here(str(error))) from None
         if going_on:
             arguments |= {"network": [on_device(self.network_)], "rule": self._rule}
-        elif self.certified:
+        # A synapse that has fallen to zero since the first fit keeps its sign.
+        self._signs = signs_of(arguments["network"][0], self._signs if going_on else None)
+        arguments["constraints"] = keep_signs(arguments["constraints"], self._signs)
+        if self.certified and not going_on:
             plainly = dataclasses.replace(settings, seeds="0", epochs=1, batch_size=None, learning_rate=1.0, decay=0.0)
             hold(plainly, task.inputs, task.outputs)
         state = on_device(self._state) if partial and going_on and self._state is not None else None
         watch = self._watch(made, task, partial, train)
         run = self._run(task, arguments, state, watch, partial)
         self._keep(run, made, preparation, watch, going_on)
-        if not partial:
-            self._tell(run, watch, task)
+        self._tell(run, watch, task)
 
     def _inputs(self, x: np.ndarray, weight: np.ndarray | None) -> Inputs:
         inputs = Inputs.fit(x, self.scale, weight=weight)
@@ -235,7 +253,8 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         patience = np.inf if partial or self.n_iter_no_change is None else self.n_iter_no_change
         if made.settings.schedule != "constant":  # it is made for max_iter epochs
             patience = np.inf
-        phases = len(train.x) * (1 + sum(len(nudge.strengths) for nudge in nudges_of(made.rule)))
+        count = int(np.count_nonzero(np.asarray(task.weight)))
+        phases = count * (1 + sum(len(nudge.strengths) for nudge in nudges_of(made.rule)))
         score = self._score_of(task.validation) if len(task.validation.x) else None
         unit = self._unit_of_loss(task)
         call: Any = None
@@ -339,7 +358,8 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
         Returns
         -------
         estimator
-            It predicts, and goes on with `partial_fit`, whose moments begin anew.
+            It predicts, and goes on with `partial_fit`, whose moments begin anew; first set `early_stopping=False`
+            where the run kept its best epoch.
         """
         run, place = folder.read(path, allow_import)
         settings, kept = run.settings, cast(Preparation, run.preparation)
@@ -352,6 +372,7 @@ class DirectedEP(CallbackSupportMixin, BaseEstimator, ABC):
             criteria: Any = {} if run.parts.control is None else {"criteria": (run.parts.control.criterion, *CASCADE)}
             made.certificate_ = certify(network, rule=phases, cost=run.parts.cost, starts=0, **criteria)
         made.network_, made._how, made._rule, made._state = *map(on_host, (network, how, rule)), None
+        made._signs = signs_of(network, signs_of(run.parts.networks[place]))
         made.preparation_, made._made, made._seed = kept, settings, run.parts.seeds[place]
         made.n_features_in_, made.n_outputs_ = network.graph.inputs, network.graph.outputs
         if kept.inputs.named:

@@ -184,10 +184,8 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
 
     def predict(self, X):
         """The label of every row; for several labels, rows of 0 and 1."""
-        outputs = self._predicted(X).outputs
-        if self._multilabel:
-            return (outputs > 0.5).astype(int)
-        return self.classes_[outputs.argmax(1)]
+        found = self._predicted(X).value
+        return found if self._multilabel else self.classes_[np.searchsorted(self.classes_, found)]
 
     def predict_proba(self, X):
         """The share of each class in the outputs, or the softmax of a cross-entropy; for several labels, each output.
@@ -198,7 +196,7 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
         if self._multilabel:  # no label is certain: a logarithm of the chances stays finite
             least = np.finfo(found.dtype).eps
             found = np.clip(found, least, 1 - least)
-        return found
+        return found[:, self._order]
 
     def decision_function(self, X):
         """Outputs as they settle, one a class; for two classes the difference of their shares, for several labels the
@@ -208,8 +206,9 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
             return found.outputs - 0.5
         if len(self.classes_) == 2:
             chance: Any = found.probability
-            return chance[:, 1] - chance[:, 0]
-        return found.outputs
+            first, second = self._order
+            return chance[:, second] - chance[:, first]
+        return found.outputs[:, self._order]
 
     def _targets(self, y, first, classes):
         y = y.toarray() if sparse.issparse(y) else np.asarray(y)
@@ -223,6 +222,7 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
         if first:
             self._multilabel = multilabel
             self.classes_ = np.arange(y.shape[1]) if multilabel else np.unique(y if classes is None else classes)
+            self._order = np.arange(len(self.classes_))
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data contains "
@@ -259,4 +259,6 @@ class DirectedEPClassifier(ClassifierMixin, DirectedEP):
         if targets.kind == "regression":
             raise ValueError("the run is a regression: use DirectedEPRegressor.from_folder")
         self._multilabel = targets.kind == "multilabel"
-        self.classes_ = np.arange(self.n_outputs_) if self._multilabel else np.array(targets.classes)
+        labels = np.arange(self.n_outputs_) if self._multilabel else np.array(targets.classes)
+        # Scikit-learn's classes are sorted; the outputs of a run need not be.
+        self.classes_, self._order = np.sort(labels), np.argsort(labels)

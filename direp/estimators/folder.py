@@ -22,10 +22,13 @@ def write(
         empty = Samples(*(np.zeros((1, size)) for size in (network.graph.inputs, network.graph.outputs)))
         task = Task("data", empty, empty, empty, kind=kind)
     else:
-        x, y = preparation.inputs.encode(data[0]), data[1]
+        x, y = preparation.inputs.encode(data[0]), np.array(data[1].tolist())  # words as text: objects would be pickled
         task = from_arrays(x, y, kind=kind, scale="none", reach=reach_of(settings))
         if kind == "classification" and len(task.classes) != len(preparation.targets.classes):
             raise ValueError(f"to_folder: y has {len(task.classes)} of {len(preparation.targets.classes)} classes")
+        same = task.preparation is not None and task.preparation.targets.classes == preparation.targets.classes
+        if task.outputs != network.graph.outputs or not same:
+            raise ValueError("to_folder: the outputs of this network are not its sorted classes: leave out X and y")
     with RunFolder(path, settings, dataclasses.replace(task, preparation=preparation)) as folder:
         if data is not None:
             np.savez(folder.path / "data.npz", x=x, y=y)

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 
 from ..certificates import certify
+from ..model import Network
 from ..program import Parts, Settings, preset
 from ..rules import companions, initialise, parameters_of, with_companions, with_parameters
 from ..tasks import Samples, Task
-from ..training import Run
+from ..training import AbstractLimits, Dale, Run
 
 NAMED = ("graph", "neuron", "activation", "outflow", "rule", "feedback", "scale")
 OWN = {  # settings that are parameters here, by the names that these have
@@ -69,6 +70,17 @@ def hold(settings: Settings, inputs: int, outputs: int) -> None:
     found = certify(network, rule=parts.phases.of(rule, network), cost=parts.cost, starts=0, **given)
     if found.verdict != "proved":
         raise ValueError(f"certified=True cannot be held: {found.reason}")
+
+
+def signs_of(network: Network, before: np.ndarray | None = None) -> np.ndarray:
+    """The sign of every synapse, in the order of the graph; of one that is zero, that which it had `before`."""
+    signs = np.sign(np.asarray(network.strengths())).astype(np.int8)
+    return signs if before is None else np.where(signs == 0, before, signs)
+
+
+def keep_signs(constraints: tuple[AbstractLimits, ...], signs: np.ndarray) -> tuple[AbstractLimits, ...]:
+    """Limits of which a `Dale` that asks for the signs with which weights begin has these."""
+    return tuple(Dale(signs) if isinstance(each, Dale) and each.signs is None else each for each in constraints)
 
 
 def room(samples: int) -> int:

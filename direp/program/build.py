@@ -247,14 +247,16 @@ class Parts:
         return networks
 
     def begun(self, k: int) -> tuple[Network, tuple[Any, ...]]:
-        """The network of a seed as training begins and what its rule has drawn, as the control leaves both."""
+        """The network of a seed as training begins and what its rule has drawn, as limits and control leave both."""
         network = self.networks[k]
-        network = network if self.guarantee is None else self.guarantee.begin(network)
+        for part in (*self.constraints, self.guarantee):
+            network = network if part is None else part.begin(network)
         own = parameters_of(drawn(self.rule, network, jax.random.key(self.seeds[k])))
-        if self.control is not None:
-            network, feedback = self.control.begin_with(network, tuple(each.recurrent for each in companions(own)))
-            own = with_companions(own, feedback)
-        return network, own
+        feedback = tuple(each.recurrent for each in companions(own))
+        for part in (*self.constraints, self.control):
+            if part is not None:
+                network, feedback = part.begin_with(network, feedback)
+        return network, with_companions(own, feedback)
 
     def fit(self) -> dict[str, Any]:
         """The arguments of `direp.fit` that the settings describe, the task's excepted."""

@@ -218,7 +218,7 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
         raise Unreadable(f"{held} does not hold what the settings describe: {_without_flags(error)}") from None
     _tell(path, config, metadata)
     best = int(metadata["best"]) if metadata.get("best", "").isdigit() else None
-    return LoadedRun(path, settings, task, parts, networks, rules, lost, _preparation(held, metadata), best)
+    return LoadedRun(path, settings, task, parts, networks, rules, lost, _preparation(held, metadata, parts), best)
 
 
 def wide(precision: str) -> Any:
@@ -227,11 +227,13 @@ def wide(precision: str) -> Any:
     return jax.enable_x64(now or precision == "float64")
 
 
-def _preparation(held: Path, metadata: dict[str, str]) -> Preparation | None:
+def _preparation(held: Path, metadata: dict[str, str], parts: Parts) -> Preparation | None:
     if "preparation" not in metadata:
         return None
     try:
-        return Preparation.from_dict(json.loads(metadata["preparation"]))
+        kept = Preparation.from_dict(json.loads(metadata["preparation"]))
+        kept.check(parts.network.graph.inputs, parts.network.graph.outputs)
+        return kept
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise Unreadable(f"{held} does not tell in a known way how rows become inputs ({error})") from None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+KINDS = ("classification", "multilabel", "regression")
 SCALES = ("standard", "global", "range", "none")
 _MOST_CATEGORIES = 100
 
@@ -197,6 +198,25 @@ class Preparation:
             Inputs(columns, np.zeros(1), np.ones(1)), Targets("regression", tuple(f"y{k}" for k in range(outputs)))
         )
 
+    def check(self, inputs: int, outputs: int) -> None:
+        """Raise `ValueError` unless it is that of a network with so many inputs and outputs."""
+        columns, targets = self.inputs.columns, self.targets
+        classes = len(targets.classes) if targets.kind == "classification" else outputs
+        for fine, what in (
+            (len(self.inputs.names) == inputs, f"its columns make {len(self.inputs.names)} inputs, not {inputs}"),
+            (all(isinstance(c.fill, float) and np.isfinite(c.fill) for c in columns), "what fills gaps is no number"),
+            (all(isinstance(word, str) for c in columns for word in (c.name, *c.categories)), "columns are no text"),
+            (targets.kind in KINDS, f"its kind is {targets.kind!r}, none of {', '.join(KINDS)}"),
+            (classes == outputs or (classes, outputs) == (2, 1), f"it has {classes} classes for {outputs} outputs"),
+            (all(isinstance(label, str | int | float) for label in targets.classes), "its classes are no labels"),
+            (all(isinstance(name, str) for name in targets.names), "its targets have names that are no text"),
+            *((part.centre.shape in ((1,), (size,)) and part.scale.shape in ((1,), (size,))
+               and np.isfinite([*part.centre, *part.scale]).all() and (part.scale > 0).all(), "its scales do not fit")
+              for part, size in ((self.inputs, inputs), (targets, outputs))),
+        ):  # fmt: skip
+            if not fine:
+                raise ValueError(what)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON knows it; every number comes back bit by bit."""
         kept = dataclasses.asdict(self)
@@ -227,7 +247,19 @@ def arrow(frame: Any) -> Any:
     """A frame of pandas or polars, or whatever exports Arrow's streams, as an Arrow table."""
     import pyarrow
 
-    return frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+    table = frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+    names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise ValueError(f"the table has two columns {twice!r}: give each its own name")
+    return table
+
+
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is one of words."""
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _values(name: str, column: Any) -> np.ndarray:
@@ -239,7 +271,7 @@ def _values(name: str, column: Any) -> np.ndarray:
         kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         return np.array(column.to_pylist(), object)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .preparation import Inputs, Preparation, Targets, arrow
-from .task import KINDS, Samples, Task
+from .preparation import KINDS, Inputs, Preparation, Targets, arrow, is_text
+from .task import Samples, Task
 
 # Functions of sklearn.datasets. Scikit-learn loads when it is needed: gates do not wait for it.
 BUNDLED = {"digits": "load_digits", "iris": "load_iris", "wine": "load_wine", "breast-cancer": "load_breast_cancer"}
@@ -204,6 +204,11 @@ def _targets(call: str, y: np.ndarray, kind: str, names: tuple[str, ...]) -> tup
         raise ValueError(f"{call}: the labels hold NaN or infinite entries; remove those samples")
     if y.dtype.kind == "f" and (y != np.round(y)).any():
         raise ValueError(f"{call}: y holds fractions, which are no labels; to predict numbers, give kind='regression'")
+    kinds = sorted({type(label).__name__ for label in y.tolist()})
+    if len(kinds) > 1 or kinds[0] not in ("bool", "int", "float", "str"):
+        raise ValueError(
+            f"{call}: the labels are {' and '.join(kinds)}; needed is one kind, of words, numbers or truth values"
+        )
     labels = np.unique(y)
     if len(labels) < 2:
         raise ValueError(f"{call}: y holds one class only ({labels[0]}); classification needs 2 or more")
@@ -214,15 +219,17 @@ def _labels(name: str, column: Any) -> np.ndarray:
     """A target column as numbers, truth values or words."""
     import pyarrow as pa
 
+    kind = column.type
+    if pa.types.is_dictionary(kind):  # first, as its gaps may be among its words
+        kind, column = kind.value_type, column.cast(kind.value_type)
     if column.null_count:
         row = next(k for k, value in enumerate(column) if not value.is_valid)
         raise ValueError(
             f"target {name!r} is missing in {column.null_count} rows, the first of them row {row + 1}: remove them"
         )
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind, column = kind.value_type, column.cast(kind.value_type)
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            or pa.types.is_decimal(kind) or "string" in str(kind)):  # fmt: skip
+            or pa.types.is_decimal(kind) or is_text(kind)):  # fmt: skip
         raise ValueError(f"target {name!r} holds {kind}; give labels or numbers")
+    if pa.types.is_integer(kind):  # as they are: a list would make floats of numbers beyond 63 bits
+        return column.to_numpy()
     return np.array(column.to_pylist()) if not pa.types.is_decimal(kind) else np.array(column.to_pylist(), float)

@@ -192,7 +192,7 @@ def fit(
     with epochs_shown(task, epochs, progress) as shown:
         begun, keys = begin(trainer, parameters, np.asarray(seeds), rows_kept)
         now, done = (begun, 0) if state is None else _going_on(state, begun)
-        weight = None if task.weight is None else _filled(np.asarray(task.weight, template.dtype), rows_kept)
+        weight = None if task.weight is None else _filled(_relative(task.weight).astype(template.dtype), rows_kept)
         parts[0] = Samples(*(_filled(table, rows_kept) for table in parts[0]))
         parts, mesh = jax.device_put(parts), mesh_of(len(seeds))
         how = {"seeds": seeds, "samples": samples, "size": size, "weight": weight, "mesh": mesh}
@@ -236,6 +236,13 @@ def _going_on(state: TrainState, begun: TrainState) -> tuple[TrainState, int]:
             "fit(state=...) is of another training: give the networks, rule, optimiser, control and seeds that it had"
         )
     return state, int(np.max(np.asarray(state.epoch)))
+
+
+def _relative(weight: Any) -> np.ndarray:
+    """Weights of samples over a power of two, so that any precision holds the largest and their sum: none but their
+    ratios count."""
+    weight = np.asarray(weight, np.float64)
+    return np.ldexp(weight, -int(np.frexp(weight.max())[1]))
 
 
 def _filled(table: np.ndarray, rows: int) -> np.ndarray:

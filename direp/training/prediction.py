@@ -82,7 +82,7 @@ def predict(
         outputs.append(np.asarray(network.outputs(found.state))[:count])
         settled.append(np.asarray(found.converged)[:count])
         if found.error is not None:
-            errors.append(np.asarray(found.error)[:count, hidden:])
+            errors.append(_of_rates(network, np.asarray(found.error)[:count, hidden:]))
         if step is not None:
             step(count)
     none = np.zeros((0, network.graph.outputs))
@@ -127,6 +127,12 @@ def rows_of(table: Any) -> Any:
             f"the rows are {rows.dtype} of shape {rows.shape}; needed is a table of numbers, a row a sample"
         )
     return rows.astype(float)
+
+
+def _of_rates(network: Network, error: np.ndarray) -> np.ndarray:
+    """Bounds of rates from those of states: a rate moves by as much as its slope allows, and is rounded itself."""
+    rate = network.neuron.rate
+    return error if rate.linear else rate.gain * error + 8 * float(np.finfo(network.dtype).eps)
 
 
 def _portions(x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

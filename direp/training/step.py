@@ -232,6 +232,8 @@ class Trainer(eqx.Module):
         before the epoch and stays there."""
         before = state
         samples = train.x.shape[0]
+        if weight is not None:  # what counts nothing is not there: no figure tells of it
+            valid = valid & (weight[order] > 0)
         key = jax.random.fold_in(state.key, number)
         if not self.warm:
             state = eqx.tree_at(lambda s: s.states, state, self._start(key, samples))
