@@ -26,8 +26,8 @@ class Task:
       notion.
     - `whole`: training, validation and test are one and the same set, because it is all there is (a truth table).
     - `preparation`: how rows become inputs, and outputs labels or values; `None` where they are these already.
-    - `weight`: how much each training sample counts in the cost beside the others of its batch, 0 or above (in batches
-      of one sample, nothing); by default all alike.
+    - `weight`: how much each training sample counts in the cost beside the others, 0 or above; by default all alike.
+      Only their ratios matter.
     """
 
     name: str

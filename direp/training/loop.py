@@ -239,10 +239,10 @@ def _going_on(state: TrainState, begun: TrainState) -> tuple[TrainState, int]:
 
 
 def _relative(weight: Any) -> np.ndarray:
-    """Weights of samples over a power of two, so that any precision holds the largest and their sum: none but their
-    ratios count."""
+    """Weights of mean 1 over the samples that count: light samples make small steps, and no precision overflows."""
     weight = np.asarray(weight, np.float64)
-    return np.ldexp(weight, -int(np.frexp(weight.max())[1]))
+    weight = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
+    return weight / weight[weight > 0].mean()
 
 
 def _filled(table: np.ndarray, rows: int) -> np.ndarray:

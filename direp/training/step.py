@@ -148,7 +148,11 @@ class Trainer(eqx.Module):
             update=state.updates,
             key=self._draw(state),
         )
-        updates, optimiser = self.transformation.update(found.gradient, state.optimiser, state.parameters)
+        gradient = found.gradient
+        if weight is not None:  # of mean 1 over all samples: what a batch weighs is the size of its step
+            counted = jnp.where(found.used, weight, 0).sum() / jnp.maximum(found.used.sum(), 1).astype(weight.dtype)
+            gradient = jax.tree.map(lambda g: g * counted, gradient)
+        updates, optimiser = self.transformation.update(gradient, state.optimiser, state.parameters)
         parameters: Any = optax.apply_updates(state.parameters, updates)
         if self.learn_leak:
             parameters = parameters._replace(leak=jnp.maximum(parameters.leak, 0))
