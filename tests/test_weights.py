@@ -1,5 +1,7 @@
 """Samples that weigh unequally, trainings that go on, and what ends them."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
