@@ -11,7 +11,7 @@ CACHE := PYTHONDONTWRITEBYTECODE= MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_P
 # One run's folder; a second demo goes to a new one.
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test tested check bench clean
+.PHONY: demo test tested whole check bench clean
 
 demo: .venv/installed
 	$(BIN)/direp train digits --seeds 0..4 --out $(DEMO)
@@ -25,6 +25,10 @@ test: .venv/dev
 
 tested: .venv/dev
 	$(CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+# All cases of the products of which the suite takes half.
+whole: .venv/dev
+	$(CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile -q --whole
 
 check: .venv/dev
 	$(BIN)/ruff check .

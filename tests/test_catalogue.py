@@ -59,7 +59,8 @@ def test_every_name_builds_what_its_kind_says(kind, tmp_path):
         if (kind, name) == ("init", "file"):
             graph = str(tmp_path / "graph.csv")
             direp.Network(direp.Graph.complete(3, 2, 3), direp.Projected(), np.zeros((8, 5))).to_csv(graph)
-        settings = Settings(graph=graph, hidden=(2,), outflow="none", rule="asym-ep", neighbours=2)
+        own = "own.npz" if kind == "kind" else "xor"
+        settings = Settings(task=own, graph=graph, hidden=(2,), outflow="none", rule="asym-ep", neighbours=2)
         settings = dataclasses.replace(settings, **{kind: name}) if kind in SETTINGS else settings
         settings.check()
         made = build(kind, name, Parts(settings, task).known)
