@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from program import call
 
 import direp
 from direp import tasks
+from direp.program.commands.predict import Predict, _told
 from direp.program.files import read_back, write_arrays
 
 pytestmark = pytest.mark.usefixtures("_optax")
@@ -273,3 +275,13 @@ def test_wrong_use_gets_one_line(tmp_path):
         assert (found, out) == (code, ""), (arguments, err)
         assert message in err
         assert err.count("\n") == 1
+
+
+def test_a_network_that_is_not_proved_to_settle_is_told_with_its_answers():
+    _, frame = people()
+    run, rows = direp.load(trained("buys")[0]), tasks.arrow(frame.head(4))
+    found = run.predict(rows)
+    bounded, bare = (_told(run, Predict(), each, rows, None)[0] for each in (found, replace(found, error=None)))
+    assert "at most" in bounded
+    assert "not proved" not in bounded
+    assert bare == "4 rows, 0 unsettled; it is not proved to settle, so that no error is bounded"

@@ -161,7 +161,10 @@ def _told(run: "LoadedRun", asked: Predict, found: "Prediction", table: Any, giv
     lines, many = [], len(run.parts.seeds) > 1
     which = f" by seed {run.chosen}, the best on validation samples" if many and asked.seed is None else ""
     unsettled = int((~found.settled).sum())
-    off = "" if found.error is None else f", outputs {_worst(found, kept.targets)} from equilibrium"
+    if found.error is None:
+        off = "; it is not proved to settle, so that no error is bounded"
+    else:
+        off = f", outputs {_worst(found, kept.targets)} from equilibrium"
     lines.append(f"{plural(len(found), 'row')}{which}, {unsettled} unsettled{off}")
     for name, words in kept.inputs.unknown(table).items():
         shown = ", ".join(map(repr, words[:5])) + (" and more" if len(words) > 5 else "")
