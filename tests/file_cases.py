@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 
 import direp
 from direp.certificates.convergence import Counterexample
-from direp.program.files import write_arrays
 from direp.program.network_file import save_network
+from direp.runs import write_arrays
 
 LAYERED = direp.Graph.layered([2, 3, 1])
 EXAMPLE = Counterexample("two equilibria", np.zeros(2), np.zeros((2, 4)))

@@ -12,10 +12,11 @@ from direp.model import ACTIVATIONS, OUTFLOWS
 from direp.program.build import Parts, arguments, load_task
 from direp.program.catalogue import CATALOGUE, names
 from direp.program.network_file import load_network, save_network
-from direp.program.parts import Unreadable, WrongUse, build, fingerprint, name_of, resolve
+from direp.program.parts import WrongUse, build, fingerprint, name_of, resolve
 from direp.program.presets import PRESETS, preset
 from direp.program.run_folder import RunFolder, open_run
 from direp.program.settings import Settings
+from direp.runs import Unreadable
 
 pytestmark = pytest.mark.usefixtures("_optax")
 SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name in CATALOGUE and field.name != "task"]

@@ -16,12 +16,11 @@ from test_phases import jacobians
 import direp
 from direp.program.build import Parts
 from direp.program.commands.gradient import _networks, _rules
-from direp.program.files import write_arrays
-from direp.program.parts import Unreadable
 from direp.program.run_folder import RunFolder, open_run
 from direp.program.settings import Settings
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
+from direp.runs import Unreadable, write_arrays
 from direp.settling import linearise
 
 

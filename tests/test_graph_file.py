@@ -12,10 +12,10 @@ from direp.program.build import Parts
 from direp.program.catalogue import WrongUse
 from direp.program.commands.train import parse_train
 from direp.program.graph_file import network_from_graph_file
-from direp.program.parts import Unreadable
 from direp.program.presets import preset
 from direp.program.run_folder import open_run
 from direp.program.settings import Settings
+from direp.runs import Unreadable
 
 pytestmark = pytest.mark.usefixtures("_optax")
 WORM = """source,target,weight,sign,role,fixed

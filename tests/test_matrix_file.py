@@ -11,10 +11,9 @@ from program import call
 
 import direp
 from direp.program import files
-from direp.program.files import read_arrays
 from direp.program.matrix_file import network_from_matrix
 from direp.program.network_file import load_network
-from direp.program.parts import Unreadable
+from direp.runs import Unreadable, read_arrays
 
 RING = np.array([[0, -0.5, 0], [0, 0, 0.5], [0.5, 0, 0]])
 SOURCE, TARGET = np.nonzero(RING)

@@ -16,7 +16,7 @@ import direp
 from direp.certificates.convergence import Counterexample
 from direp.program import network_file
 from direp.program.network_file import load_counterexample, load_network, save_network
-from direp.program.parts import Unreadable
+from direp.runs import Unreadable
 
 
 def test_the_sha256_is_over_description_and_arrays_as_documented(saved):

@@ -18,7 +18,7 @@ from program import call
 import direp
 from direp import tasks
 from direp.program.commands.predict import Predict, _told
-from direp.program.files import read_back, write_arrays
+from direp.runs import read_back, write_arrays
 
 pytestmark = pytest.mark.usefixtures("_optax")
 _KEPT = tempfile.TemporaryDirectory()

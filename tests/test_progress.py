@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from program import call
 
-from direp.program.history import read_history
-from direp.program.parts import Unreadable
+from direp.runs import Unreadable, read_history
 from direp.training import progress as module
 from direp.training import progress_bar
 

@@ -13,7 +13,7 @@ from direp.certificates.convergence.refute import Counterexample, search
 from direp.model.activation import relu, softplus, tanh
 from direp.program.matrix_file import network_from_matrix
 from direp.program.network_file import load_counterexample, load_network, save_network
-from direp.program.parts import Unreadable
+from direp.runs import Unreadable
 
 
 def pair(neuron, there, back, leak=1.0, bias=0.0):

@@ -17,6 +17,7 @@ ROOMS = (
     "settling",
     "rules",
     "certificates",
+    "runs",
     "training",
     "analysis",
     "testing",

@@ -12,11 +12,9 @@ from program import call, finished, folder_of
 from safetensors.numpy import load_file, save
 
 import direp
-from direp.program.files import write_arrays
 from direp.program.network_file import load_network, save_network
-from direp.program.parts import Unreadable
 from direp.program.run_folder import load_run, open_run
-from direp.program.seal import seal
+from direp.runs import Unreadable, seal, write_arrays
 
 
 @pytest.fixture

@@ -25,14 +25,13 @@ from ..rules import (
     phases_of,
     with_companions,
 )  # fmt: skip
+from ..runs import Unreadable, read_arrays
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
 from ..training import AbstractLimits, Bounds, Dale, FixedSynapses, drawn, prune, shrink
 from . import parts
 from .catalogue import WrongUse
-from .files import read_arrays
 from .graph_file import is_graph_file, read_connectome
-from .parts import Unreadable
 from .settings import Settings, is_file, parse_seeds
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
-from .parts import Unreadable
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,6 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = _run(arguments)
     except ValueError as error:
+        from ..runs import Unreadable  # with what `direp --help` need not wait for
+
         code = _complain(error, UNREADABLE if isinstance(error, Unreadable) else WRONG_USE, debug)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,9 +6,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from ..runs import seal
 from .graph_file import find_graph
 from .parts import fingerprint
-from .seal import seal
 from .settings import COUNTED, Settings, fits, short
 
 

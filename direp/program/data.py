@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..runs import Unreadable, seal
 from ..tasks import Samples, Task
 from .build import load_task
-from .parts import Unreadable
-from .seal import seal
 from .settings import Settings, is_file
 
 

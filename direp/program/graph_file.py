@@ -17,7 +17,7 @@ def is_graph_file(name: str) -> bool:
 def read_connectome(path: str | Path) -> "Connectome":
     """The connectome of a file. Raises `Unreadable`, in one line, for a file that is not that."""
     from ..model import Connectome
-    from .parts import Unreadable
+    from ..runs import Unreadable
 
     try:
         return Connectome.from_wiring(_wiring(path))
@@ -27,7 +27,7 @@ def read_connectome(path: str | Path) -> "Connectome":
 
 def _wiring(path: str | Path) -> Any:
     from ..model import read_csv, read_graphml
-    from .files import check_file
+    from ..runs import check_file
 
     check_file(Path(path))
     return (read_csv if Path(path).suffix == ".csv" else read_graphml)(path)
@@ -38,7 +38,7 @@ def network_from_graph_file(path: Path, neuron: "AbstractNeuron", leak: float) -
     role, every unit is free and has a clamped input of its own, a current of strength 1; the last counts as output.
     With it what `folded` says."""
     from ..model import Connectome
-    from .parts import Unreadable
+    from ..runs import Unreadable
 
     try:
         wiring = _wiring(path)

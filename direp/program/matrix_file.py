@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from ..model import AbstractNeuron, Graph, Network, lay_out
-from .files import read_arrays
+from ..runs import Unreadable, read_arrays
 from .network_file import check_precision, from_edges
-from .parts import Unreadable
 
 
 def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:

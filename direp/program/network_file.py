@@ -27,11 +27,9 @@ from ..model import (
     identity,
     lay_out,
 )  # fmt: skip
+from ..runs import Unreadable, read_back, tell_unsealed, write_arrays
 from . import parts
 from .catalogue import is_own
-from .files import read_back, write_arrays
-from .parts import Unreadable
-from .seal import tell_unsealed
 
 _FORMAT = "direp network 3"
 # The first has no layout and no parts of a user's own; neither has a SHA-256.

@@ -14,11 +14,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from ..runs import Unreadable
 from .catalogue import CATALOGUE, WrongUse, is_own, names, nearest
-
-
-class Unreadable(ValueError):
-    """A file that is not there or does not hold what it should."""
 
 
 def fingerprint(path: str) -> tuple[Path | None, str | None]:

@@ -18,18 +18,28 @@ from ..certificates import certify
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import AbstractRule, companions, initialise, parameters_of, with_parameters
+from ..runs import (
+    Unreadable,
+    check_file,
+    plain,
+    read_back,
+    read_history,
+    seal,
+    tell_unsealed,
+    write,
+    write_arrays,
+    write_json,
+)
 from ..tasks import Preparation, Task
 from ..training import Prediction, predict, rounded, summarise
 from .build import Parts, check_cost
 from .catalogue import is_own
 from .config import Config, config_of, read_config
 from .data import data_of, load_again
-from .files import check_file, fresh_folder, new_folder, plain, read_back, stamped, write, write_arrays, write_json
+from .folders import fresh_folder, new_folder, stamped
 from .graph_file import is_graph_file, kept_graph
-from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
-from .parts import Unreadable, permit
-from .seal import seal, tell_unsealed
+from .parts import permit
 from .settings import Settings
 
 _FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256

@@ -26,9 +26,9 @@ from direp.certificates.convergence import Counterexample
 from direp.model import Network
 from direp.program.matrix_file import network_from_matrix
 from direp.program.network_file import open_network, save_network
-from direp.program.parts import Unreadable
 from direp.program.run_folder import RunFolder, open_run
 from direp.program.settings import Settings
+from direp.runs import Unreadable
 
 
 class Subject(NamedTuple):

@@ -5,9 +5,10 @@ import json
 import sys
 from typing import Annotated
 
+from ...runs import write_json
 from .. import device
 from ..catalogue import check, names
-from ..files import fresh_folder, new_folder, stamped, write_json
+from ..folders import fresh_folder, new_folder, stamped
 from ..parts import build
 from ..settings import WrongUse, help_of
 from . import OK, Output, Stop, parse, progress

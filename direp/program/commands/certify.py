@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ...runs import Unreadable, plain, write_json
 from .. import catalogue, device
-from ..files import fresh_folder, new_folder, plain, write_json
+from ..folders import fresh_folder, new_folder
 from ..graph_file import is_graph_file, network_from_graph_file
-from ..parts import Unreadable, build
+from ..parts import build
 from ..settings import WrongUse, help_of
 from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst

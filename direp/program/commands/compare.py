@@ -7,8 +7,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from ...runs import write, write_json
 from .. import catalogue, device
-from ..files import fresh_folder, new_folder, stamped, write, write_json
+from ..folders import fresh_folder, new_folder, stamped
 from ..presets import preset, suited
 from ..settings import Settings, WrongUse, check_task, is_file, nearest, parse_seeds
 from . import DIVERGED, OK, Output, Stop, first, option, parse, plural, values

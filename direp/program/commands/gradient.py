@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ...runs import plain, write_json
 from .. import catalogue, device
-from ..files import fresh_folder, new_folder, plain, write_json
+from ..folders import fresh_folder, new_folder
 from ..settings import WrongUse, help_of, nearest
 from . import DIVERGED, OK, Output, Stop, first, parse, plural, progress
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import fresh_folder, new_folder, stamped
+from ..folders import fresh_folder, new_folder, stamped
 from ..settings import WrongUse
 from . import OK, Output, Stop, parse, plural
 
@@ -30,7 +30,7 @@ def plot(arguments: list[str]) -> int:
     if not runs and not {"-h", "--help"} & set(rest):
         raise WrongUse("plot needs one or more run folders, before all options")
     output = parse("plot RUN [RUN ...]", Plot, rest, Plot(Output())).output
-    from ..history import read_history
+    from ...runs import read_history
 
     Stop.install()
     paths = [Path(run) for run in dict.fromkeys(runs)]

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...runs import Unreadable, plain, read_arrays, write
 from .. import device
-from ..files import plain, read_arrays, write
-from ..parts import Unreadable
 from ..settings import WrongUse
 from . import DIVERGED, OK, Stop, first, parse, plural, progress
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ...runs import Unreadable, tell_unsealed
 from .. import device
 from ..catalogue import names
 from ..config import Config, read_config
 from ..graph_file import folded, is_graph_file
-from ..parts import Unreadable, permit
+from ..parts import permit
 from ..presets import describe_presets, preset, sized, suited
-from ..seal import tell_unsealed
 from ..settings import Settings, WrongUse, check_task, is_file, parse_seeds
 from . import DIVERGED, OK, Output, Stop, first, option, parse, typed, values
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import Unreadable
 from .files import check_file
-from .parts import Unreadable
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

@@ -1,11 +1,10 @@
-"""Files that are whole or not there, new folders, and numbers that JSON knows."""
+"""Files that are whole or not there, and numbers that JSON knows."""
 
 import io
 import json
 import math
 import os
 import struct
-import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .catalogue import WrongUse
-from .parts import Unreadable
-from .seal import intact, seal
+from .errors import Unreadable
+from .seals import intact, seal
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -125,34 +123,6 @@ def _array(path: Path, name: str, content: bytes) -> np.ndarray:
     if declared != there:
         raise Unreadable(f"{path}: {name} declares the shape {shape}, {declared:,} bytes, and holds {there:,}")
     return np.ndarray(shape, dtype, content, stream.tell(), order="F" if fortran else "C")
-
-
-def fresh_folder(out: Path | None, default: Path) -> Path:
-    """A folder that may be made: nothing is overwritten. `new_folder` makes it."""
-    if out is None:
-        choices = [default, *(default.with_name(f"{default.name}-{k}") for k in range(2, 1000))]
-        found = next((choice for choice in choices if not choice.exists()), None)
-        if found is None:
-            raise WrongUse(f"{default} and 998 more exist already: name a folder with --out")
-        return found
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise WrongUse(f"--out {out} already holds something: name a new folder, nothing is overwritten")
-    return out
-
-
-def new_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WrongUse(
-            f"{folder} cannot be made ({error.strerror}): name a folder you may write to, with --out"
-        ) from None
-    return folder
-
-
-def stamped(*names: str) -> Path:
-    """Where a folder goes by default: runs/, the names and the time."""
-    return Path("runs") / "-".join([*names, time.strftime("%Y%m%d-%H%M%S")])
 
 
 def plain(value: Any) -> Any:
