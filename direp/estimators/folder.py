@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..program import LoadedRun, RunFolder, Settings, open_run, reach_of
+from ..program import LoadedRun, Settings, keep_networks, new_run, open_run, reach_of
+from ..runs import write_json
 from ..tasks import Preparation, Samples, Task, from_arrays
 
 
@@ -29,14 +30,16 @@ def write(
         same = task.preparation is not None and task.preparation.targets.classes == preparation.targets.classes
         if task.outputs != network.graph.outputs or not same:
             raise ValueError("to_folder: the outputs of this network are not its sorted classes: leave out X and y")
-    with RunFolder(path, settings, dataclasses.replace(task, preparation=preparation)) as folder:
+    with new_run(path, settings, dataclasses.replace(task, preparation=preparation)) as folder:
         if data is not None:
             np.savez(folder.path / "data.npz", x=x, y=y)
-        folder.weights([network], [int(settings.seeds)], [rule])
+        keep_networks(path, folder, [network], [int(settings.seeds)], [rule], preparation=preparation)
         proof = certificate.to_dict()
         short = {name: proof[name] for name in ("verdict", "criterion", "rate")}
         summary = {"run": str(path), "task": "data", "seeds": 1, "epochs": epochs, "certificate": short}
-        folder.finish(summary, proof)
+        write_json(path / "certificate.json", proof)
+        write_json(path / "summary.json", summary)
+        folder.tell("done")
 
 
 def read(path: str | Path, allow_import: bool) -> tuple[LoadedRun, int]:

@@ -7,6 +7,7 @@ from .catalogue import check as check
 from .presets import preset as preset
 from .report import certificates_of as certificates_of
 from .run_folder import LoadedRun as LoadedRun
-from .run_folder import RunFolder as RunFolder
+from .run_folder import keep_networks as keep_networks
+from .run_folder import new_run as new_run
 from .run_folder import open_run as open_run
 from .settings import Settings as Settings

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from ..runs import listening
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
 
@@ -19,31 +20,38 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("stdout", "stderr"):  # closed by whoever started the program: messages would go to the other one
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    with listening(leaves=True):
+        code = _coded(arguments, debug)
+    if own and code > 128:
+        _leave(code)
+    raise SystemExit(code)
+
+
+def _coded(arguments: list[str], debug: bool) -> int:
+    """The exit code of a command, whatever it raises."""
     try:
         code = _run(arguments)
+        return Stop.code() if Stop.asked() else code
     except ValueError as error:
         from ..runs import Unreadable  # with what `direp --help` need not wait for
 
-        code = _complain(error, UNREADABLE if isinstance(error, Unreadable) else WRONG_USE, debug)
+        return _complain(error, UNREADABLE if isinstance(error, Unreadable) else WRONG_USE, debug)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = OK
+        return OK
     except OSError as error:  # a full disk, a folder that is gone
-        code = _complain(error, UNREADABLE, debug)
+        return _complain(error, UNREADABLE, debug)
     except KeyboardInterrupt:
-        code = 128 + Stop.received
         print("direp: interrupted before there was a result", file=sys.stderr)
+        return Stop.code()
     except Exception as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             advice = ValueError(
                 "there is not enough memory: lower --batch-size or --hidden, or train fewer --seeds at once"
             )
-            code = _complain(advice, WRONG_USE, debug)
+            return _complain(advice, WRONG_USE, debug)
         else:
-            code = _complain(error, INTERNAL, debug)
-    if own and code > 128:
-        _leave(code)
-    raise SystemExit(code)
+            return _complain(error, INTERNAL, debug)
 
 
 def _leave(code: int) -> None:
@@ -110,6 +118,7 @@ examples:
   direp train digits --seeds 0..4 --json
   direp train xor --rule mymodule:MyRule        a rule of your own, from mymodule.py
   direp train --config runs/NAME/config.json    the same run again
+  direp resume runs/NAME                        go on where it was ended
   direp train houses.csv --target price          a table of your own
   direp predict runs/NAME new_houses.csv
   direp certify runs/NAME

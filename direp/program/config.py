@@ -6,7 +6,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from ..runs import seal
+from ..runs import SCHEMA, seal
 from .graph_file import find_graph
 from .parts import fingerprint
 from .settings import COUNTED, Settings, fits, short
@@ -20,15 +20,17 @@ def config_of(settings: Settings) -> dict[str, Any]:
 
 class Config(typing.NamedTuple):
     """A config.json: its settings, its own parts (setting -> import path and fingerprint), what it keeps of data, the
-    SHA-256 of its content, and whether it carries that."""
+    SHA-256 of its content, whether it carries that, and those that it had before the run was made longer."""
 
     settings: Settings
     own: dict[str, tuple[str, str | None]]
     data: dict[str, Any] | None
     sha256: str
     sealed: bool
+    before: tuple[str, ...] = ()
 
 
+_KEPT = {"settings", "own", "versions", "environment", "data", "graph", "sha256", "schema", "before"}
 _SIZES = {"inputs": int, "outputs": int}
 _DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
 
@@ -44,6 +46,12 @@ def read_config(path: Path) -> Config:
         sha256 = seal(content) if isinstance(content, dict) else ""
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if isinstance(content, dict) and fits(schema := content.get("schema", 1), int) and schema > SCHEMA:
+        raise ValueError(
+            f"it is of a newer version of direp: its schema is {schema}, and this one knows up to {SCHEMA}"
+        )
+    if isinstance(content, dict) and "fit" in content:
+        raise ValueError("it was made by direp.fit in Python: call that again with this folder to go on")
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
     sealed = "sha256" in content
@@ -52,9 +60,12 @@ def read_config(path: Path) -> Config:
             "it was altered: its content is not that of its sha256; if you meant that, delete the line "
             '"sha256" at its top'
         )
-    unknown = set(content) - {"settings", "own", "versions", "data", "graph", "sha256"}
+    unknown = set(content) - _KEPT
     if unknown:
         raise ValueError(f"{short(sorted(unknown))} is not known")
+    before = content.get("before", [])
+    if not (isinstance(before, list) and all(isinstance(each, str) for each in before)):
+        raise ValueError(f"before is {short(before)}; needed is a list of SHA-256")
     settings, kept = Settings.from_dict(content["settings"]), content.get("own", {})
     if "graph" in content:
         settings = dataclasses.replace(settings, graph=find_graph(path.parent, content["graph"]))
@@ -64,7 +75,7 @@ def read_config(path: Path) -> Config:
         raise ValueError(f"own is {short(kept)}; needed is a path and a sha256 for each part") from None
     data = content.get("data")
     if data is None:
-        return Config(settings, own, None, sha256, sealed)
+        return Config(settings, own, None, sha256, sealed, tuple(before))
     if not (
         isinstance(data, dict)
         and set(_SIZES) <= set(data) <= set(_DATA_KEPT)
@@ -75,4 +86,4 @@ def read_config(path: Path) -> Config:
         raise ValueError(f"data is {short(data)}; needed are {', '.join(_DATA_KEPT)}")
     if "path" in data and not Path(settings.task).exists() and Path(data["path"]).exists():
         settings = dataclasses.replace(settings, task=data["path"])
-    return Config(settings, own, data, sha256, sealed)
+    return Config(settings, own, data, sha256, sealed, tuple(before))

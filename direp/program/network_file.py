@@ -23,11 +23,11 @@ from ..model import (
     Network,
     Outflow,
     Sparse,
-    Weight,
     identity,
     lay_out,
 )  # fmt: skip
 from ..runs import Unreadable, read_back, tell_unsealed, write_arrays
+from ..training import weight_names
 from . import parts
 from .catalogue import is_own
 
@@ -136,12 +136,6 @@ def describe_neuron(neuron: AbstractNeuron) -> str:
 def _activation(neuron: AbstractNeuron) -> Activation:
     """The one of transfer and rate that is not the identity, if any."""
     return neuron.rate if neuron.transfer == identity else neuron.transfer
-
-
-def weight_names(weight: Weight) -> list[str]:
-    """What files call the leaves of weights, in their order."""
-    leaves = ((part, jax.tree.leaves(getattr(weight, part))) for part in Weight._fields)
-    return [f"weight.{part}.{k}" for part, found in leaves for k in range(len(found))]
 
 
 def _strengths(network: Network) -> np.ndarray:

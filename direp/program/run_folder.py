@@ -1,12 +1,10 @@
 """Run folders: everything needed to look at a run, use its network and run it again. No pickle."""
 
 import json
-import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,96 +16,56 @@ from ..certificates import certify
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import AbstractRule, companions, initialise, parameters_of, with_parameters
-from ..runs import (
-    Unreadable,
-    check_file,
-    plain,
-    read_back,
-    read_history,
-    seal,
-    tell_unsealed,
-    write,
-    write_arrays,
-    write_json,
-)
+from ..runs import WEIGHTS, Held, RunFolder, Unreadable, check_file, plain, read_back, read_history, tell_unsealed
 from ..tasks import Preparation, Task
-from ..training import Prediction, predict, rounded, summarise
+from ..training import Prediction, predict, weight_names, weights_of
 from .build import Parts, check_cost
-from .catalogue import is_own
+from .catalogue import WrongUse, is_own
 from .config import Config, config_of, read_config
 from .data import data_of, load_again
 from .folders import fresh_folder, new_folder, stamped
 from .graph_file import is_graph_file, kept_graph
-from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
+from .network_file import check_alike, check_floats, check_precision, weight_of
 from .parts import permit
 from .settings import Settings
 
 _FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256
-_SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
 
-class RunFolder:
-    """Writes a run as it goes: `config.json`, a copy of the graph's file, `metrics.jsonl`, `weights.safetensors`,
-    `certificate.json`, `summary.json`, figures."""
+def new_run(out: Path | None, settings: Settings, task: Task | None = None) -> RunFolder:
+    """A new run folder for some settings, with a copy of the graph's file. Raises `WrongUse` for a place that already
+    holds something, and `Held`, naming the holder, for one that another process writes in."""
+    kept = {} if task is None else data_of(settings, task)
+    graph, copy, said = kept_graph(settings.graph) or (None, b"", {})
+    config = plain({**config_of(settings), **kept, **said})
+    files = {} if graph is None else {graph: copy}
+    for _ in range(100):
+        path = fresh_folder(out, stamped(label_of(settings.task)))
+        try:
+            return RunFolder(new_folder(path), config, files)
+        except Held:  # somebody else was faster to take this name
+            if out is not None:
+                raise
+    raise WrongUse("runs/ is being written by many others: name a folder with --out")
 
-    def __init__(self, path: Path | None, settings: Settings, task: Task | None = None):
-        self.path = fresh_folder(path, stamped(label_of(settings.task)))
-        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        new_folder(self.path)
-        kept = {} if task is None else data_of(settings, task)
-        self._graph, copy, said = kept_graph(settings.graph) or (None, b"", {})
-        config = plain({**config_of(settings), **kept, **said, "versions": versions()})
-        if self._graph is not None:
-            write(self.path / self._graph, copy)
-        # First, so that what is left without this line is JSON.
-        self._config, self._preparation = seal(config), None if task is None else task.preparation
-        write_json(self.path / "config.json", {"sha256": self._config, **config})
-        self._metrics = (self.path / "metrics.jsonl").open("w")
 
-    def __enter__(self) -> "RunFolder":
-        return self
-
-    def __exit__(self, error: object, *_: object) -> None:
-        """A run that was refused before its first epoch leaves nothing behind."""
-        self._metrics.close()
-        metrics = self.path / "metrics.jsonl"
-        if error is not None and metrics.stat().st_size == 0:
-            for path in (metrics, self.path / "config.json", *([self.path / self._graph] if self._graph else [])):
-                path.unlink()
-            for folder in self._made:
-                folder.rmdir()
-
-    def epoch(self, number: int, row: dict[str, np.ndarray]) -> None:
-        """One line of metrics: over the seeds, the mean (or the worst, where the mean would hide it)."""
-        line: dict[str, Any] = {"epoch": number, **summarise(row)}
-        seeds = len(row["loss"])
-        if 1 < seeds <= 20:
-            line["per_seed"] = {name: rounded(name, values).tolist() for name, values in row.items()}
-        self._metrics.write(json.dumps(plain(line)) + "\n")
-
-    def weights(
-        self, networks: Sequence[Network], seeds: Sequence[int], rules: Sequence[AbstractRule] = (), best: int = 0
-    ) -> None:
-        """All seeds in one file; every array has the seeds as its first axis. What the rules, one a seed, have learned
-        themselves is kept too, how rows become inputs and outputs answers, the place of the best seed by validation,
-        and the SHA-256 of the config."""
-        parameters = [network.parameters for network in networks]
-        if rules:
-            learned = [parameters_of(rule) for rule in rules]
-            parameters = [own._replace(rule=rule) for own, rule in zip(parameters, learned, strict=True)]
-        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *parameters)
-        arrays = {"bias": stacked.bias, "leak": stacked.leak, "seeds": np.array(seeds)}
-        arrays |= dict(zip(weight_names(stacked.weight), jax.tree.leaves(stacked.weight), strict=True))
-        arrays |= {f"rule.{k}": leaf for k, leaf in enumerate(jax.tree.leaves(stacked.rule))}
-        kept = {"format": _FORMAT, "config": self._config, "best": str(seeds[best])}
-        if self._preparation is not None:
-            kept["preparation"] = json.dumps(self._preparation.to_dict())
-        write_arrays(self.path / "weights.safetensors", arrays, kept)
-
-    def finish(self, summary: dict[str, Any], certificate: dict[str, Any]) -> None:
-        self._metrics.flush()
-        write_json(self.path / "certificate.json", certificate)
-        write_json(self.path / "summary.json", summary)
+def keep_networks(
+    place: Path,
+    folder: RunFolder,
+    networks: Sequence[Network],
+    seeds: Sequence[int],
+    rules: Sequence[AbstractRule] = (),
+    best: int = 0,
+    preparation: Preparation | None = None,
+) -> None:
+    """Write the networks of all seeds, with what their rules, one a seed, have learned themselves; `place` is that of
+    the folder, or another one where that cannot be written."""
+    parameters = [network.parameters for network in networks]
+    if rules:
+        learned = [parameters_of(rule) for rule in rules]
+        parameters = [own._replace(rule=rule) for own, rule in zip(parameters, learned, strict=True)]
+    stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *parameters)
+    folder.put(place, WEIGHTS, *weights_of(stacked, seeds, best, preparation))
 
 
 def label_of(task: str) -> str:
@@ -172,6 +130,18 @@ class LoadedRun:
             )  # fmt: skip
 
 
+def read_run_config(path: Path) -> Config:
+    """The config of a run folder. Raises `Unreadable` if there is none, or none that can be read."""
+    try:
+        if (path / "config.json").exists():
+            check_file(path / "config.json")
+        return read_config(path / "config.json")
+    except FileNotFoundError:
+        raise Unreadable(f"{path} is no run folder: config.json is missing in it") from None
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise Unreadable(f"{path} is no readable run folder ({error})") from None
+
+
 def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool | None = True) -> LoadedRun:
     """Read a run folder. Data that is not that of the run is said on standard error; unless `needs_data`, it is not
     used, and may be missing; with `None` it is not even looked for, where the run has kept its sizes.
@@ -182,20 +152,15 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
     SHA-256: standard error says so.
     """
     path = Path(path)
-    held = path / "weights.safetensors"
-    try:
-        if (path / "config.json").exists():
-            check_file(path / "config.json")
-        config = read_config(path / "config.json")
-        settings, own, data = config.settings, config.own, config.data
-        held.stat()
-    except FileNotFoundError as error:
-        missing = Path(error.filename or held).name
-        raise Unreadable(f"{path} is no run folder: {missing} is missing in it") from None
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise Unreadable(f"{path} is no readable run folder ({error})") from None
+    held = path / WEIGHTS
+    config = read_run_config(path)
+    settings, own, data = config.settings, config.own, config.data
+    if not held.exists() and (path / "status.json").exists():
+        raise Unreadable(f"{path} holds no networks yet: direp resume {path} goes on with the run")
+    if not held.exists():
+        raise Unreadable(f"{path} is no run folder: {held.name} is missing in it")
     metadata, arrays = read_back(held, "file of a run's weights", _FORMAT, _OLDER)
-    if config.sealed and metadata.get("config", config.sha256) != config.sha256:
+    if config.sealed and metadata.get("config", config.sha256) not in (config.sha256, *config.before):
         raise Unreadable(f"{held} was not written with the config.json beside it: it carries the SHA-256 of another")
     check_precision(held, arrays)
     permit(own, path / "config.json", allow_import)
@@ -327,14 +292,8 @@ def _check_companions(recurrent: Any, network: Network) -> None:
             raise ValueError("companions are not zero where there is no synapse")
 
 
-def load_run(path: str | Path, *, allow_import: bool = False) -> tuple[Settings, list[Network]]:
-    """The settings and the trained networks (one a seed) of a run folder; see `open_run`."""
-    run = open_run(path, allow_import=allow_import)
-    return run.settings, run.networks
-
-
-def load(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
-    """A trained run, from its folder alone: `load("runs/NAME").predict(table)`. Its data is not needed.
+def load_run(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
+    """A trained run, from its folder alone: `load_run("runs/NAME").predict(table)`. Its data is not needed.
 
     Raises `ValueError` for what is no run folder; see `open_run`.
     """
@@ -342,7 +301,4 @@ def load(path: str | Path, *, allow_import: bool = False) -> LoadedRun:
         return open_run(path, allow_import=allow_import, needs_data=None)
 
 
-def versions() -> dict[str, str]:
-    from .. import __version__
-
-    return {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
+load = load_run  # the short name

@@ -1,12 +1,13 @@
 """Files that are whole or not there, and numbers that JSON knows."""
 
+import contextlib
 import io
 import json
 import math
 import os
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,41 @@ from .errors import Unreadable
 from .seals import intact, seal
 
 
-def write(path: Path, content: bytes | str) -> None:
-    """Put a file in place as a whole; what was there before stays if that fails."""
+def write(path: Path, content: bytes | str, check: Callable[[Path], Any] | None = None) -> None:
+    """Put a file in place as a whole; what was there before stays if that fails, and if `check` of the new one does.
+    Both the file and its name are on the disk when this returns."""
     beside = path.with_name(f"{path.name}.part")
     try:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        if check is not None:
+            check(beside)
         os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_json(path: Path, content: Any) -> None:
     write(path, json.dumps(plain(content), indent=2) + "\n")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """A safetensors file that carries the SHA-256 of its content, readable as the umask says (the package's own writer
-    makes it private)."""
+    makes it private). It is read back before it takes the place of the one that was there."""
     from safetensors.numpy import save
 
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write(path, save(whole, {**metadata, "sha256": seal(metadata, whole)}))
+    content = save(whole, {**metadata, "sha256": seal(metadata, whole)})
+    write(path, content, lambda beside: read_back(beside, "file", metadata["format"], ()))
 
 
 def check_file(path: Path) -> None:

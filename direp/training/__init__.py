@@ -1,5 +1,6 @@
 """Training: constraints that keep parameters in a set, transformations of updates, the compiled step, the loop."""
 
+from .checkpoint import weight_names, weights_of
 from .constraint import AbstractCertified, AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .epochs import STOP
@@ -20,5 +21,5 @@ __all__ = [
     "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation", "FixedSynapses", "LeakController",
     "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TrainState",
     "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "predict",
-    "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "trainable",
+    "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "trainable", "weight_names", "weights_of",
 ]  # fmt: skip

@@ -1,7 +1,9 @@
 """Epochs of all seeds: compiled once, several to a call, and the plain loop around them. Seeds are lanes."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,11 +13,13 @@ from jaxtyping import Array, Bool, Float, Int
 from ..model import Parameters
 from ..settling import compiled
 from ..tasks import Samples
-from .metrics import Evaluation, Metrics
-from .step import Trainer, TrainState, choose
+from .metrics import Evaluation, Metrics, StepMetrics
+from .plan import Plan
+from .step import Epoch, Trainer, TrainState, choose
 
 Callback = Callable[[int, dict[str, np.ndarray]], Any]
 STOP = "stop"  # what a callback returns to end a training
+_CALL = 0.25  # seconds of updates between two safe points
 
 
 def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int, room: int) -> np.ndarray:
@@ -56,12 +60,52 @@ def _epochs(
     def lane(state: TrainState, orders: Array):
         def one(state: TrainState, epoch: tuple[Array, Array]):
             order, number = epoch
-            after, metrics = trainer.epoch(state, train, validation, order, valid, number, weight)
+            after, metrics = trainer.epoch(state, train, validation, Epoch(number, order, valid, weight))
             return choose(number <= last, after, state), metrics
 
         return jax.lax.scan(one, state, (orders, numbers))
 
     return _lanes(lane, mesh)(state, orders)
+
+
+@compiled
+def _opened(
+    trainer: Trainer, state: TrainState, train: Samples, orders: Array, valid: Array, number: Array, weight: Any,
+    mesh: Mesh | None,
+) -> tuple[TrainState, StepMetrics]:  # fmt: skip
+    """An epoch of all seeds before its first update, and room for the figures of all."""
+
+    def lane(state: TrainState, order: Array):
+        epoch = Epoch(number, order, valid, weight)
+        return trainer.opened(state, epoch), trainer.no_steps(state, train, epoch)
+
+    return _lanes(lane, mesh)(state, orders)
+
+
+@compiled
+def _updated(
+    trainer: Trainer, now: tuple[TrainState, StepMetrics], train: Samples, orders: Array, valid: Array, number: Array,
+    weight: Any, first: Int[Array, ""], last: Int[Array, ""], mesh: Mesh | None,
+) -> tuple[TrainState, StepMetrics]:  # fmt: skip
+    """After some updates of an epoch: one program, however many, so that it does not matter where one stops."""
+
+    def lane(now: tuple[TrainState, StepMetrics], order: Array):
+        return trainer.updated(*now, train, Epoch(number, order, valid, weight), first, last)
+
+    return _lanes(lane, mesh)(now, orders)
+
+
+@compiled
+def _closed(
+    trainer: Trainer, before: TrainState, now: tuple[TrainState, StepMetrics], train: Samples, validation: Samples,
+    orders: Array, valid: Array, number: Array, weight: Any, mesh: Mesh | None,
+) -> tuple[TrainState, Metrics]:  # fmt: skip
+    """The end of an epoch of all seeds, which began from `before`."""
+
+    def lane(before: TrainState, now: tuple[TrainState, StepMetrics], order: Array):
+        return trainer.closed(before, *now, train, validation, Epoch(number, order, valid, weight))
+
+    return _lanes(lane, mesh)(before, now, orders)
 
 
 @compiled
@@ -94,47 +138,124 @@ def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
     return jax.shard_map(side_by_side, mesh=mesh, in_specs=seed, out_specs=seed, check_vma=False)
 
 
+class Standing(NamedTuple):
+    """Where a training stands: all that what follows depends on, beside what it was asked for.
+
+    - `state`: of all seeds, after the last update. `rows`: the figures of every epoch that is over, seeds each.
+    - `under`: of the epoch under way, the state before it, the figures of its updates, and how many there were;
+      `None` between epochs.
+    """
+
+    state: TrainState
+    rows: list[dict[str, np.ndarray]]
+    under: tuple[TrainState, StepMetrics, int] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The last one that is over."""
+        return int(np.max(np.asarray(self.state.epoch if self.under is None else self.under[0].epoch)))
+
+
+def steps_of(plan: Plan, begun: TrainState) -> StepMetrics:
+    """The shapes of the figures of an epoch's updates."""
+    updates = -(-plan.rows // plan.size)
+    order = jax.ShapeDtypeStruct((len(plan.seeds), updates, plan.size), np.int32)
+    valid = np.ones((updates, plan.size), bool)
+    more: Any = (valid, np.int32(1), plan.weight, None)
+    return jax.eval_shape(lambda orders: _opened(plan.trainer, begun, plan.parts[0], orders, *more)[1], order)
+
+
+# Where a training is at a safe point: it may be saved, or end, as the return value says.
+SafePoint = Callable[[Standing], bool]
+
+
 def train_epochs(
-    trainer: Trainer,
-    state: TrainState,
+    plan: Plan,
+    now: Standing,
     train: Samples,
     validation: Samples,
-    epochs: range,
+    epochs: int,
     callbacks: Sequence[Callback],
-    *,
-    seeds: tuple[int, ...],
-    samples: int,
-    size: int,
-    weight: Any,
+    safe: SafePoint,
     mesh: Mesh | None,
-) -> tuple[TrainState, list[dict[str, np.ndarray]], str]:
-    """These epochs: the state after them, the figures of each, and how they ended. Of the rows of `train`, the first
-    `samples` are some."""
-    table = len(train.x)
-    valid = (np.arange(-(-table // size) * size) < samples).reshape(-1, size)
-    # Small tasks run several epochs a call, so that the round trip to the host does not count.
-    together = max(1, min(10, len(epochs), 20_000 // (table * len(seeds))))
-    last, rows, status = np.int32(epochs[-1]), [], "done"
+) -> tuple[Standing, str]:
+    """Train up to an epoch: where it stands then, and how that ended."""
+    trainer, table, weight, status = plan.trainer, plan.rows, plan.weight, "done"
+    valid = (np.arange(-(-table // plan.size) * plan.size) < plan.samples).reshape(-1, plan.size)
+    # Small tasks run several epochs a call, so that the round trip to the host does not count. Larger ones come to a
+    # safe point several times an epoch.
+    together = max(1, min(10, plan.epochs, 20_000 // (table * len(plan.seeds))))
+    pace = Pace()
     try:
-        for first in epochs[::together]:
+        while status == "done" and now.epoch < epochs:
+            first = now.epoch + 1
             numbers = range(first, first + together)
-            orders = np.asarray(_orders(seeds, numbers, samples, size, table), np.int32)
-            now: Any = (orders, valid, np.array(numbers, np.int32), last, weight, mesh)
-            state, metrics = _epochs(trainer, state, train, validation, *now)
+            orders = np.asarray(_orders(plan.seeds, numbers, plan.samples, plan.size, table), np.int32)
+            if together > 1 and now.under is None:
+                more: Any = (orders, valid, np.array(numbers, np.int32), np.int32(epochs), weight, mesh)
+                state, metrics = _epochs(trainer, now.state, train, validation, *more)
+            else:
+                how: Any = (orders[:, 0], valid, np.int32(first), weight)
+                now = _up_to_its_end(trainer, now, train, how, mesh, pace, safe)
+                if now.under is None or now.under[2] < len(valid):
+                    status = "interrupted"
+                    break
+                before, steps, _ = now.under
+                state, metrics = _closed(trainer, before, (now.state, steps), train, validation, *how, mesh)
+                metrics = metrics._replace(**{name: leaf[:, None] for name, leaf in metrics._asdict().items()})
             metrics = jax.device_get(metrics)
-            for k in range(min(together, epochs[-1] + 1 - first)):
-                row = {name: values[:, k] for name, values in metrics._asdict().items()}
-                rows.append(row)
+            rows = now.rows
+            for k in range(min(metrics.loss.shape[1], epochs + 1 - first)):
+                rows = [*rows, {name: values[:, k] for name, values in metrics._asdict().items()}]
                 for callback in callbacks:
                     try:
-                        if callback(first + k, row) is STOP:
+                        if callback(first + k, rows[-1]) is STOP:
                             status = "stopped" if status == "done" else status
                     except KeyboardInterrupt:  # epochs that are trained are recorded first
                         status = "interrupted"
+            now = Standing(state, rows)
             if status == "done" and rows[-1]["failed"].all():
                 status = "failed"
-            if status != "done":
-                break
+            if safe(now) and status == "done" and now.epoch < epochs:
+                status = "interrupted"
     except KeyboardInterrupt:
         status = "interrupted"
-    return state, rows, status
+    return now, status
+
+
+def _up_to_its_end(
+    trainer: Trainer, now: Standing, train: Samples, how: Any, mesh: Mesh | None, pace: "Pace", safe: SafePoint
+) -> Standing:
+    """All updates of an epoch, or those up to a safe point at which the training is to end."""
+    updates = len(how[1])
+    if now.under is None:
+        state, steps = _opened(trainer, now.state, train, *how, mesh)
+        now = Standing(state, now.rows, (now.state, steps, 0))
+    while now.under is not None and now.under[2] < updates:
+        before, steps, first = now.under
+        last = min(first + pace.updates, updates)
+        with pace.timed(last - first):
+            state, steps = jax.block_until_ready(
+                _updated(trainer, (now.state, steps), train, *how, np.int32(first), np.int32(last), mesh)
+            )
+        now = Standing(state, now.rows, (before, steps, last))
+        if last < updates and safe(now):
+            break
+    return now
+
+
+class Pace:
+    """How many updates to run at once: about as many as fill a quarter of a second, and no more than twice as many as
+    the last time."""
+
+    def __init__(self) -> None:
+        self.updates, self._calls = 1, 0
+
+    @contextlib.contextmanager
+    def timed(self, updates: int) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self._calls += 1
+        if self._calls > 1:  # the first call compiles
+            each = (time.perf_counter() - begun) / updates
+            self.updates = max(1, min(2 * self.updates, int(_CALL / each)))

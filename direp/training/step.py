@@ -54,6 +54,21 @@ class TrainState(eqx.Module):
     failed: Bool[Array, ""]
 
 
+class Epoch(eqx.Module):
+    """One pass through the training samples, of which `weight` counts every one; rows that `order` or `valid` leave out
+    have no part."""
+
+    number: Int[Array, ""]
+    order: Int[Array, "updates batch"]
+    valid: Bool[Array, "updates batch"]
+    weight: Float[Array, " sample"] | None = None
+
+    @property
+    def counted(self) -> Bool[Array, "updates batch"]:
+        """What counts nothing is not there: no figure tells of it."""
+        return self.valid if self.weight is None else self.valid & (self.weight[self.order] > 0)
+
+
 class Trainer(eqx.Module):
     """How one network learns one task: everything but the state. All methods are pure and can be vmapped over seeds.
 
@@ -221,41 +236,62 @@ class Trainer(eqx.Module):
         held = network, state.optimiser.constraint, _feedback(state.parameters.rule)
         return self.control.margin_of(*held).min(), self.control.rounding_of(*held).max()
 
-    def epoch(
+    def epoch(self, state: TrainState, train: Samples, validation: Samples, epoch: Epoch) -> tuple[TrainState, Metrics]:
+        """All batches once, then validation. A seed whose parameters stop being finite goes back to where it was before
+        the epoch and stays there."""
+        places = jnp.arange(len(epoch.order))
+        after, steps = jax.lax.scan(lambda s, k: self._update(s, train, epoch, k), self.opened(state, epoch), places)
+        return self.closed(state, after, steps, train, validation, epoch)
+
+    def opened(self, state: TrainState, epoch: Epoch) -> TrainState:
+        """As the epoch begins."""
+        if self.warm:
+            return state
+        key = jax.random.fold_in(state.key, epoch.number)
+        return eqx.tree_at(lambda s: s.states, state, self._start(key, state.states.shape[0]))
+
+    def no_steps(self, state: TrainState, train: Samples, epoch: Epoch) -> StepMetrics:
+        """Room for the figures of all updates of an epoch."""
+        shapes = jax.eval_shape(lambda: self._update(state, train, epoch, 0)[1])
+        return jax.tree.map(lambda leaf: jnp.zeros((len(epoch.order), *leaf.shape), leaf.dtype), shapes)
+
+    def updated(
+        self, state: TrainState, steps: StepMetrics, train: Samples, epoch: Epoch, first: Any, last: Any
+    ) -> tuple[TrainState, StepMetrics]:
+        """After the updates of an epoch from `first` on, up to `last`; their figures in their places."""
+
+        def one(k: Array, now: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+            state, metrics = self._update(now[0], train, epoch, k)
+            return state, jax.tree.map(lambda all_, own: all_.at[k].set(own), now[1], metrics)
+
+        return jax.lax.fori_loop(first, last, one, (state, steps))
+
+    def _update(self, state: TrainState, train: Samples, epoch: Epoch, k: Any) -> tuple[TrainState, StepMetrics]:
+        """One batch of an epoch."""
+        index, valid, weight = epoch.order[k], epoch.counted[k], epoch.weight
+        x = train.x[index]
+        if self.augment is not None:
+            x = self.augment(x, jax.random.fold_in(self._draw(state), 1))
+        counts = None if weight is None else weight[index]
+        state, free, metrics = self.step(state, x, train.y[index], state.states[index], valid, counts)
+        # From where a sample diverged there may be no way back: it starts from rest again.
+        rest = self.network.rest(index.shape[0])
+        kept = jnp.where(free.converged[:, None], free.state, rest)
+        place = jnp.where(valid, index, state.states.shape[0])  # padding falls off the end
+        return eqx.tree_at(lambda s: s.states, state, state.states.at[place].set(kept, mode="drop")), metrics
+
+    def closed(
         self,
+        before: TrainState,
         state: TrainState,
+        steps: StepMetrics,
         train: Samples,
         validation: Samples,
-        order: Int[Array, "updates batch"],
-        valid: Bool[Array, "updates batch"],
-        number: Int[Array, ""],
-        weight: Float[Array, " sample"] | None = None,
+        epoch: Epoch,
     ) -> tuple[TrainState, Metrics]:
-        """All batches once, in the given order, then validation; `weight` counts every training sample, and rows that
-        `order` or `valid` leave out have no part. A seed whose parameters stop being finite goes back to where it was
-        before the epoch and stays there."""
-        before = state
-        samples = train.x.shape[0]
-        if weight is not None:  # what counts nothing is not there: no figure tells of it
-            valid = valid & (weight[order] > 0)
+        """As the epoch ends, which began from `before`: validation, and the figures of all its updates."""
+        number, weight, valid = epoch.number, epoch.weight, epoch.counted
         key = jax.random.fold_in(state.key, number)
-        if not self.warm:
-            state = eqx.tree_at(lambda s: s.states, state, self._start(key, samples))
-
-        def one(state: TrainState, batch):
-            index, valid = batch
-            x = train.x[index]
-            if self.augment is not None:
-                x = self.augment(x, jax.random.fold_in(self._draw(state), 1))
-            counts = None if weight is None else weight[index]
-            state, free, metrics = self.step(state, x, train.y[index], state.states[index], valid, counts)
-            # From where a sample diverged there may be no way back: it starts from rest again.
-            rest = self.network.rest(index.shape[0])
-            kept = jnp.where(free.converged[:, None], free.state, rest)
-            place = jnp.where(valid, index, samples)  # padding falls off the end
-            return eqx.tree_at(lambda s: s.states, state, state.states.at[place].set(kept, mode="drop")), metrics
-
-        state, steps = jax.lax.scan(one, state, (order, valid))
         after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))
         score = jnp.stack([after.accuracy if self.classify else jnp.zeros_like(after.loss), -after.loss])
         score = jnp.where(jnp.isnan(score), -jnp.inf, score)

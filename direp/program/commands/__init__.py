@@ -4,9 +4,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import os
 import signal
-import time
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
+from ...runs import Requests
 from ..catalogue import flag
 from ..settings import Settings, WrongUse
 
@@ -26,6 +25,7 @@ OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED, UNDECIDED, REFUTED = range(7)
 
 COMMANDS = {
     "train": ("TASK", "train on a task, show progress, write a run folder"),
+    "resume": ("RUN", "go on with a run that was ended, or train it for longer"),
     "certify": ("PATH", "does it settle? proof, counter-example or what is missing, for a run folder, a network file "
                         "or a matrix with leaks"),
     "gradient": ("RUN", "gradient estimates against the exact gradient, rule by rule"),
@@ -156,55 +156,19 @@ def progress(name: str, total: int, quiet: bool, least: int = 2) -> Iterator[Cal
 
 
 class Stop:
-    """A request to end, SIGINT or SIGTERM: kept until the program comes to a safe point (`check`), where it becomes the
-    interrupt that training knows. A second request ends at once."""
-
-    received: int = signal.SIGINT
-    asked = False
-    since = 0.0
-
-    @classmethod
-    def install(cls, *, at_once: bool = False) -> None:
-        """With `at_once`, the interrupt comes at once, or at the next safe point where that cannot be: for what is
-        interrupted in its own Python code."""
-        cls.asked, cls.received = False, signal.SIGINT
-        cls._handle(cls._raise if at_once else cls._note)
-
-    @classmethod
-    def finish(cls) -> None:
-        """From here on what is left is done first: a request is noted, and who asks twice ends at once."""
-        cls._handle(cls._note)
+    """Requests to end as commands see them: at safe points."""
 
     @staticmethod
-    def _handle(handler: Callable[[int, Any], None]) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, handler)
+    def asked() -> bool:
+        return Requests.now is not None and Requests.now.received is not None
 
     @staticmethod
-    def ignore() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    def code() -> int:
+        """The exit code of what a signal ended."""
+        return 128 + ((Requests.now and Requests.now.received) or signal.SIGINT)
 
-    @classmethod
-    def check(cls, *_: Any) -> None:
+    @staticmethod
+    def check(*_: Any) -> None:
         """A safe point. Takes and ignores what training gives to its callbacks."""
-        if cls.asked:
-            cls.asked = False
-            raise KeyboardInterrupt
-
-    @classmethod
-    def _note(cls, number: int, frame: Any) -> None:
-        if cls.asked:
-            os._exit(128 + number)
-        cls.received, cls.asked = number, True
-        os.write(2, b"direp: ending after this step; once more ends at once\n")
-
-    @classmethod
-    def _raise(cls, number: int, frame: Any) -> None:
-        if cls.asked:
-            if time.monotonic() - cls.since > 1:  # a second one at once is the same request, sent to a group too
-                os._exit(128 + number)
-            return
-        cls.received, cls.asked, cls.since = number, True, time.monotonic()
-        if frame is None or frame.f_code.co_name != "_xla_gc_callback":  # what is raised there is printed and lost
+        if Requests.now is not None and Requests.now.take():
             raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from ..catalogue import check, names
 from ..folders import fresh_folder, new_folder, stamped
 from ..parts import build
 from ..settings import WrongUse, help_of
-from . import OK, Output, Stop, parse, progress
+from . import OK, Output, parse, progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,6 @@ def bench(arguments: list[str]) -> int:
     if asked.repeats < 1:
         raise WrongUse(f"--repeats {asked.repeats} is out of range: give 1 or more")
     folder = fresh_folder(asked.output.out, stamped("bench"))
-    Stop.install()
     device.configure(double=False, lanes=1000 if "gate" in asked.parts else 1)
 
     from ...plot.style import save

@@ -15,7 +15,7 @@ from ..graph_file import is_graph_file, network_from_graph_file
 from ..parts import build
 from ..settings import WrongUse, help_of
 from ..words import spoken
-from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
+from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, first, parse, progress, worst
 from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ def certify(arguments: list[str]) -> int:
     asked.check()
 
     device.configure(double=True)
-    Stop.install()
     subject = _load(path, asked)
     output = asked.output
     if subject.counterexample is not None:

@@ -13,7 +13,7 @@ from ..folders import fresh_folder, new_folder, stamped
 from ..presets import preset, suited
 from ..settings import Settings, WrongUse, check_task, is_file, nearest, parse_seeds
 from . import DIVERGED, OK, Output, Stop, first, option, parse, plural, values
-from .train import Outcome, record
+from ._record import How, Outcome, record
 
 # What all rules share, so that a pair of seeds differs by its rule alone.
 SHARED = ("task", "seeds", "rule", "split", "scale", "probe")
@@ -97,7 +97,6 @@ def compare(arguments: list[str]) -> int:
     if len({v.precision for v in variants.values()}) > 1:
         variants = {text: dataclasses.replace(v, precision="float64") for text, v in variants.items()}
     _check(variants)
-    Stop.install()
     begun = time.perf_counter()
     label = (Path(settings.task).stem if is_file(settings.task) else settings.task).replace(":", "-").rpartition("/")[2]
     folder = new_folder(fresh_folder(output.out, stamped("compare", label)))
@@ -108,11 +107,8 @@ def compare(arguments: list[str]) -> int:
         label = f"{text} ({k} of {len(variants)})"
         try:
             where = folder / f"{k}-{name}"
-            outcomes[text] = record(
-                chosen, where, show=not output.quiet, label=label, callbacks=[Stop.check], formats=output.format
-            )
+            outcomes[text] = record(chosen, where, How(show=not output.quiet, label=label, formats=output.format))
         except KeyboardInterrupt:
-            Stop.ignore()
             interrupted = True
             break
         if outcomes[text].run.status == "interrupted":
@@ -130,7 +126,7 @@ def compare(arguments: list[str]) -> int:
         print(
             f"direp: interrupted; {len(outcomes)} of {plural(len(variants), 'rule')} are in {folder}", file=sys.stderr
         )
-        return 128 + Stop.received
+        return Stop.code()
     failed = [text for text, outcome in outcomes.items() if outcome.run.status == "failed"]
     if failed:
         print(f"direp: every seed of {', '.join(failed)} diverged or never settled; see the table", file=sys.stderr)
@@ -172,7 +168,7 @@ def _check(variants: dict[str, Settings]) -> None:
 def _document(variants: dict[str, Settings], outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:
     from ...analysis import figures_of, paired
 
-    rules = {text: figures_of(outcome.run, outcome.summary) for text, outcome in outcomes.items()}
+    rules = {text: figures_of(outcome.run, outcome.summary or {}) for text, outcome in outcomes.items()}
     for text, outcome in outcomes.items():
         size, samples = variants[text].batch_size, len(outcome.run.task.train.x)
         rules[text]["updates"] = len(outcome.run.history.get("loss", ())) * -(-samples // min(size or samples, samples))

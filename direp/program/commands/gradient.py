@@ -73,7 +73,6 @@ def gradient(arguments: list[str]) -> int:
     from ..run_folder import open_run
     from ._gradient import means, show
 
-    Stop.install()
     run = open_run(Path(path or ""), allow_import=asked.allow_import)
     parts, cost = run.parts, run.parts.cost
     chosen = _chosen(asked.seed_index, len(run.networks))
@@ -111,7 +110,7 @@ def gradient(arguments: list[str]) -> int:
         show(document)
     if interrupted:
         print(f"direp: interrupted; {len(each)} of {plural(len(networks), 'network')} are in {folder}", file=sys.stderr)
-        return 128 + Stop.received
+        return Stop.code()
     if at == "start" and asked.at == "auto" and not asked.output.quiet:
         print(
             "direp: no trained network has a gradient left on these samples: measured where training began "

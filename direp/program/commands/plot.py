@@ -32,7 +32,6 @@ def plot(arguments: list[str]) -> int:
     output = parse("plot RUN [RUN ...]", Plot, rest, Plot(Output())).output
     from ...runs import read_history
 
-    Stop.install()
     paths = [Path(run) for run in dict.fromkeys(runs)]
     histories = {name: read_history(path) for name, path in zip(named(paths), paths, strict=True)}
     Stop.check()

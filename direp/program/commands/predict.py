@@ -13,7 +13,7 @@ import numpy as np
 from ...runs import Unreadable, plain, read_arrays, write
 from .. import device
 from ..settings import WrongUse
-from . import DIVERGED, OK, Stop, first, parse, plural, progress
+from . import DIVERGED, OK, first, parse, plural, progress
 
 if TYPE_CHECKING:
     from ...training import Prediction
@@ -55,7 +55,6 @@ def predict(arguments: list[str]) -> int:
     from ..run_folder import open_run
 
     device.configure(double=True)
-    Stop.install()
     loaded = open_run(Path(run or ""), allow_import=asked.allow_import, needs_data=None)
     table, given = _rows(path, loaded)
     with progress("predict", _count(table), asked.quiet, least=20_000) as step:

@@ -2,25 +2,23 @@
 
 import dataclasses
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from ...runs import Unreadable, tell_unsealed
-from .. import device
 from ..catalogue import names
 from ..config import Config, read_config
-from ..graph_file import folded, is_graph_file
+from ..graph_file import is_graph_file
 from ..parts import permit
 from ..presets import describe_presets, preset, sized, suited
-from ..settings import Settings, WrongUse, check_task, is_file, parse_seeds
-from . import DIVERGED, OK, Output, Stop, first, option, parse, typed, values
+from ..settings import Settings, WrongUse, check_task, is_file
+from . import DIVERGED, OK, UNREADABLE, Output, Stop, first, option, parse, typed, values
+from ._record import How, Outcome, check_every, record
 
 if TYPE_CHECKING:
-    from ...training import Run
+    pass
 
 
 _PRESETS = (
@@ -38,6 +36,8 @@ class Train:
     """Settings to begin with, from the config.json of a run."""
     allow_import: bool = False
     """Import the modules of a user's own parts that --config names."""
+    checkpoint: float = 30.0
+    """Seconds between two checkpoints, from which direp resume goes on."""
 
 
 Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file of data, or your own, module:function.
@@ -46,9 +46,9 @@ A preset gives every setting a value for the task; what you set yourself overrid
 """
 
 
-def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] | None, tuple[str, ...]]:
-    """Settings and output; what a --config keeps of its data, where this run takes the same; and the settings that the
-    number of samples decides."""
+def parse_train(arguments: list[str]) -> tuple[Settings, Output, float, dict[str, Any] | None, tuple[str, ...]]:
+    """Settings and output; seconds between checkpoints; what a --config keeps of its data, where this run takes the
+    same; and the settings that the number of samples decides."""
     config = option(arguments, "--config")
     task, rest = (None, arguments)
     if config is None or (arguments and not arguments[0].startswith("-")):
@@ -93,7 +93,8 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
         getattr(parsed.settings, name) == getattr(default, name)
         for name in ("task", "target", "drop", "kind", "scale", "split")
     )
-    return parsed.settings, parsed.output, data if same else None, free
+    check_every(parsed.checkpoint)
+    return parsed.settings, parsed.output, parsed.checkpoint, data if same else None, free
 
 
 def _read_config(path: Path) -> Config:
@@ -105,107 +106,36 @@ def _read_config(path: Path) -> Config:
         raise Unreadable(f"--config {path} is not the config.json of a run ({error})") from None
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """A run that has been trained and recorded."""
-
-    run: "Run"
-    summary: dict[str, Any]
-    folder: Path
-
-
-def record(
-    settings: Settings,
-    out: Path | None,
-    *,
-    show: bool,
-    label: str | None = None,
-    callbacks: Sequence[Callable] = (),
-    at_once: bool = False,
-    data: dict[str, Any] | None = None,
-    free: tuple[str, ...] = (),
-    formats: Sequence[str] = ("png",),
-) -> Outcome:
-    """Train by some settings and write the run folder; `show` the progress. With `at_once`, training is interrupted in
-    the middle of a step; not before it begins, as an interrupt can crash an import. `data`: what the run of a --config
-    kept of its data. `free`: settings that the number of samples decides. `formats`: of figures."""
-    lanes = len(parse_seeds(settings.seeds))
-    device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
-    from ...training import fit
-    from ..advice import faint, misfit, odd_data, unscaled
-    from ..build import Parts, load_task
-    from ..data import check_data
-    from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
-    from ..run_folder import RunFolder
-
-    task = load_task(settings)
-    own = sized(len(task.train.x))
-    settings = dataclasses.replace(settings, **{name: own[name] for name in free})
-    check_data(settings, task, data)
-    begun = time.perf_counter()
-    parts = Parts(settings, task)
-    arguments_of_fit = parts.fit()
-    looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
-    doubts = {name: said for name, look in looks.items() if (said := look(parts))}
-    if show and is_file(settings.task):
-        print(f"direp: {task_line(task)}", file=sys.stderr)
-    if show and (note := folded(parts.connectome)):
-        print(f"direp: {settings.graph}: {note}", file=sys.stderr)
-    for doubt in doubts.values() if show else ():
-        print(f"direp: {doubt}", file=sys.stderr)
-    Stop.check()
-    if at_once:
-        Stop.install(at_once=True)
-    with RunFolder(out, settings, task) as folder:
-
-        def last(number: int, row: dict[str, Any]) -> None:
-            Stop.check()
-            if number == settings.epochs and at_once:
-                Stop.finish()
-
-        said = (label or task.name) if show else False
-        run = fit(task=task, callbacks=[folder.epoch, last, *callbacks], progress=said, **arguments_of_fit)
-        seconds = time.perf_counter() - begun
-        if run.status == "interrupted":
-            Stop.ignore()  # what is left takes seconds, and half of it would be of no use
-        folder.weights(run.networks, run.seeds, run.rules, run.best)
-        certificates = certificates_of(run, parts)
-        summary = summary_of(run, settings, folder.path, seconds, certificates)
-        summary |= doubts
-        folder.finish(summary, worst_of(certificates).to_dict())
-    if run.history:
-        save_figures(run, folder.path, formats)
-    return Outcome(run, summary, folder.path)
-
-
 def train(arguments: list[str]) -> int:
-    settings, output, data, free = parse_train(arguments)
-    Stop.install()
-    outcome = record(
-        settings,
-        output.out,
-        show=not output.quiet,
-        callbacks=[Stop.check],
-        at_once=True,
-        data=data,
-        free=free,
-        formats=output.format,
-    )
+    settings, output, every, data, free = parse_train(arguments)
+    how = How(show=not output.quiet, formats=output.format, every=every)
+    return told(record(settings, output.out, how, data=data, free=free), output)
+
+
+def told(outcome: Outcome, output: Output) -> int:
+    """Print what a run has come to; its exit code."""
     run, folder = outcome.run, outcome.folder
+    if outcome.summary is None:
+        print(
+            f"direp: interrupted in epoch {outcome.epoch + 1} of {outcome.settings.epochs}; go on with: direp resume "
+            f"{folder}", file=sys.stderr,
+        )  # fmt: skip
+        return Stop.code()
     if output.json:
         print((folder / "summary.json").read_text(), end="")
     else:
         from ..report import print_summary
 
         print_summary(outcome.summary, folder)
-    if run.status == "interrupted" or Stop.asked:
-        left = "the run is complete" if run.status != "interrupted" else "the best networks so far are"
-        print(f"direp: interrupted; {left} in {folder}", file=sys.stderr)
-        return 128 + Stop.received
+    if Stop.asked():
+        print(f"direp: interrupted; the run is complete in {folder}", file=sys.stderr)
+        return Stop.code()
+    if outcome.rescued:
+        return UNREADABLE
     if run.status == "failed":
         from ..report import why_failed
 
-        why, advice = why_failed(run, settings)
+        why, advice = why_failed(run, outcome.settings)
         print(f"direp: {why} for every seed; {advice}. The last good networks are in {folder}", file=sys.stderr)
         return DIVERGED
     return OK

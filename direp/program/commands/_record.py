@@ -1,0 +1,118 @@
+"""A training from its settings to its run folder: begun, gone on with, recorded."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import device
+from ..catalogue import WrongUse
+from ..graph_file import folded
+from ..presets import sized
+from ..settings import Settings, is_file, parse_seeds
+from . import Stop
+
+if TYPE_CHECKING:
+    from ...runs import RunFolder
+    from ...tasks import Task
+    from ...training import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What a training shows and keeps: `show` the progress, named `label`, figures in these `formats`, a checkpoint
+    `every` so many seconds."""
+
+    show: bool
+    label: str | None = None
+    formats: Sequence[str] = ("png",)
+    every: float = 30.0
+    callbacks: Sequence[Callable] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A run that has been trained and recorded; without a summary it was interrupted, after an `epoch`. `rescued`: its
+    own folder could not be written."""
+
+    run: "Run"
+    summary: dict[str, Any] | None
+    folder: Path
+    settings: Settings
+    epoch: int
+    rescued: bool = False
+
+
+def check_every(seconds: float) -> None:
+    if not 0 <= seconds < 1e9:
+        raise WrongUse(f"--checkpoint {seconds} is out of range: give seconds between two checkpoints, such as 30")
+
+
+def record(
+    settings: Settings, out: Path | None, how: How, *, data: dict[str, Any] | None = None, free: tuple[str, ...] = ()
+) -> Outcome:
+    """Train by some settings and write a new run folder. `data`: what the run of a --config kept of its data. `free`:
+    settings that the number of samples decides."""
+    begun = time.perf_counter()
+    configure(settings)
+    from ..build import load_task
+    from ..data import check_data
+    from ..run_folder import new_run
+
+    task = load_task(settings)
+    own = sized(len(task.train.x))
+    settings = dataclasses.replace(settings, **{name: own[name] for name in free})
+    check_data(settings, task, data)
+    with new_run(out, settings, task) as folder:
+        return carry_on(folder, settings, task, how, begun)
+
+
+def configure(settings: Settings) -> None:
+    lanes = len(parse_seeds(settings.seeds))
+    device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
+
+
+def carry_on(folder: "RunFolder", settings: Settings, task: "Task", how: How, begun: float) -> Outcome:
+    """Train from where a run folder stands to its end, and record what has come of it."""
+    from ...runs import write_json
+    from ...training import fit
+    from ..advice import faint, misfit, odd_data, unscaled
+    from ..build import Parts
+    from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
+    from ..run_folder import keep_networks
+
+    parts = Parts(settings, task)
+    arguments = parts.fit()
+    looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
+    doubts = {name: said for name, look in looks.items() if (said := look(parts))}
+    if is_file(settings.task):
+        folder.say(task_line(task), show=how.show)
+    if note := folded(parts.connectome):
+        folder.say(f"{settings.graph}: {note}", show=how.show)
+    for doubt in doubts.values():
+        folder.say(doubt, show=how.show)
+    Stop.check()
+    said = (how.label or task.name) if how.show else False
+    own = {"folder": folder, "checkpoint": how.every, "callbacks": how.callbacks, "progress": said}
+    run = fit(task=task, **own, **arguments)
+    epoch = len(run.history.get("loss", ()))
+    if run.status == "interrupted":
+        folder.tell("interrupted", epoch=epoch)
+        return Outcome(run, None, folder.path, settings, epoch)
+    certificates = certificates_of(run, parts)
+    summary = summary_of(run, settings, folder.path, time.perf_counter() - begun, certificates) | doubts
+
+    def write_all(place: Path) -> None:
+        keep_networks(place, folder, run.networks, run.seeds, run.rules, run.best, task.preparation)
+        write_json(place / "certificate.json", worst_of(certificates).to_dict())
+        write_json(place / "summary.json", {**summary, "run": str(place)})
+
+    place = folder.finish(write_all)
+    if run.history:
+        try:
+            save_figures(run, place, how.formats)
+        except Exception as error:  # no figure is worth a training
+            folder.say(f"figures could not be drawn ({type(error).__name__}: {error}); direp plot {place} tries again")
+    folder.tell("failed" if run.status == "failed" else "done", summary.get("failure"), epoch=epoch)
+    return Outcome(run, {**summary, "run": str(place)}, place, settings, epoch, rescued=place != folder.path)
