@@ -73,9 +73,10 @@ def dead(folder: Path) -> np.ndarray:
 
     import direp
     from direp.program.build import load_task
-    from direp.program.run_folder import load_run
+    from direp.program.run_folder import open_run
 
-    settings, networks = load_run(folder)
+    run = open_run(folder)
+    settings, networks = run.settings, run.networks
     task = load_task(settings)
     exact = eqx.filter_jit(lambda net: direp.estimate(net, task.train.x, task.train.y, direp.Adjoint()))
     found = []
@@ -196,10 +197,10 @@ def angle_figure(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
 
 
 def skewness(folder: Path) -> np.ndarray:
-    from direp.program.run_folder import load_run
+    from direp.program.run_folder import open_run
     from direp.rules import antisymmetry
 
-    return np.array([float(antisymmetry(network)) for network in load_run(folder)[1]])
+    return np.array([float(antisymmetry(network)) for network in open_run(folder).networks])
 
 
 def homeostasis(seeds: int, figures: Path) -> None:

@@ -26,7 +26,7 @@ import direp
 from direp.program.bench import compare, dense_network, machine
 from direp.program.build import load_task
 from direp.program.commands.bench import table
-from direp.program.run_folder import load_run
+from direp.program.run_folder import open_run
 
 STEPS = 50
 
@@ -125,7 +125,8 @@ def steps(run: pathlib.Path | None) -> None:
         if run is None:
             call = [sys.executable, "-m", "direp", "train", "mnist", "--out", str(folder)]
             subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
-        settings, (network, *_) = load_run(folder)
+        run = open_run(folder)
+        settings, network = run.settings, run.networks[0]
     task = load_task(settings)
     x, y = jnp.asarray(task.test.x[:1000]), jnp.asarray(task.test.y[:1000])
     # The free phase bears a larger step than the nudged one, whose outputs are stiffer by beta.

@@ -25,7 +25,8 @@ with install_import_hook(
     "beartype.beartype",
 ):
     beartype_package("direp.arithmetic")
-    import direp.training  # noqa: F401
+    import direp.runs
+    import direp.training
 
 
 import jax
@@ -33,6 +34,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+direp.runs.Requests.grace = 600.0  # a process of tests is never ended for a step that is slow
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", True)  # tests compile much and run little
 jax.config.update("jax_numpy_dtype_promotion", "strict")

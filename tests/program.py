@@ -4,7 +4,9 @@ import contextlib
 import functools
 import io
 import json
+import os
 import tempfile
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -14,8 +16,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from direp.program import cli
-from direp.program.run_folder import RunFolder
+from direp.program.run_folder import keep_networks, new_run
 from direp.program.settings import Settings
+from direp.runs import Requests
 
 _KEPT = tempfile.TemporaryDirectory()  # until the process ends
 
@@ -38,6 +41,14 @@ def call(*arguments, drawn=False):
     return left.value.code, out.getvalue(), err.getvalue()
 
 
+def signalled(number):
+    """Send this process a signal, and wait until it is heard: by a thread."""
+    os.kill(os.getpid(), number)
+    begun = time.monotonic()
+    while Requests.now.received != number and time.monotonic() < begun + 60:
+        time.sleep(0.001)
+
+
 @functools.cache
 def finished():
     """A real run with JSON on standard output and nothing else: its folder, its document, what standard error had."""
@@ -54,6 +65,6 @@ def folder_of(path, networks, preset=None, **settings):
     """A run folder as training leaves it, without the training."""
     kind = str(np.asarray(networks[0].leak).dtype)
     settings = Settings(**{**(preset or {}), "precision": kind, "seeds": f"3..{2 + len(networks)}", **settings})
-    with RunFolder(path, settings) as folder:
-        folder.weights(networks, tuple(range(3, 3 + len(networks))))
+    with new_run(path, settings) as folder:
+        keep_networks(path, folder, networks, tuple(range(3, 3 + len(networks))))
     return path

@@ -14,7 +14,7 @@ from direp.program.catalogue import CATALOGUE, names
 from direp.program.network_file import load_network, save_network
 from direp.program.parts import WrongUse, build, fingerprint, name_of, resolve
 from direp.program.presets import PRESETS, preset
-from direp.program.run_folder import RunFolder, open_run
+from direp.program.run_folder import keep_networks, new_run, open_run
 from direp.program.settings import Settings
 from direp.runs import Unreadable
 
@@ -223,8 +223,8 @@ def test_what_a_rule_learns_is_kept(tmp_path, monkeypatch):
     networks = arguments(settings, load_task(settings))["network"]
     learned = [{"b": np.arange(3.0) + k, "w": np.full((2, 3), float(k))} for k in range(2)]
     rules = [direp.rules.with_parameters(Learner(), (values,)) for values in learned]
-    with RunFolder(tmp_path / "run", settings) as folder:
-        folder.weights(networks, (0, 1), rules)
+    with new_run(tmp_path / "run", settings) as folder:
+        keep_networks(folder.path, folder, networks, (0, 1), rules)
     monkeypatch.setattr(Parts, "rule", Learner())
     found = [direp.rules.parameters_of(rule)[0] for rule in open_run(tmp_path / "run").rules]
     for values, again in zip(learned, found, strict=True):

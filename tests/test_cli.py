@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from program import call, finished
 import direp
 from direp.program.build import load_task
 from direp.program.report import print_summary
-from direp.program.run_folder import RunFolder, load_run
+from direp.program.run_folder import open_run
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
@@ -44,12 +43,14 @@ def test_the_folder_holds_all_that_is_needed():
     assert [line["epoch"] for line in lines] == list(range(1, 61))
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert len(lines[0]["per_seed"]["loss"]) == 3
-    assert {"jax", "numpy", "direp", "python"} <= set(json.loads((folder / "config.json").read_text())["versions"])
+    assert {"jax", "numpy", "direp", "python"} <= set(
+        json.loads((folder / "config.json").read_text())["environment"]["versions"]
+    )
     for name in ("learning_curve", "weight_matrix", "decision_map"):
         assert (folder / f"{name}.png").stat().st_size > 5000
-    settings, networks = load_run(folder)
-    task = load_task(settings)
-    for net, seed in zip(networks, document["per_seed"], strict=True):
+    run = open_run(folder)
+    task = load_task(run.settings)
+    for net, seed in zip(run.networks, document["per_seed"], strict=True):
         outputs = np.asarray(net.outputs(direp.settle(net, task.test.x).state))
         assert abs(0.5 * np.square(outputs - task.test.y).mean() - seed["test"]["loss"]) < 1e-4
 
@@ -62,7 +63,7 @@ def test_a_config_runs_again_to_the_same_numbers(tmp_path):
     again = json.loads(out)
     for name in ("per_seed", "train", "test", "certificate", "settle"):
         assert again[name] == document[name]
-    one, two = (flat(load_run(path)[1][0].parameters) for path in (folder, tmp_path / "again"))
+    one, two = (flat(open_run(path).networks[0].parameters) for path in (folder, tmp_path / "again"))
     assert (one == two).all()
 
 
@@ -73,55 +74,6 @@ def test_nothing_is_overwritten():
     assert (code, out) == (2, "")
     assert "already holds something" in err
     assert (folder / "weights.safetensors").read_bytes() == before
-
-
-@pytest.fixture
-def _handlers():
-    """The program's own handlers of signals end with the test."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("_handlers")
-def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
-    folder = tmp_path / "run"
-    epoch = RunFolder.epoch
-
-    def interrupted(self, number, row):
-        epoch(self, number, row)
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(RunFolder, "epoch", interrupted)
-    code, _, err = call("train", "xor", "--preset", "small", "--epochs", "1000", "--out", folder)
-    assert code == 143
-    assert "interrupted" in err
-    _, networks = load_run(folder)
-    assert direp.certify(networks[0]).verdict == "proved"
-    summary = json.loads((folder / "summary.json").read_text())
-    assert summary["status"] == "interrupted"
-    recorded = (folder / "metrics.jsonl").read_text().splitlines()
-    assert 3 <= summary["epochs"] == len(recorded) < 1000
-    assert all(seed["best_epoch"] <= len(recorded) for seed in summary["per_seed"])
-
-
-@pytest.mark.usefixtures("_handlers")
-def test_a_request_to_end_after_the_last_epoch_loses_nothing(tmp_path, monkeypatch):
-    folder, weights = tmp_path / "run", RunFolder.weights
-
-    def interrupted(self, *arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
-        weights(self, *arguments)
-
-    monkeypatch.setattr(RunFolder, "weights", interrupted)
-    code, out, err = call("train", "xor", "--preset", "small", "--epochs", "2", "--out", folder)
-    assert code == 143
-    assert f"interrupted; the run is complete in {folder}" in err
-    assert "certificate  proved" in out
-    assert json.loads((folder / "summary.json").read_text())["status"] == "done"
-    assert len(load_run(folder)[1]) == 1
 
 
 def test_what_crashes_as_an_interrupted_process_is_taken_down_does_not_change_its_exit_code():

@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
 import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from cases import data, estimate, network
-from program import call, folder_of
+from program import call, folder_of, signalled
 
 import direp
 from direp.analysis.gradients import compare_gradients, groups, is_flat, order_in_beta, state_of
@@ -223,14 +222,6 @@ def test_the_nudge_of_the_run_is_measured_and_named(settings, beta, at, own, mea
     assert words == {"run": own, "measured": measured}
 
 
-@pytest.fixture
-def _handlers():
-    kept = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, kept)
-
-
-@pytest.mark.usefixtures("_handlers")
 @pytest.mark.parametrize("done", [0, 1])
 def test_an_interrupt_leaves_the_networks_that_are_measured_or_nothing(run, done, tmp_path, monkeypatch):
     """The request comes while a network is measured, and ends the command at the next safe point."""
@@ -245,7 +236,7 @@ def test_an_interrupt_leaves_the_networks_that_are_measured_or_nothing(run, done
 
     def measure(*arguments):
         if len(measured) == done:
-            os.kill(os.getpid(), signal.SIGINT)
+            signalled(signal.SIGINT)
         arguments[-1]("bptt")
         measured.append(entry)
         return entry

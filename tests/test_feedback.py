@@ -16,7 +16,7 @@ from test_phases import jacobians
 import direp
 from direp.program.build import Parts
 from direp.program.commands.gradient import _networks, _rules
-from direp.program.run_folder import RunFolder, open_run
+from direp.program.run_folder import keep_networks, new_run, open_run
 from direp.program.settings import Settings
 from direp.rules import agreement, antisymmetry, companions, feedback_of, initialise, parameters_of, with_companions
 from direp.rules.asymmetric import AsymField
@@ -327,8 +327,8 @@ def test_companions_that_do_not_fit_the_network_are_unreadable(change, message, 
     settings = Settings(hidden=(3,), rule="asym-ep", feedback="learned")
     parts = Parts(settings, direp.tasks.xor())
     rule = initialise(parts.rule, parts.network, jax.random.key(0))
-    with RunFolder(tmp_path / "run", settings) as folder:
-        folder.weights([parts.network], (0,), [rule])
+    with new_run(tmp_path / "run", settings) as folder:
+        keep_networks(folder.path, folder, [parts.network], (0,), [rule])
     assert len(open_run(tmp_path / "run").rules) == 1
     held = load_file(tmp_path / "run" / "weights.safetensors")
     write_arrays(tmp_path / "run" / "weights.safetensors", held | change(held.pop("rule.0")), {"format": "direp 2"})

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 import direp
 from direp.program.network_file import load_network, save_network
-from direp.program.run_folder import load_run, open_run
+from direp.program.run_folder import open_run
 from direp.runs import Unreadable, seal, write_arrays
 
 
@@ -231,9 +231,9 @@ def test_a_damaged_folder_is_unreadable(tmp_path):
             content = (folder / each).read_bytes()
             (broken / each).write_bytes(content[: len(content) // 2] if each == name else content)
         with pytest.raises(Unreadable, match=r"no readable run folder|not a readable safetensors"):
-            load_run(broken)
+            open_run(broken)
     with pytest.raises(Unreadable, match=r"config\.json is missing"):
-        load_run(tmp_path / "nowhere")
+        open_run(tmp_path / "nowhere")
     (tmp_path / "weights.safetensors" / "weights.safetensors").unlink()
     with pytest.raises(Unreadable, match=r"weights\.safetensors is missing"):
-        load_run(tmp_path / "weights.safetensors")
+        open_run(tmp_path / "weights.safetensors")

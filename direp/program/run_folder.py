@@ -23,7 +23,7 @@ from .build import Parts, check_cost
 from .catalogue import WrongUse, is_own
 from .config import Config, config_of, read_config
 from .data import data_of, load_again
-from .folders import fresh_folder, new_folder, stamped
+from .folders import fresh_folder, stamped
 from .graph_file import is_graph_file, kept_graph
 from .network_file import check_alike, check_floats, check_precision, weight_of
 from .parts import permit
@@ -42,10 +42,14 @@ def new_run(out: Path | None, settings: Settings, task: Task | None = None) -> R
     for _ in range(100):
         path = fresh_folder(out, stamped(label_of(settings.task)))
         try:
-            return RunFolder(new_folder(path), config, files)
+            return RunFolder(path, config, files)
         except Held:  # somebody else was faster to take this name
             if out is not None:
                 raise
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise WrongUse(
+                f"{path} cannot be made ({error.strerror}): name a folder you may write to, with --out"
+            ) from None
     raise WrongUse("runs/ is being written by many others: name a folder with --out")
 
 

@@ -13,7 +13,7 @@ from ..model.synapses import Weight
 from ..runs import CHECKPOINT, WEIGHTS, RunFolder, Unreadable
 from ..tasks import Preparation
 from .epochs import Standing
-from .metrics import StepMetrics, rounded, summarise
+from .metrics import Metrics, StepMetrics, rounded, summarise
 from .step import TrainState
 
 _FORMAT, _WEIGHTS = "direp checkpoint 1", "direp 2"
@@ -57,7 +57,8 @@ class Keeper:
         return now
 
     def _read(self, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Standing:
-        history = {name[len("history.") :]: a for name, a in arrays.items() if name.startswith("history.")}
+        names = [name for name in Metrics._fields if f"history.{name}" in arrays]
+        history = {name: arrays[f"history.{name}"] for name in names}
         seeds = len(self._seeds)
         if any(a.shape[1:] != (seeds,) or len(a) != len(history["loss"]) for a in history.values()):
             raise ValueError("the figures of its epochs are not those of these seeds")

@@ -26,7 +26,7 @@ from direp.certificates.convergence import Counterexample
 from direp.model import Network
 from direp.program.matrix_file import network_from_matrix
 from direp.program.network_file import open_network, save_network
-from direp.program.run_folder import RunFolder, open_run
+from direp.program.run_folder import keep_networks, new_run, open_run
 from direp.program.settings import Settings
 from direp.runs import Unreadable
 
@@ -69,8 +69,8 @@ def subjects(folder: Path) -> list[Subject]:
         for seed in range(2)
     ]
     run = folder / "run"
-    with RunFolder(run, settings) as kept:
-        kept.weights(made, (0, 1))
+    with new_run(run, settings) as kept:
+        keep_networks(run, kept, made, (0, 1))
 
     def read_run() -> Any:
         found = open_run(run)

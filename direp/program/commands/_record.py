@@ -15,8 +15,8 @@ from . import Stop
 
 if TYPE_CHECKING:
     from ...runs import RunFolder
-    from ...tasks import Task
     from ...training import Run
+    from ..build import Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def record(
     settings that the number of samples decides."""
     begun = time.perf_counter()
     configure(settings)
-    from ..build import load_task
+    from ..build import Parts, load_task
     from ..data import check_data
     from ..run_folder import new_run
 
@@ -64,8 +64,11 @@ def record(
     own = sized(len(task.train.x))
     settings = dataclasses.replace(settings, **{name: own[name] for name in free})
     check_data(settings, task, data)
+    parts = Parts(settings, task)
+    arguments = parts.fit()  # what cannot be is refused before there is a folder
+    Stop.check()
     with new_run(out, settings, task) as folder:
-        return carry_on(folder, settings, task, how, begun)
+        return carry_on(folder, parts, arguments, how, begun)
 
 
 def configure(settings: Settings) -> None:
@@ -73,17 +76,15 @@ def configure(settings: Settings) -> None:
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
 
 
-def carry_on(folder: "RunFolder", settings: Settings, task: "Task", how: How, begun: float) -> Outcome:
+def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How, begun: float) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
     from ...runs import write_json
     from ...training import fit
     from ..advice import faint, misfit, odd_data, unscaled
-    from ..build import Parts
     from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
     from ..run_folder import keep_networks
 
-    parts = Parts(settings, task)
-    arguments = parts.fit()
+    settings, task = parts.settings, parts.task
     looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
     doubts = {name: said for name, look in looks.items() if (said := look(parts))}
     if is_file(settings.task):

@@ -59,9 +59,12 @@ def resume(arguments: list[str]) -> int:
     settings = dataclasses.replace(config.settings, **given)
     settings.check()
     configure(settings)
+    from ..build import Parts
     from ..data import load_again
 
     task, _ = load_again(settings, config.data, True)
+    parts = Parts(settings, task)
+    arguments_of_fit = parts.fit()
     how = How(show=not asked.output.quiet, formats=asked.output.format, every=asked.checkpoint)
     with RunFolder(folder) as place:
         done = place.stands()
@@ -73,7 +76,7 @@ def resume(arguments: list[str]) -> int:
         if settings.epochs != config.settings.epochs:
             place.amend(settings={**config.settings.to_dict(), "epochs": settings.epochs})
         place.say(f"goes on after epoch {done.get('epoch', 0)}", show=False)
-        return told(carry_on(place, settings, task, how, begun), asked.output)
+        return told(carry_on(place, parts, arguments_of_fit, how, begun), asked.output)
 
 
 def _check_options(path: Path, rest: list[str]) -> None:
