@@ -261,7 +261,7 @@ class Parts:
         """The arguments of `direp.fit` that the settings describe, the task's excepted."""
         s = self.settings
         stop = Steps(s.fixed_steps) if s.fixed_steps else Tolerance(s.tolerance, s.tolerance, max_steps=s.max_steps)
-        own = "learn_leak outputs_only start warm keep probe epochs batch_size"
+        own = "learn_leak outputs_only start warm keep probe epochs batch_size lanes"
         return {
             "network": self.networks, "rule": self.rule, "optimiser": self.optimiser(), "cost": self.cost,
             "control": self.control, "guarantee": self.guarantee, "stop": stop,

@@ -22,8 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     with listening(leaves=True):
         code = _coded(arguments, debug)
-    if own and code > 128:
-        _leave(code)
+        if own:
+            _leave(code)
     raise SystemExit(code)
 
 
@@ -55,8 +55,8 @@ def _coded(arguments: list[str], debug: bool) -> int:
 
 
 def _leave(code: int) -> None:
-    """End the process as it is. Where an interrupt broke off a compilation, JAX can crash as the interpreter takes it
-    down: the exit code would be that of the crash."""
+    """End the process as it is: whatever comes while an interpreter is taken down, a signal too, would change the exit
+    code of what is done."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none
             stream.flush()

@@ -191,6 +191,8 @@ class Settings:
     scale: Annotated[str, help_of("scale", "Of inputs, fitted on the training part: ")] = "standard"
     split: int = 0
     """Seed of the split into training, validation and test."""
+    lanes: int | None = None
+    """Train in a program of so many lanes, as a sweep does: the bits of a run are those of its number of lanes."""
     precision: Annotated[str, help_of("precision")] = "float32"
     device: Annotated[str, help_of("device")] = "auto"
 
@@ -330,6 +332,6 @@ _LEAST = {  # numbers, by the least that they may be
     "of at least 0": "momentum weight_scale input_scale feedback_scale bias_scale leak decay shrink homeostasis probe "
     "companion_scale shift split reciprocity rewired",
     "above 0": "learning_rate margin tolerance sharpness euler_step density",
-    "of at least 1": "neighbours epochs batch_size fixed_steps max_steps",
+    "of at least 1": "neighbours epochs batch_size fixed_steps max_steps lanes",
 }
 _IMAGES = tuple(name for name, entry in CATALOGUE["task"].entries.items() if entry.path.endswith(":images"))

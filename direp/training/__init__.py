@@ -1,6 +1,6 @@
 """Training: constraints that keep parameters in a set, transformations of updates, the compiled step, the loop."""
 
-from .checkpoint import weight_names, weights_of
+from .checkpoint import Keeper, weight_names, weights_of
 from .constraint import AbstractCertified, AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .epochs import STOP
@@ -9,17 +9,20 @@ from .limits import AbstractLimits, Bounds, Dale, FixedSynapses
 from .loop import fit
 from .loops import LoopProjection
 from .metrics import Evaluation, Metrics, rounded, summarise
+from .plan import planned
 from .prediction import Prediction, predict, read
 from .progress import progress_bar
 from .recorded import RecordedOptimiser
 from .run import Run
 from .step import AT_ONCE, Trainer, TrainState, choose, drawn
+from .together import program_of, train_together
 from .update import own_keys, prune, shrink, trainable
 
 __all__ = [
     "AT_ONCE", "STOP", "AbstractCertified", "AbstractConstraint", "AbstractControl", "AbstractGuarantee",
-    "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation", "FixedSynapses", "LeakController",
-    "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TrainState",
-    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "predict",
-    "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "trainable", "weight_names", "weights_of",
+    "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation", "FixedSynapses", "Keeper",
+    "LeakController", "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run",
+    "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn",
+    "fit", "own_keys", "planned", "predict", "program_of", "progress_bar", "prune", "read", "rounded", "shrink",
+    "summarise", "train_together", "trainable", "weight_names", "weights_of",
 ]  # fmt: skip

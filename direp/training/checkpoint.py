@@ -1,7 +1,7 @@
 """Where a training stands, as arrays of a file and back: weights, optimiser, random state, epoch, batch, history."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,8 +12,9 @@ from ..model import Parameters
 from ..model.synapses import Weight
 from ..runs import CHECKPOINT, WEIGHTS, RunFolder, Unreadable
 from ..tasks import Preparation
-from .epochs import Standing
-from .metrics import Metrics, StepMetrics, rounded, summarise
+from .epochs import Standing, steps_of
+from .metrics import Metrics, rounded, summarise
+from .plan import Plan
 from .step import TrainState
 
 _FORMAT, _WEIGHTS = "direp checkpoint 1", "direp 2"
@@ -24,21 +25,11 @@ class Keeper:
     """Keeps a training in a run folder: the figures of every epoch, and every now and then where it stands.
 
     - `begun`: the state of all seeds before the first update, whose kinds and shapes a checkpoint must have.
-    - `steps`: makes the shapes of the figures of an epoch's updates, for a checkpoint within one.
     - `seconds`: between two checkpoints.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        begun: TrainState,
-        steps: Callable[[], StepMetrics],
-        seeds: Sequence[int],
-        preparation: Preparation | None,
-        seconds: float,
-    ):
-        self.folder, self._begun, self._steps, self._seeds = folder, begun, steps, seeds
-        self._preparation, self._seconds = preparation, seconds
+    def __init__(self, folder: RunFolder, plan: Plan, begun: TrainState, seconds: float):
+        self.folder, self._plan, self._begun, self._seconds = folder, plan, begun, seconds
         self._unsaved, self._saved = True, None
 
     def standing(self) -> Standing:
@@ -59,7 +50,7 @@ class Keeper:
     def _read(self, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Standing:
         names = [name for name in Metrics._fields if f"history.{name}" in arrays]
         history = {name: arrays[f"history.{name}"] for name in names}
-        seeds = len(self._seeds)
+        seeds = len(self._plan.seeds)
         if any(a.shape[1:] != (seeds,) or len(a) != len(history["loss"]) for a in history.values()):
             raise ValueError("the figures of its epochs are not those of these seeds")
         rows = [{name: a[k] for name, a in history.items()} for k in range(len(history.get("loss", ())))]
@@ -67,7 +58,7 @@ class Keeper:
         needed = len(jax.tree.leaves(self._begun)) + len(history)
         under = None
         if "before.epoch" in arrays:
-            steps = self._steps()
+            steps = steps_of(self._plan, self._begun)
             under = tree_of("before", self._begun, arrays), tree_of("steps", steps, arrays), update
             needed += len(jax.tree.leaves(self._begun)) + len(jax.tree.leaves(steps))
             if not 0 <= update <= np.shape(steps.loss)[1]:
@@ -115,7 +106,7 @@ class Keeper:
         self.folder.say(f"interrupted in the middle of a step; direp resume {self.folder.path} goes on before it")
 
     def weights(self, parameters: Parameters, best: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        return weights_of(parameters, self._seeds, best, self._preparation)
+        return weights_of(parameters, self._plan.seeds, best, self._plan.task.preparation)
 
     def epoch(self, number: int, row: Mapping[str, np.ndarray]) -> None:
         self.folder.line(line_of(number, row))

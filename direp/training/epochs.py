@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
@@ -22,6 +23,14 @@ STOP = "stop"  # what a callback returns to end a training
 _CALL = 0.25  # seconds of updates between two safe points
 
 
+class Lanes(NamedTuple):
+    """How seeds lie side by side: dealt out over the devices of a mesh, and, with `each`, with a trainer of its own for
+    every one."""
+
+    mesh: Mesh | None = None
+    each: bool = False
+
+
 def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int, room: int) -> np.ndarray:
     """The order of samples in every epoch of every seed: (seeds, epochs, updates, batch).
 
@@ -36,10 +45,20 @@ def _orders(seeds: Sequence[int], epochs: Iterable[int], samples: int, size: int
 
 
 @compiled
-def begin(trainer: Trainer, parameters: Parameters, seeds: Any, samples: int) -> tuple[TrainState, Array]:
-    """The states of all seeds before the first update, and their keys."""
+def begin(
+    trainer: Trainer, parameters: Parameters, seeds: Any, samples: int, each: bool = False
+) -> tuple[TrainState, Array]:
+    """The states of all seeds before the first update, and their keys. With `each`, every seed has a trainer of its
+    own: its arrays have the seeds as first axis."""
     keys = jax.vmap(jax.random.key)(seeds)
-    return jax.vmap(lambda parameters, key: trainer.begin(parameters, key, samples))(parameters, keys), keys
+    begun = eqx.filter_vmap(
+        lambda trainer, parameters, key: trainer.begin(parameters, key, samples), in_axes=(_axes(each), 0, 0)
+    )
+    return begun(trainer, parameters, keys), keys
+
+
+def _axes(each: bool) -> Any:
+    return eqx.if_array(0) if each else None
 
 
 @compiled
@@ -53,11 +72,11 @@ def _epochs(
     numbers: Int[Array, " epoch"],
     last: Int[Array, ""],
     weight: Float[Array, " sample"] | None,
-    mesh: Mesh | None,
+    lanes: Lanes,
 ) -> tuple[TrainState, Metrics]:
     """Several epochs of all seeds in one call; epochs after the `last` one change nothing."""
 
-    def lane(state: TrainState, orders: Array):
+    def lane(trainer: Trainer, state: TrainState, orders: Array):
         def one(state: TrainState, epoch: tuple[Array, Array]):
             order, number = epoch
             after, metrics = trainer.epoch(state, train, validation, Epoch(number, order, valid, weight))
@@ -65,77 +84,81 @@ def _epochs(
 
         return jax.lax.scan(one, state, (orders, numbers))
 
-    return _lanes(lane, mesh)(state, orders)
+    return _lanes(lane, trainer, lanes)(state, orders)
 
 
 @compiled
 def _opened(
     trainer: Trainer, state: TrainState, train: Samples, orders: Array, valid: Array, number: Array, weight: Any,
-    mesh: Mesh | None,
+    lanes: Lanes,
 ) -> tuple[TrainState, StepMetrics]:  # fmt: skip
     """An epoch of all seeds before its first update, and room for the figures of all."""
 
-    def lane(state: TrainState, order: Array):
+    def lane(trainer: Trainer, state: TrainState, order: Array):
         epoch = Epoch(number, order, valid, weight)
         return trainer.opened(state, epoch), trainer.no_steps(state, train, epoch)
 
-    return _lanes(lane, mesh)(state, orders)
+    return _lanes(lane, trainer, lanes)(state, orders)
 
 
 @compiled
 def _updated(
     trainer: Trainer, now: tuple[TrainState, StepMetrics], train: Samples, orders: Array, valid: Array, number: Array,
-    weight: Any, first: Int[Array, ""], last: Int[Array, ""], mesh: Mesh | None,
+    weight: Any, first: Int[Array, ""], last: Int[Array, ""], lanes: Lanes,
 ) -> tuple[TrainState, StepMetrics]:  # fmt: skip
     """After some updates of an epoch: one program, however many, so that it does not matter where one stops."""
 
-    def lane(now: tuple[TrainState, StepMetrics], order: Array):
+    def lane(trainer: Trainer, now: tuple[TrainState, StepMetrics], order: Array):
         return trainer.updated(*now, train, Epoch(number, order, valid, weight), first, last)
 
-    return _lanes(lane, mesh)(now, orders)
+    return _lanes(lane, trainer, lanes)(now, orders)
 
 
 @compiled
 def _closed(
     trainer: Trainer, before: TrainState, now: tuple[TrainState, StepMetrics], train: Samples, validation: Samples,
-    orders: Array, valid: Array, number: Array, weight: Any, mesh: Mesh | None,
+    orders: Array, valid: Array, number: Array, weight: Any, lanes: Lanes,
 ) -> tuple[TrainState, Metrics]:  # fmt: skip
     """The end of an epoch of all seeds, which began from `before`."""
 
-    def lane(before: TrainState, now: tuple[TrainState, StepMetrics], order: Array):
+    def lane(trainer: Trainer, before: TrainState, now: tuple[TrainState, StepMetrics], order: Array):
         return trainer.closed(before, *now, train, validation, Epoch(number, order, valid, weight))
 
-    return _lanes(lane, mesh)(before, now, orders)
+    return _lanes(lane, trainer, lanes)(before, now, orders)
 
 
 @compiled
-def evaluate_all(
-    trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, mesh: Mesh | None
-) -> Evaluation:
-    return _lanes(lambda parameters, key: trainer.evaluate(parameters, samples, key), mesh)(parameters, keys)
+def evaluate_all(trainer: Trainer, parameters: Parameters, samples: Samples, keys: Array, lanes: Lanes) -> Evaluation:
+    lane = lambda trainer, parameters, key: trainer.evaluate(parameters, samples, key)  # noqa: E731
+    return _lanes(lane, trainer, lanes)(parameters, keys)
 
 
-def mesh_of(seeds: int) -> Mesh | None:
-    """As many devices as the seeds can be dealt to in equal parts; `None` for a single one."""
+def lanes_of(plan: Plan) -> Lanes:
+    """As many devices as the seeds can be dealt to in equal parts; trainers of their own stay on one, whose program is
+    the same wherever it runs."""
     chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     devices = jax.devices() if chosen is None else jax.devices(chosen.platform)
-    count = max(k for k in range(1, len(devices) + 1) if seeds % k == 0)
-    return None if count == 1 else Mesh(np.array(devices[:count]), ("seed",))
+    count = max(k for k in range(1, len(devices) + 1) if len(plan.seeds) % k == 0)
+    mesh = None if count == 1 or plan.each else Mesh(np.array(devices[:count]), ("seed",))
+    return Lanes(mesh, plan.each)
 
 
-def _lanes(lane: Callable, mesh: Mesh | None) -> Callable:
+def _lanes(lane: Callable, trainer: Trainer, lanes: Lanes) -> Callable:
     """The same for all seeds, every device at work on its own ones: none waits for another's slowest."""
+    if lanes.each:
+        return lambda *trees: eqx.filter_vmap(lane, in_axes=(_axes(True), *(0,) * len(trees)))(trainer, *trees)
 
     def side_by_side(*trees: Any) -> Any:
         if len(jax.tree.leaves(trees)[0]) > 1:
-            return jax.vmap(lane)(*trees)
+            return jax.vmap(lambda *own: lane(trainer, *own))(*trees)
         # A single seed needs no lane: branches and loops then do only what it asks for.
-        return jax.tree.map(lambda leaf: leaf[None], lane(*jax.tree.map(lambda leaf: leaf[0], trees)))
+        own = jax.tree.map(lambda leaf: leaf[0], trees)
+        return jax.tree.map(lambda leaf: leaf[None], lane(trainer, *own))
 
-    if mesh is None:
+    if lanes.mesh is None:
         return side_by_side
     seed = PartitionSpec("seed")
-    return jax.shard_map(side_by_side, mesh=mesh, in_specs=seed, out_specs=seed, check_vma=False)
+    return jax.shard_map(side_by_side, mesh=lanes.mesh, in_specs=seed, out_specs=seed, check_vma=False)
 
 
 class Standing(NamedTuple):
@@ -161,7 +184,7 @@ def steps_of(plan: Plan, begun: TrainState) -> StepMetrics:
     updates = -(-plan.rows // plan.size)
     order = jax.ShapeDtypeStruct((len(plan.seeds), updates, plan.size), np.int32)
     valid = np.ones((updates, plan.size), bool)
-    more: Any = (valid, np.int32(1), plan.weight, None)
+    more: Any = (valid, np.int32(1), plan.weight, Lanes(None, plan.each))
     return jax.eval_shape(lambda orders: _opened(plan.trainer, begun, plan.parts[0], orders, *more)[1], order)
 
 
@@ -177,7 +200,7 @@ def train_epochs(
     epochs: int,
     callbacks: Sequence[Callback],
     safe: SafePoint,
-    mesh: Mesh | None,
+    lanes: Lanes,
 ) -> tuple[Standing, str]:
     """Train up to an epoch: where it stands then, and how that ended."""
     trainer, table, weight, status = plan.trainer, plan.rows, plan.weight, "done"
@@ -192,16 +215,16 @@ def train_epochs(
             numbers = range(first, first + together)
             orders = np.asarray(_orders(plan.seeds, numbers, plan.samples, plan.size, table), np.int32)
             if together > 1 and now.under is None:
-                more: Any = (orders, valid, np.array(numbers, np.int32), np.int32(epochs), weight, mesh)
+                more: Any = (orders, valid, np.array(numbers, np.int32), np.int32(epochs), weight, lanes)
                 state, metrics = _epochs(trainer, now.state, train, validation, *more)
             else:
                 how: Any = (orders[:, 0], valid, np.int32(first), weight)
-                now = _up_to_its_end(trainer, now, train, how, mesh, pace, safe)
+                now = _up_to_its_end(trainer, now, train, how, lanes, pace, safe)
                 if now.under is None or now.under[2] < len(valid):
                     status = "interrupted"
                     break
                 before, steps, _ = now.under
-                state, metrics = _closed(trainer, before, (now.state, steps), train, validation, *how, mesh)
+                state, metrics = _closed(trainer, before, (now.state, steps), train, validation, *how, lanes)
                 metrics = metrics._replace(**{name: leaf[:, None] for name, leaf in metrics._asdict().items()})
             metrics = jax.device_get(metrics)
             rows = now.rows
@@ -224,19 +247,19 @@ def train_epochs(
 
 
 def _up_to_its_end(
-    trainer: Trainer, now: Standing, train: Samples, how: Any, mesh: Mesh | None, pace: "Pace", safe: SafePoint
+    trainer: Trainer, now: Standing, train: Samples, how: Any, lanes: Lanes, pace: "Pace", safe: SafePoint
 ) -> Standing:
     """All updates of an epoch, or those up to a safe point at which the training is to end."""
     updates = len(how[1])
     if now.under is None:
-        state, steps = _opened(trainer, now.state, train, *how, mesh)
+        state, steps = _opened(trainer, now.state, train, *how, lanes)
         now = Standing(state, now.rows, (now.state, steps, 0))
     while now.under is not None and now.under[2] < updates:
         before, steps, first = now.under
         last = min(first + pace.updates, updates)
         with pace.timed(last - first):
             state, steps = jax.block_until_ready(
-                _updated(trainer, (now.state, steps), train, *how, np.int32(first), np.int32(last), mesh)
+                _updated(trainer, (now.state, steps), train, *how, np.int32(first), np.int32(last), lanes)
             )
         now = Standing(state, now.rows, (before, steps, last))
         if last < updates and safe(now):

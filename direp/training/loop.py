@@ -17,7 +17,7 @@ from ..tasks import AbstractAugmentation, Task
 from .checkpoint import Keeper
 from .control import AbstractControl
 from .described import folder_of
-from .epochs import Callback, Standing, begin, evaluate_all, mesh_of, steps_of, train_epochs
+from .epochs import Callback, Standing, begin, evaluate_all, lanes_of, train_epochs
 from .guarantee import AbstractGuarantee
 from .limits import AbstractLimits
 from .metrics import Evaluation
@@ -25,6 +25,7 @@ from .plan import Plan, planned
 from .progress import epochs_shown
 from .run import Run
 from .step import TrainState
+from .together import cut, side_by_side, widened
 
 
 def fit(
@@ -54,6 +55,7 @@ def fit(
     state: TrainState | None = None,
     room: int | None = None,
     evaluate: bool = True,
+    lanes: int | None = None,
     folder: str | Path | RunFolder | None = None,
     checkpoint: float = 30.0,
 ) -> Run:
@@ -91,6 +93,8 @@ def fit(
       nearby sizes then share a program. A `batch_size` of none takes all samples at once all the same.
     - `evaluate`: settle all parts of the task once more with the networks chosen; `False` leaves `Run.train`,
       `Run.validation` and `Run.test` without samples.
+    - `lanes`: train in a program of so many lanes, in which others might be trained beside: a training comes to the
+      same bits whatever they hold, which it does not in programs of other sizes.
     - `folder`: a run folder that keeps the figures of every epoch and, every `checkpoint` seconds, where the training
       stands. Called again with the same folder and arguments, `fit` goes on there, after whatever ended it, and comes
       to the same bits; `epochs` may be raised.
@@ -106,52 +110,60 @@ def fit(
         guarantee=guarantee, constraints=constraints, learn_leak=learn_leak, outputs_only=outputs_only, method=method,
         stop=stop, start=start, warm=warm, keep=keep, probe=probe, augment=augment, seeds=seeds, room=room,
     )  # fmt: skip
+    wide, count = plan if lanes is None else side_by_side([plan], lanes), len(plan.seeds)
+    own = (lambda now: now) if wide is plan else (lambda now: cut(now, 0, count))
     with folder_of(plan, folder) as place, listening(leaves=False) as asked:
-        mesh = mesh_of(len(plan.seeds))
         with epochs_shown(task, epochs, progress) as shown:
-            begun, keys = begin(plan.trainer, plan.parameters, np.asarray(plan.seeds), plan.rows)
+            begun, keys = begin(wide.trainer, wide.parameters, np.asarray(wide.seeds), wide.rows, wide.each)
             parts = jax.device_put(plan.parts)
-            now, keeper = Standing(begun, []), None
+            now, keeper = own(Standing(begun, [])), None
             if place is not None:
-                figures = lambda: steps_of(plan, begun)  # noqa: E731
-                keeper = Keeper(place, begun, figures, plan.seeds, task.preparation, checkpoint)
+                keeper = Keeper(place, plan, now.state, checkpoint)
                 now = keeper.standing()
                 callbacks = (keeper.epoch, *callbacks)
             elif state is not None:
-                now = Standing(_going_on(state, begun), [])
+                now = Standing(_going_on(state, now.state), [])
 
             def safe(now: Standing) -> bool:
                 """Save where it is time to; whether somebody asked to end."""
                 ends = asked.take()
                 if keeper is not None:
                     if ends or asked.take_save() or keeper.due():
-                        keeper.save(now)
-                    asked.late = lambda number, keeper=keeper: keeper.leave(now)
+                        keeper.save(own(now))
+                    asked.late = lambda number, keeper=keeper: keeper.leave(own(now))
                 return ends
 
             last = epochs + (0 if keeper is not None else now.epoch)
             for number, row in enumerate(now.rows, 1):  # those of a training that goes on
                 for show in shown:
                     show(number, row)
-            now, status = train_epochs(plan, now, *parts[:2], last, (*callbacks, *shown), safe, mesh)
+            tell = [_told(callback, count) for callback in (*callbacks, *shown)]
+            now = now if wide is plan else widened(now, len(wide.seeds))
+            now, status = train_epochs(wide, now, *parts[:2], last, tell, safe, lanes_of(wide))
+            now = own(now)
             if keeper is not None:
                 keeper.save(now)
         asked.late = None
         evaluate = evaluate and not (status == "interrupted" and asked.leaves)  # a process that is to end
-        run = conclude(plan, now, status, parts, keys, mesh, evaluate=evaluate)
+        run = conclude(plan, now, status, parts, keys[:count], evaluate=evaluate)
         if keeper is not None and place is not folder:
             keeper.end(now, run.status)
         return run
 
 
-def conclude(plan: Plan, now: Standing, status: str, parts: Any, keys: Any, mesh: Any, *, evaluate: bool = True) -> Run:
+def _told(callback: Callback, count: int) -> Callback:
+    """A callback that is told of the first lanes alone."""
+    return lambda number, row: callback(number, {name: values[:count] for name, values in row.items()})
+
+
+def conclude(plan: Plan, now: Standing, status: str, parts: Any, keys: Any, *, evaluate: bool = True) -> Run:
     """What a training has come to: how the networks that are kept do on all parts of the task."""
     task, seeds, state = plan.task, plan.seeds, now.state
     if evaluate and plan.rows > plan.samples:
         parts = [jax.tree.map(lambda table: table[: plan.samples], parts[0]), *parts[1:]]
     empty = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(seeds), 0), Evaluation.empty(task.outputs, float))
     evaluations = [
-        evaluate_all(plan.evaluator, state.best, part, keys, mesh) if evaluate and len(part.x) else empty
+        evaluate_all(plan.evaluator, state.best, part, keys, lanes_of(plan)) if evaluate and len(part.x) else empty
         for part in parts[: 1 if task.whole else 3]
     ]
     history = {name: np.stack([row[name] for row in now.rows]) for name in now.rows[0]} if now.rows else {}

@@ -54,6 +54,7 @@ class Plan:
     epochs: int
     phases: RuleRun
     assumptions: tuple[str, ...]
+    each: bool = False  # every seed has a trainer of its own: the arrays of `trainer` have the seeds as first axis
 
     @property
     def network(self) -> Network:

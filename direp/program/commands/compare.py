@@ -11,9 +11,9 @@ from ...runs import write, write_json
 from .. import catalogue, device
 from ..folders import fresh_folder, new_folder, stamped
 from ..presets import preset, suited
+from ..record import How, Outcome, record
 from ..settings import Settings, WrongUse, check_task, is_file, nearest, parse_seeds
 from . import DIVERGED, OK, Output, Stop, first, option, parse, plural, values
-from ._record import How, Outcome, record
 
 # What all rules share, so that a pair of seeds differs by its rule alone.
 SHARED = ("task", "seeds", "rule", "split", "scale", "probe")

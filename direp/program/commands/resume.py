@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from ..catalogue import WrongUse, flag
+from ..record import How, carry_on, check_every, configure
 from ..settings import COUNTED, Settings
 from . import OK, Output, first, parse, typed
-from ._record import How, carry_on, check_every, configure
 from .train import told
 
 _FREE = ("epochs", "device", "data_dir")  # settings that a run may go on with another value of

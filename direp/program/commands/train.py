@@ -13,9 +13,9 @@ from ..config import Config, read_config
 from ..graph_file import is_graph_file
 from ..parts import permit
 from ..presets import describe_presets, preset, sized, suited
+from ..record import How, Outcome, check_every, record
 from ..settings import Settings, WrongUse, check_task, is_file
 from . import DIVERGED, OK, UNREADABLE, Output, Stop, first, option, parse, typed, values
-from ._record import How, Outcome, check_every, record
 
 if TYPE_CHECKING:
     pass

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import device
-from ..catalogue import WrongUse
-from ..graph_file import folded
-from ..presets import sized
-from ..settings import Settings, is_file, parse_seeds
-from . import Stop
+from . import device
+from .catalogue import WrongUse
+from .commands import Stop
+from .graph_file import folded
+from .presets import sized
+from .settings import Settings, is_file, parse_seeds
 
 if TYPE_CHECKING:
-    from ...runs import RunFolder
-    from ...training import Run
-    from ..build import Parts
+    from ..runs import RunFolder
+    from ..training import Run
+    from .build import Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +56,9 @@ def record(
     settings that the number of samples decides."""
     begun = time.perf_counter()
     configure(settings)
-    from ..build import Parts, load_task
-    from ..data import check_data
-    from ..run_folder import new_run
+    from .build import Parts, load_task
+    from .data import check_data
+    from .run_folder import new_run
 
     task = load_task(settings)
     own = sized(len(task.train.x))
@@ -71,6 +71,67 @@ def record(
         return carry_on(folder, parts, arguments, how, begun)
 
 
+def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> list[Outcome]:
+    """Train settings that name a number of lanes, those that share a program side by side in it, each into its folder;
+    one that was begun is gone on with. Each comes to the bits that it comes to alone.
+
+    Raises `KeyboardInterrupt` where it was interrupted; whoever was not done then is as it was.
+    """
+    begun, first = time.perf_counter(), several[0][0]
+    device.configure(double=first.precision == "float64", platform=first.device)
+    from ..training import planned, program_of, train_together
+    from .build import Parts, load_task
+
+    tasks: dict[Any, Any] = {}
+    groups: dict[Any, list[tuple[Any, Any, Path]]] = {}
+    for settings, out in several:
+        data = tuple(getattr(settings, name) for name in _DATA)
+        task = tasks[data] if data in tasks else tasks.setdefault(data, load_task(settings))
+        parts = Parts(settings, task)
+        plan = planned(task=task, **{name: value for name, value in parts.fit().items() if name != "lanes"})
+        groups.setdefault((settings.lanes, program_of(plan)), []).append((parts, plan, out))
+    outcomes: dict[Path, Outcome] = {}
+    for (lanes, _), members in groups.items():
+        for some in _filling(members, lanes):
+            Stop.check()
+            stands = train_together([plan for _, plan, _ in some], lanes)
+            if stands is None:
+                raise KeyboardInterrupt
+            for (parts, plan, out), now in zip(some, stands, strict=True):
+                outcomes[out] = _put(out, parts, plan, now, how, begun)
+    return [outcomes[out] for _, out in several]
+
+
+_DATA = ("task", "target", "drop", "kind", "data_dir", "scale", "split", "cost", "neuron", "activation", "leak")
+
+
+def _filling(members: list[Any], lanes: int) -> list[list[Any]]:
+    """Trainings dealt out to programs of so many lanes."""
+    dealt: list[list[Any]] = [[]]
+    for member in members:
+        if sum(len(plan.seeds) for _, plan, _ in (*dealt[-1], member)) > lanes and dealt[-1]:
+            dealt.append([])
+        dealt[-1].append(member)
+    return dealt
+
+
+def _put(out: Path, parts: "Parts", plan: Any, now: Any, how: How, begun: float) -> Outcome:
+    """A training that has come to its end, as a run folder."""
+    from ..training import Keeper
+
+    with folder_for(out, parts.settings, parts.task) as folder:
+        Keeper(folder, plan, now.state, how.every).save(now)
+        return carry_on(folder, parts, parts.fit(), how, begun)
+
+
+def folder_for(out: Path, settings: Settings, task: Any) -> "RunFolder":
+    """The run folder of some settings: a new one, or one that was begun."""
+    from ..runs import RunFolder
+    from .run_folder import new_run
+
+    return RunFolder(out) if (out / "config.json").exists() else new_run(out, settings, task)
+
+
 def configure(settings: Settings) -> None:
     lanes = len(parse_seeds(settings.seeds))
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
@@ -78,11 +139,11 @@ def configure(settings: Settings) -> None:
 
 def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How, begun: float) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
-    from ...runs import write_json
-    from ...training import fit
-    from ..advice import faint, misfit, odd_data, unscaled
-    from ..report import certificates_of, save_figures, summary_of, task_line, worst_of
-    from ..run_folder import keep_networks
+    from ..runs import write_json
+    from ..training import fit
+    from .advice import faint, misfit, odd_data, unscaled
+    from .report import certificates_of, save_figures, summary_of, task_line, worst_of
+    from .run_folder import keep_networks
 
     settings, task = parts.settings, parts.task
     looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
@@ -110,7 +171,7 @@ def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how
         write_json(place / "summary.json", {**summary, "run": str(place)})
 
     place = folder.finish(write_all)
-    if run.history:
+    if run.history and how.formats:
         try:
             save_figures(run, place, how.formats)
         except Exception as error:  # no figure is worth a training
