@@ -108,6 +108,8 @@ from .training import Run as Run
 from .training import predict as predict
 from .training import Prediction as Prediction
 from .program.run_folder import load as load
+from .program.run_folder import load_run as load_run
+from .program.resume import resume as resume
 from .estimators import DirectedEPClassifier as DirectedEPClassifier
 from .estimators import DirectedEPRegressor as DirectedEPRegressor
 

@@ -139,7 +139,7 @@ def configure(settings: Settings) -> None:
 
 def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How, begun: float) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
-    from ..runs import write_json
+    from ..runs import Requests, write_json
     from ..training import fit
     from .advice import faint, misfit, odd_data, unscaled
     from .report import certificates_of, save_figures, summary_of, task_line, worst_of
@@ -162,6 +162,8 @@ def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how
     if run.status == "interrupted":
         folder.tell("interrupted", epoch=epoch)
         return Outcome(run, None, folder.path, settings, epoch)
+    if Requests.now is not None:
+        Requests.now.late = lambda number: folder.say(f"interrupted after training; direp resume {folder.path} ends it")
     certificates = certificates_of(run, parts)
     summary = summary_of(run, settings, folder.path, time.perf_counter() - begun, certificates) | doubts
 

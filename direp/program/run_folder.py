@@ -16,7 +16,18 @@ from ..certificates import certify
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import AbstractRule, companions, initialise, parameters_of, with_parameters
-from ..runs import WEIGHTS, Held, RunFolder, Unreadable, check_file, plain, read_back, read_history, tell_unsealed
+from ..runs import (
+    WEIGHTS,
+    Held,
+    RunFolder,
+    Unreadable,
+    check_file,
+    holder_of,
+    plain,
+    read_back,
+    read_history,
+    tell_unsealed,
+)
 from ..tasks import Preparation, Task
 from ..training import Prediction, predict, weight_names, weights_of
 from .build import Parts, check_cost
@@ -39,6 +50,8 @@ def new_run(out: Path | None, settings: Settings, task: Task | None = None) -> R
     graph, copy, said = kept_graph(settings.graph) or (None, b"", {})
     config = plain({**config_of(settings), **kept, **said})
     files = {} if graph is None else {graph: copy}
+    if out is not None and (holder := holder_of(out)):
+        raise Held(f"{out} is being written by {holder}")
     for _ in range(100):
         path = fresh_folder(out, stamped(label_of(settings.task)))
         try:

@@ -26,12 +26,13 @@ def description_of(plan: Plan) -> dict[str, Any]:
     network = trainer.pop("network")
     task = plan.task
     return {
+        "seeds": list(plan.seeds),
         "neuron": described(network.neuron), "graph": described(network.graph), "precision": str(network.dtype),
-        "parameters": described(plan.parameters),
         "task": {"name": task.name, "kind": task.kind}, "samples": described(plan.parts),
         "weight": described(task.weight),
-        "seeds": list(plan.seeds), "batch_size": plan.size, "epochs": plan.epochs,
+        "batch_size": plan.size, "epochs": plan.epochs,
         **{name: described(value) for name, value in trainer.items()},
+        "parameters": described(plan.parameters),
     }  # fmt: skip
 
 
@@ -105,5 +106,5 @@ def _plain(value: Any) -> Any:
 
 def _shown(value: Any) -> Any:
     if isinstance(value, dict):
-        return value.get("kind", f"{value.get('dtype')} of shape {value.get('shape')}" if "shape" in value else "other")
-    return value
+        return value.get("kind", f"{value['dtype']} of shape {value['shape']}" if "shape" in value else "another one")
+    return value if len(repr(value)) <= 60 else "another one"

@@ -20,6 +20,7 @@ from .step import Epoch, Trainer, TrainState, choose
 
 Callback = Callable[[int, dict[str, np.ndarray]], Any]
 STOP = "stop"  # what a callback returns to end a training
+_FEW = 20_000  # samples of all seeds up to which a call trains several epochs
 _CALL = 0.25  # seconds of updates between two safe points
 
 
@@ -207,7 +208,7 @@ def train_epochs(
     valid = (np.arange(-(-table // plan.size) * plan.size) < plan.samples).reshape(-1, plan.size)
     # Small tasks run several epochs a call, so that the round trip to the host does not count. Larger ones come to a
     # safe point several times an epoch.
-    together = max(1, min(10, plan.epochs, 20_000 // (table * len(plan.seeds))))
+    together = max(1, min(10, plan.epochs, _FEW // (table * len(plan.seeds))))
     pace = Pace()
     try:
         while status == "done" and now.epoch < epochs:

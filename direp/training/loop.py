@@ -113,16 +113,16 @@ def fit(
     wide, count = plan if lanes is None else side_by_side([plan], lanes), len(plan.seeds)
     own = (lambda now: now) if wide is plan else (lambda now: cut(now, 0, count))
     with folder_of(plan, folder) as place, listening(leaves=False) as asked:
+        begun, keys = begin(wide.trainer, wide.parameters, np.asarray(wide.seeds), wide.rows, wide.each)
+        parts = jax.device_put(plan.parts)
+        now, keeper = own(Standing(begun, [])), None
+        if place is not None:
+            keeper = Keeper(place, plan, now.state, checkpoint)
+            now = keeper.standing()
+            callbacks = (keeper.epoch, *callbacks)
+        elif state is not None:
+            now = Standing(_going_on(state, now.state), [])
         with epochs_shown(task, epochs, progress) as shown:
-            begun, keys = begin(wide.trainer, wide.parameters, np.asarray(wide.seeds), wide.rows, wide.each)
-            parts = jax.device_put(plan.parts)
-            now, keeper = own(Standing(begun, [])), None
-            if place is not None:
-                keeper = Keeper(place, plan, now.state, checkpoint)
-                now = keeper.standing()
-                callbacks = (keeper.epoch, *callbacks)
-            elif state is not None:
-                now = Standing(_going_on(state, now.state), [])
 
             def safe(now: Standing) -> bool:
                 """Save where it is time to; whether somebody asked to end."""
@@ -143,11 +143,11 @@ def fit(
             now = own(now)
             if keeper is not None:
                 keeper.save(now)
-        asked.late = None
         evaluate = evaluate and not (status == "interrupted" and asked.leaves)  # a process that is to end
         run = conclude(plan, now, status, parts, keys[:count], evaluate=evaluate)
         if keeper is not None and place is not folder:
             keeper.end(now, run.status)
+        asked.late = None
         return run
 
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from ..runs import listening
+from ..settling import traced
 from .epochs import Standing, begin, lanes_of, train_epochs
 from .plan import Plan
 
@@ -20,8 +21,8 @@ from .plan import Plan
 def program_of(plan: Plan) -> Any:
     """What two trainings have in common if they can be lanes of one program: all but the values of numbers."""
     arrays, rest = eqx.partition((plan.trainer, plan.parameters, plan.weight), eqx.is_array_like)
-    kinds = tuple((np.shape(leaf)[1:], np.result_type(leaf)) for leaf in jax.tree.leaves(arrays[1:]))
-    kinds += tuple((np.shape(leaf), np.result_type(leaf)) for leaf in jax.tree.leaves(arrays[0]))
+    leaves = [(np.asarray(leaf), skip) for skip, tree in enumerate(arrays[:2]) for leaf in jax.tree.leaves(tree)]
+    kinds = tuple((leaf.shape[skip:], leaf.dtype) for leaf, skip in leaves)  # of parameters, the seeds are no matter
     sizes = (plan.samples, plan.rows, plan.size, plan.epochs)
     return id(plan.task), sizes, kinds, jax.tree.structure(arrays), jax.tree.structure(rest), *jax.tree.leaves(rest)
 
@@ -33,7 +34,7 @@ def side_by_side(plans: Sequence[Plan], lanes: int) -> Plan:
         raise ValueError("these trainings share no program: train each on its own")
     if len(seeds) > lanes:
         raise ValueError(f"lanes={lanes} do not hold {len(seeds)} networks: give one for each, or more")
-    trainers = [plan.trainer for plan in plans for _ in plan.seeds]
+    trainers = [traced(plan.trainer, plan.network.dtype) for plan in plans for _ in plan.seeds]
     trainers += [trainers[-1]] * (lanes - len(seeds))
     static = eqx.filter(trainers[0], eqx.is_array_like, inverse=True)
     arrays = [jax.tree.map(np.asarray, eqx.filter(trainer, eqx.is_array_like)) for trainer in trainers]

@@ -2,16 +2,14 @@
 
 import dataclasses
 import sys
-import time
 from pathlib import Path
 
 from ..catalogue import WrongUse, flag
-from ..record import How, carry_on, check_every, configure
+from ..record import How, check_every
+from ..resume import FREE, go_on
 from ..settings import COUNTED, Settings
 from . import OK, Output, first, parse, typed
 from .train import told
-
-_FREE = ("epochs", "device", "data_dir")  # settings that a run may go on with another value of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,47 +46,28 @@ def resume(arguments: list[str]) -> int:
         )
     if asked.epochs is not None and not 1 <= asked.epochs <= COUNTED:
         raise WrongUse(f"--epochs {asked.epochs} is out of range: give a number of at least 1")
-    begun, folder = time.perf_counter(), Path(path or "")
-    from ...runs import RunFolder
-    from ..parts import permit
-    from ..run_folder import read_run_config
-
-    config = read_run_config(folder)
-    permit(config.own, folder / "config.json", asked.allow_import)
-    given = {name: getattr(asked, name) for name in _FREE if getattr(asked, name) is not None}
-    settings = dataclasses.replace(config.settings, **given)
-    settings.check()
-    configure(settings)
-    from ..build import Parts
-    from ..data import load_again
-
-    task, _ = load_again(settings, config.data, True)
-    parts = Parts(settings, task)
-    arguments_of_fit = parts.fit()
+    folder = Path(path or "")
+    given = {name: getattr(asked, name) for name in FREE if getattr(asked, name) is not None}
     how = How(show=not asked.output.quiet, formats=asked.output.format, every=asked.checkpoint)
-    with RunFolder(folder) as place:
-        done = place.stands()
-        if done.get("state") in ("done", "failed") and settings.epochs <= config.settings.epochs:
-            print(f"direp: {folder} is complete; train it for longer with --epochs N", file=sys.stderr)
-            if asked.output.json:
-                print((folder / "summary.json").read_text(), end="")
-            return OK
-        if settings.epochs != config.settings.epochs:
-            place.amend(settings={**config.settings.to_dict(), "epochs": settings.epochs})
-        place.say(f"goes on after epoch {done.get('epoch', 0)}", show=False)
-        return told(carry_on(place, parts, arguments_of_fit, how, begun), asked.output)
+    outcome = go_on(folder, given, how, asked.allow_import)
+    if outcome is not None:
+        return told(outcome, asked.output)
+    print(f"direp: {folder} is complete; train it for longer with --epochs N", file=sys.stderr)
+    if asked.output.json:
+        print((folder / "summary.json").read_text(), end="")
+    return OK
 
 
 def _check_options(path: Path, rest: list[str]) -> None:
     """Name settings that a run does not go on with another value of, with what they are in the run."""
     names = [field.name for field in dataclasses.fields(Settings)]
-    others = [name for name in names if name not in _FREE and typed(rest, name)]
+    others = [name for name in names if name not in FREE and typed(rest, name)]
     if others:
         from ..run_folder import read_run_config
 
         kept = read_run_config(path).settings
         told = ", ".join(f"{flag(name)} (there {getattr(kept, name)})" for name in others)
         raise WrongUse(
-            f"{told} cannot change while a run goes on, only {', '.join(map(flag, _FREE))} can: direp train --config "
+            f"{told} cannot change while a run goes on, only {', '.join(map(flag, FREE))} can: direp train --config "
             f"{path}/config.json begins another run"
         )

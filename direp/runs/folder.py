@@ -1,0 +1,219 @@
+"""A run folder while somebody writes in it: one writer, files that are whole, and a disk that may fail."""
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import Unreadable
+from .files import plain, read_back, write, write_arrays, write_json
+from .lock import Lock
+from .seals import seal
+
+_SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
+CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
+SCHEMA = 2  # of config.json; the first one was not written down
+
+
+class RunFolder:
+    """Writes a run as it goes. Only one process may, and what fails on the way ends no training: it is said, and tried
+    again; at the end everything goes where it can be written.
+
+    - `config.json`: what was asked for, the environment, and the SHA-256 of both, which `sha256` is.
+    - `status.json`: how it stands, and why. `log.txt`: what was said. `metrics.jsonl`: the figures of every epoch.
+    - `checkpoint.safetensors`: where it stands. `weights.safetensors`: the networks that it would keep if it ended.
+
+    Raises `Held` if another process writes there.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None):
+        """A new folder with a config, and more files beside it; without a config, one that is there, to go on with."""
+        self.path, self._files = path, dict(files or {})
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        self._lines: list[str] = []
+        self._new, self._started, self._pending, self._failing = config is not None, False, False, False
+        self._begun = self._last = time.monotonic()
+        self._status: dict[str, Any] = {}
+        path.mkdir(parents=True, exist_ok=True)
+        self._writing = threading.RLock()  # of a checkpoint: a request that comes late saves from a thread of its own
+        self._lock = Lock(path)
+        self._lock.take()
+        try:
+            if config is not None:
+                content = plain({"schema": SCHEMA, **config, "environment": environment()})
+                self._files["config.json"] = _text({"sha256": seal(content), **content})
+                self._lay()
+            else:
+                self._files["config.json"] = (path / "config.json").read_bytes()
+        except BaseException:
+            self._lock.release()
+            raise
+        self.config: dict[str, Any] = json.loads(self._files["config.json"])
+
+    @property
+    def sha256(self) -> str:
+        return str(self.config["sha256"])
+
+    def amend(self, **changes: Any) -> None:
+        """Change the config of a run that goes on; files that were written with the earlier one stay its own."""
+        content = {name: value for name, value in self.config.items() if name != "sha256"}
+        content = plain({**content, **changes, "before": [*content.get("before", []), self.sha256]})
+        self.config = {"sha256": seal(content), **content}
+        self._files["config.json"] = _text(self.config)
+        write(self.path / "config.json", self._files["config.json"])
+
+    def _lay(self) -> None:
+        for name, content in self._files.items():
+            write(self.path / name, content)
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        """A run that was refused before its first epoch leaves nothing behind."""
+        if error is not None and self._new and not self._lines and not (self.path / CHECKPOINT).exists():
+            for name in (*self._files, "metrics.jsonl", "log.txt", "status.json"):
+                (self.path / name).unlink(missing_ok=True)
+            self._lock.release()
+            with contextlib.suppress(OSError):
+                for folder in self._made:
+                    folder.rmdir()
+        elif error is not None and self._started and not isinstance(error, KeyboardInterrupt):
+            self.tell("failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        self._lock.release()
+
+    def stands(self) -> dict[str, Any]:
+        """What `tell` told last, perhaps in another process; empty if nothing did."""
+        try:
+            found = json.loads((self.path / "status.json").read_text())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def say(self, text: str, *, show: bool = True) -> None:
+        """To the log, and to standard error."""
+        if show:
+            with contextlib.suppress(OSError):
+                print(f"direp: {text}", file=sys.stderr)
+        with contextlib.suppress(OSError), (self.path / "log.txt").open("a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def tell(self, state: str, reason: str | None = None, **more: Any) -> None:
+        """How the run stands: `running`, `interrupted`, `done`, or `failed`, and why."""
+        now = {"state": state, "reason": reason, "pid": os.getpid(), "host": platform.node(), **more}
+        if now != self._status:
+            self._status = now
+            self._try("status.json", lambda: write_json(self.path / "status.json", {**now, "at": time.time()}))
+
+    def line(self, content: Mapping[str, Any]) -> None:
+        """The figures of an epoch, as a line of `metrics.jsonl` that is on its way to the disk at once."""
+        self._lines.append(json.dumps(plain(content)) + "\n")
+        if self._pending:
+            self._try("metrics.jsonl", self._write_lines)
+        else:
+            self._try("metrics.jsonl", self._append)
+
+    def start(self, lines: list[Mapping[str, Any]]) -> None:
+        """Begin, or go on after epochs whose lines are these."""
+        self._lines = [json.dumps(plain(line)) + "\n" for line in lines]
+        self._started = True
+        self._try("metrics.jsonl", self._write_lines)
+        self._last = time.monotonic()
+
+    def _append(self) -> None:
+        try:
+            if not self.path.joinpath("metrics.jsonl").exists():
+                raise FileNotFoundError(f"{self.path}/metrics.jsonl is gone")
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(self._lines[-1])
+        except OSError:
+            self._pending = True  # half a line may be there: next time all are written
+            raise
+
+    def _write_lines(self) -> None:
+        write(self.path / "metrics.jsonl", "".join(self._lines))
+        self._pending = False
+
+    def due(self, seconds: float) -> bool:
+        """Whether the last checkpoint is so long ago."""
+        return time.monotonic() - self._last >= seconds
+
+    def save(self, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> bool:
+        """Arrays in the place of those that were there, once they were read back; whether that could be."""
+        with self._writing:
+            done = self._try(name, lambda: self.put(self.path, name, arrays, metadata))
+            self._last = time.monotonic()
+        return done
+
+    def put(self, place: Path, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+        """Arrays that tell which config they belong to."""
+        write_arrays(place / name, arrays, {**metadata, "config": self.sha256})
+
+    def saved(self, form: str) -> tuple[dict[str, str], dict[str, np.ndarray]] | None:
+        """The last checkpoint, if there is one. Raises `Unreadable` for one that is damaged, or of another run."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        metadata, arrays = read_back(path, "checkpoint", form, ())
+        if metadata.get("config") not in (self.sha256, *self.config.get("before", [])):
+            raise Unreadable(f"{path} was not written with the config.json beside it")
+        return metadata, arrays
+
+    def _try(self, what: str, act: Callable[[], None]) -> bool:
+        """Do it; if the disk fails, say so once and go on. A folder that is gone is made again."""
+        try:
+            if not self.path.exists():
+                self.path.mkdir(parents=True)
+                self._lay()
+                self._pending = True
+            act()
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                self.say(f"{self.path / what} cannot be written ({error.strerror or error}); training goes on")
+            return False
+        self._failing = False
+        return True
+
+    def finish(self, write_all: Callable[[Path], Any]) -> Path:
+        """Everything that is to stay, written by `write_all` into the folder, or where that cannot be, into another
+        one, which is returned."""
+        homes = (self.path, self.path.with_name(f"{self.path.name}-rescued"), Path.cwd(), Path(tempfile.gettempdir()))
+        failed: OSError | None = None
+        for k, home in enumerate(homes):
+            try:
+                place = home if k < 2 else Path(tempfile.mkdtemp(prefix=f"{self.path.name}-rescued-", dir=home))
+                place.mkdir(parents=True, exist_ok=True)
+                for name, content in {**self._files, "metrics.jsonl": "".join(self._lines).encode()}.items():
+                    if not (place == self.path and name != "metrics.jsonl" and (place / name).exists()):
+                        write(place / name, content)
+                write_all(place)
+            except OSError as error:
+                failed = failed or error
+                continue
+            if place != self.path:
+                self.say(f"{self.path} cannot be written ({failed}): the networks are in {place}")
+            return place
+        raise failed or OSError(f"{self.path} cannot be written")
+
+
+def environment() -> dict[str, Any]:
+    """What a number may depend on beside its config: versions, machine."""
+    from .. import __version__
+
+    versions = {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
+    return {"versions": versions, "platform": platform.platform(), "machine": platform.machine()}
+
+
+def _text(content: Any) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
