@@ -2,12 +2,11 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import device
-from .catalogue import WrongUse
 from .commands import Stop
 from .graph_file import folded
 from .presets import sized
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class How:
     """What a training shows and keeps: `show` the progress, named `label`, figures in these `formats`, a checkpoint
-    `every` so many seconds."""
+    `every` so many seconds, and trackers that are told of every epoch."""
 
     show: bool
     label: str | None = None
     formats: Sequence[str] = ("png",)
     every: float = 30.0
-    callbacks: Sequence[Callable] = ()
+    track: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +41,6 @@ class Outcome:
     settings: Settings
     epoch: int
     rescued: bool = False
-
-
-def check_every(seconds: float) -> None:
-    if not 0 <= seconds < 1e9:
-        raise WrongUse(f"--checkpoint {seconds} is out of range: give seconds between two checkpoints, such as 30")
 
 
 def record(
@@ -140,7 +134,7 @@ def configure(settings: Settings) -> None:
 def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How, begun: float) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
     from ..runs import Requests, write_json
-    from ..training import fit
+    from ..training import MLflow, TensorBoard, fit
     from .advice import faint, misfit, odd_data, unscaled
     from .report import certificates_of, save_figures, summary_of, task_line, worst_of
     from .run_folder import keep_networks
@@ -156,7 +150,9 @@ def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how
         folder.say(doubt, show=how.show)
     Stop.check()
     said = (how.label or task.name) if how.show else False
-    own = {"folder": folder, "checkpoint": how.every, "callbacks": how.callbacks, "progress": said}
+    trackers = {"tensorboard": lambda: TensorBoard(folder.path / "tensorboard"), "mlflow": lambda: MLflow(task.name)}
+    callbacks = [trackers[name]() for name in how.track]
+    own = {"folder": folder, "checkpoint": how.every, "callbacks": callbacks, "progress": said}
     run = fit(task=task, **own, **arguments)
     epoch = len(run.history.get("loss", ()))
     if run.status == "interrupted":

@@ -1,9 +1,6 @@
 """What run folders are made of."""
 
 from .errors import Unreadable as Unreadable
-from .seals import intact as intact
-from .seals import seal as seal
-from .seals import tell_unsealed as tell_unsealed
 from .files import check_file as check_file
 from .files import plain as plain
 from .files import read_arrays as read_arrays
@@ -11,12 +8,15 @@ from .files import read_back as read_back
 from .files import write as write
 from .files import write_arrays as write_arrays
 from .files import write_json as write_json
-from .lock import Held as Held
-from .lock import holder_of as holder_of
 from .folder import CHECKPOINT as CHECKPOINT
 from .folder import SCHEMA as SCHEMA
 from .folder import WEIGHTS as WEIGHTS
 from .folder import RunFolder as RunFolder
+from .history import read_history as read_history
+from .lock import Held as Held
+from .lock import holder_of as holder_of
 from .requests import Requests as Requests
 from .requests import listening as listening
-from .history import read_history as read_history
+from .seals import intact as intact
+from .seals import seal as seal
+from .seals import tell_unsealed as tell_unsealed

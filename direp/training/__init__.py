@@ -16,13 +16,15 @@ from .recorded import RecordedOptimiser
 from .run import Run
 from .step import AT_ONCE, Trainer, TrainState, choose, drawn
 from .together import program_of, train_together
+from .tracking import AbstractCallback, MLflow, TensorBoard
 from .update import own_keys, prune, shrink, trainable
 
 __all__ = [
-    "AT_ONCE", "STOP", "AbstractCertified", "AbstractConstraint", "AbstractControl", "AbstractGuarantee",
-    "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation", "FixedSynapses", "Keeper",
-    "LeakController", "LoopProjection", "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run",
-    "SignSymmetric", "TrainState", "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn",
-    "fit", "own_keys", "planned", "predict", "program_of", "progress_bar", "prune", "read", "rounded", "shrink",
-    "summarise", "train_together", "trainable", "weight_names", "weights_of",
+    "AT_ONCE", "STOP", "AbstractCallback", "AbstractCertified", "AbstractConstraint", "AbstractControl",
+    "AbstractGuarantee", "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation",
+    "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow", "Metrics", "Pairs", "Prediction",
+    "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState", "Trainer", "WeightProjection",
+    "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned", "predict", "program_of",
+    "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "train_together", "trainable",
+    "weight_names", "weights_of",
 ]  # fmt: skip

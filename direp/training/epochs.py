@@ -199,7 +199,7 @@ def train_epochs(
     train: Samples,
     validation: Samples,
     epochs: int,
-    callbacks: Sequence[Callback],
+    callback: Callback,
     safe: SafePoint,
     lanes: Lanes,
 ) -> tuple[Standing, str]:
@@ -231,12 +231,11 @@ def train_epochs(
             rows = now.rows
             for k in range(min(metrics.loss.shape[1], epochs + 1 - first)):
                 rows = [*rows, {name: values[:, k] for name, values in metrics._asdict().items()}]
-                for callback in callbacks:
-                    try:
-                        if callback(first + k, rows[-1]) is STOP:
-                            status = "stopped" if status == "done" else status
-                    except KeyboardInterrupt:  # epochs that are trained are recorded first
-                        status = "interrupted"
+                try:
+                    if callback(first + k, rows[-1]) is STOP:
+                        status = "stopped" if status == "done" else status
+                except KeyboardInterrupt:  # epochs that are trained are recorded first
+                    status = "interrupted"
             now = Standing(state, rows)
             if status == "done" and rows[-1]["failed"].all():
                 status = "failed"

@@ -26,6 +26,7 @@ from .progress import epochs_shown
 from .run import Run
 from .step import TrainState
 from .together import cut, side_by_side, widened
+from .tracking import AbstractCallback, Audience
 
 
 def fit(
@@ -50,7 +51,7 @@ def fit(
     probe: int = 0,
     augment: AbstractAugmentation | None = None,
     seeds: Iterable[int] | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | AbstractCallback] = (),
     progress: bool | str = False,
     state: TrainState | None = None,
     room: int | None = None,
@@ -84,7 +85,8 @@ def fit(
     - `augment`: changes the training inputs at random whenever they are used, such as `Shift`.
     - `seeds`: one a network, for the order of the samples; by default 0, 1, ...
     - `callbacks`: called after every epoch with its number (from 1) and its figures, an array over seeds each. One that
-      returns `direp.training.STOP` ends the training there (small tasks finish up to ten epochs first).
+      returns `direp.training.STOP` ends the training there (small tasks finish up to ten epochs first). An
+      `AbstractCallback`, such as `direp.training.TensorBoard`, is told of its beginning and end too.
     - `progress`: show a bar on standard error, with the time that is left and the figures of the epoch; a text is its
       name. In files it is a line now and then.
     - `state`: that of a run that is to go on, `Run.state`, with the same networks, rule, optimiser and control; epochs
@@ -137,23 +139,19 @@ def fit(
             for number, row in enumerate(now.rows, 1):  # those of a training that goes on
                 for show in shown:
                     show(number, row)
-            tell = [_told(callback, count) for callback in (*callbacks, *shown)]
+            audience = Audience((*callbacks, *shown), plan, now.epoch)
             now = now if wide is plan else widened(now, len(wide.seeds))
-            now, status = train_epochs(wide, now, *parts[:2], last, tell, safe, lanes_of(wide))
+            now, status = train_epochs(wide, now, *parts[:2], last, audience.epoch, safe, lanes_of(wide))
             now = own(now)
             if keeper is not None:
                 keeper.save(now)
+            audience.end(status)
         evaluate = evaluate and not (status == "interrupted" and asked.leaves)  # a process that is to end
         run = conclude(plan, now, status, parts, keys[:count], evaluate=evaluate)
         if keeper is not None and place is not folder:
             keeper.end(now, run.status)
         asked.late = None
         return run
-
-
-def _told(callback: Callback, count: int) -> Callback:
-    """A callback that is told of the first lanes alone."""
-    return lambda number, row: callback(number, {name: values[:count] for name, values in row.items()})
 
 
 def conclude(plan: Plan, now: Standing, status: str, parts: Any, keys: Any, *, evaluate: bool = True) -> Run:

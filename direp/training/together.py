@@ -76,7 +76,9 @@ def train_together(plans: Sequence[Plan], lanes: int) -> list[Standing] | None:
         begun, _ = begin(wide.trainer, wide.parameters, np.asarray(wide.seeds), wide.rows, wide.each)
         parts = jax.device_put(wide.parts[:2])
         safe = lambda now: asked.take()  # noqa: E731
-        now, status = train_epochs(wide, Standing(begun, []), *parts, wide.epochs, (), safe, lanes_of(wide))
+        now, status = train_epochs(
+            wide, Standing(begun, []), *parts, wide.epochs, lambda *_: None, safe, lanes_of(wide)
+        )
     if status == "interrupted":
         return None
     ends = np.cumsum([len(plan.seeds) for plan in plans])

@@ -3,13 +3,13 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 from ..catalogue import WrongUse, flag
-from ..record import How, check_every
 from ..resume import FREE, go_on
 from ..settings import COUNTED, Settings
 from . import OK, Output, first, parse, typed
-from .train import told
+from .train import how_of, told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Resume:
     """Where the folders mnist and fashion-mnist are now."""
     checkpoint: float = 30.0
     """Seconds between two checkpoints."""
+    track: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    """Tell a service of every epoch too, as in direp train."""
     allow_import: bool = False
     """Import the modules of a user's own parts that the run names."""
 
@@ -39,7 +41,7 @@ def resume(arguments: list[str]) -> int:
     if path is not None:
         _check_options(Path(path), rest)
     asked = parse("resume RUN", Resume, rest, Resume(Output()))
-    check_every(asked.checkpoint)
+    how = how_of(asked.output, asked.checkpoint, asked.track)
     if asked.output.out is not None:
         raise WrongUse(
             "--out is where the run is: direp train --config RUN/config.json --out FOLDER begins another one"
@@ -48,7 +50,6 @@ def resume(arguments: list[str]) -> int:
         raise WrongUse(f"--epochs {asked.epochs} is out of range: give a number of at least 1")
     folder = Path(path or "")
     given = {name: getattr(asked, name) for name in FREE if getattr(asked, name) is not None}
-    how = How(show=not asked.output.quiet, formats=asked.output.format, every=asked.checkpoint)
     outcome = go_on(folder, given, how, asked.allow_import)
     if outcome is not None:
         return told(outcome, asked.output)

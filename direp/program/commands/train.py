@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -13,7 +13,7 @@ from ..config import Config, read_config
 from ..graph_file import is_graph_file
 from ..parts import permit
 from ..presets import describe_presets, preset, sized, suited
-from ..record import How, Outcome, check_every, record
+from ..record import How, Outcome, record
 from ..settings import Settings, WrongUse, check_task, is_file
 from . import DIVERGED, OK, UNREADABLE, Output, Stop, first, option, parse, typed, values
 
@@ -38,6 +38,8 @@ class Train:
     """Import the modules of a user's own parts that --config names."""
     checkpoint: float = 30.0
     """Seconds between two checkpoints, from which direp resume goes on."""
+    track: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    """Tell a service of every epoch too: TensorBoard by files in RUN/tensorboard, MLflow wherever it is set up."""
 
 
 Train.__doc__ = f"""Train a network on TASK: {", ".join(names("task"))}, a file of data, or your own, module:function.
@@ -46,8 +48,8 @@ A preset gives every setting a value for the task; what you set yourself overrid
 """
 
 
-def parse_train(arguments: list[str]) -> tuple[Settings, Output, float, dict[str, Any] | None, tuple[str, ...]]:
-    """Settings and output; seconds between checkpoints; what a --config keeps of its data, where this run takes the
+def parse_train(arguments: list[str]) -> tuple[Settings, Output, How, dict[str, Any] | None, tuple[str, ...]]:
+    """Settings and output; what is kept on the way; what a --config keeps of its data, where this run takes the
     same; and the settings that the number of samples decides."""
     config = option(arguments, "--config")
     task, rest = (None, arguments)
@@ -93,8 +95,8 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, float, dict[str
         getattr(parsed.settings, name) == getattr(default, name)
         for name in ("task", "target", "drop", "kind", "scale", "split")
     )
-    check_every(parsed.checkpoint)
-    return parsed.settings, parsed.output, parsed.checkpoint, data if same else None, free
+    how = how_of(parsed.output, parsed.checkpoint, parsed.track)
+    return parsed.settings, parsed.output, how, data if same else None, free
 
 
 def _read_config(path: Path) -> Config:
@@ -107,9 +109,15 @@ def _read_config(path: Path) -> Config:
 
 
 def train(arguments: list[str]) -> int:
-    settings, output, every, data, free = parse_train(arguments)
-    how = How(show=not output.quiet, formats=output.format, every=every)
+    settings, output, how, data, free = parse_train(arguments)
     return told(record(settings, output.out, how, data=data, free=free), output)
+
+
+def how_of(output: Output, checkpoint: float, track: tuple[str, ...]) -> How:
+    """What a training shows and keeps, by its options."""
+    if not 0 <= checkpoint < 1e9:
+        raise WrongUse(f"--checkpoint {checkpoint} is out of range: give seconds between two checkpoints, such as 30")
+    return How(show=not output.quiet, formats=output.format, every=checkpoint, track=track)
 
 
 def told(outcome: Outcome, output: Output) -> int:
