@@ -108,6 +108,8 @@ from .training import Run as Run
 from .training import predict as predict
 from .training import Prediction as Prediction
 from .program.run_folder import load as load
+from .program.sweep import sweep as sweep
+from .program.sweep import Sweep as Sweep
 from .estimators import DirectedEPClassifier as DirectedEPClassifier
 from .estimators import DirectedEPRegressor as DirectedEPRegressor
 
