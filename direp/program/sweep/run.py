@@ -124,6 +124,7 @@ def run_sweep(
                 _train(trials, folder, workers, step)
     finally:
         if found and folder.is_dir():
+            folders.tidy(folder)
             document = document_of(found, spec.swept, spec.objective, folder)
             write_results(document, folder, formats)
     return Sweep(folder, document)

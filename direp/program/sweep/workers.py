@@ -1,4 +1,4 @@
-"""Where trials are trained: in this process, in processes of this machine, on a Dask cluster, or wherever an executor of
+"""Where trials are trained: in this process, in others of this machine, on a Dask cluster, or wherever an executor of
 `concurrent.futures` leads."""
 
 import contextlib
