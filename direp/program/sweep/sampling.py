@@ -14,8 +14,9 @@ from ..catalogue import WrongUse
 from ..presets import sized
 from ..settings import Settings, is_file
 from .results import objective_of, value_of
-from .spec import SAMPLERS, Drawn, Range, Spec
+from .spec import SAMPLERS, Drawn, Spec
 from .trials import ENDED, Trial, folder_of, summary_of
+from .values import Range
 
 
 def rounds(spec: Spec, sweep: Path) -> Iterator[list[Trial]]:

@@ -8,47 +8,22 @@ import functools
 import json
 import math
 import tomllib
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import CATALOGUE, WrongUse, check, nearest
-from ..graph_file import is_graph_file
+from ..catalogue import WrongUse, nearest
 from ..parts import Unreadable
 from ..presets import preset, suited
-from ..settings import COUNTED, Settings, check_task, fits, is_file, parse_seeds, short
+from ..settings import COUNTED, Settings, check_task, fits, is_file, short
+from .values import Range, beside, read_range, read_seeds, read_value, read_values
 
 OBJECTIVES = ("validation_accuracy", "validation_loss")
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler"}  # those of Optuna that need no more than Optuna
 MOST = 100_000  # trials that a spec may name
 _TOP = ("task", "preset", "seeds", "objective", "settings", "grid", "random", "search")
 _NAMES = tuple(entry.name for entry in dataclasses.fields(Settings) if entry.name not in ("task", "seeds"))
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, `whole` ones or all; with `log`, alike in every decade."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-    def at(self, share: float) -> float | int:
-        """The number with this share of the range, 0 to 1, below it."""
-        if self.whole:  # each whole number has its part of the range
-            low, high = self.low - 0.5, self.high + 0.5
-        else:
-            low, high = self.low, self.high
-        found = low * (high / low) ** share if self.log else low + share * (high - low)
-        return self.neat(found)
-
-    def neat(self, value: float) -> float | int:
-        """As it is trained and written: four digits tell settings apart."""
-        value = round(value) if self.whole else float(f"{value:.4g}")
-        return type(value)(min(max(value, self.low), self.high))
 
 
 @dataclass(frozen=True)
@@ -159,8 +134,10 @@ def spec_of(content: Any, where: str = "the spec", home: Path | None = None) -> 
             raise WrongUse(nearest(f"{where}: key", name, _TOP) + where_it_goes)
     if not isinstance(content.get("task"), str):
         raise WrongUse(f'{where}: a sweep needs a task, such as task = "xor"')
-    task = _beside(content["task"], home) if is_file(content["task"]) else content["task"]
-    read = functools.partial(_value, home=home)
+    if not isinstance(content.get("preset", ""), str):
+        raise WrongUse(f"{where}: preset is {short(content['preset'])}; needed is a name, such as small")
+    task = beside(content["task"], home) if is_file(content["task"]) else content["task"]
+    read = functools.partial(read_value, home=home)
     about = f"{where}: [settings]"
     settings = {
         name: read(f"{about} {name}", name, value)
@@ -168,7 +145,7 @@ def spec_of(content: Any, where: str = "the spec", home: Path | None = None) -> 
     }
     about = f"{where}: [grid]"
     grid = {
-        name: _values(f"{about} {name}", name, value, read)
+        name: read_values(f"{about} {name}", name, value, read)
         for name, value in _settings(content.get("grid", {}), about, ("seeds",)).items()
     }
     drawn = {
@@ -177,7 +154,7 @@ def spec_of(content: Any, where: str = "the spec", home: Path | None = None) -> 
         if kind in content
     }
     spec = Spec(
-        task, content.get("preset"), _seeds(f"{where}: seeds", content.get("seeds", "0")), content.get("objective"),
+        task, content.get("preset"), read_seeds(f"{where}: seeds", content.get("seeds", "0")), content.get("objective"),
         settings, grid, **drawn,
     )  # fmt: skip
     _check(spec, where, "seeds" in content)
@@ -220,59 +197,6 @@ def _settings(content: Any, where: str, more: tuple[str, ...] = ()) -> Mapping[s
     return content
 
 
-def _seeds(where: str, value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    try:
-        parse_seeds(text)
-    except WrongUse as error:
-        raise WrongUse(f"{where}: {str(error).removeprefix('--seeds ')}") from None
-    return text
-
-
-def _value(where: str, name: str, given: Any, home: Path) -> Any:
-    """A value of a setting as `Settings` has it: `none`, one number for several, and whole numbers for others too."""
-    if name == "seeds":
-        return _seeds(where, given)
-    hint = HINTS[name]
-    value = _several(given, hint)
-    if not fits(value, hint):
-        raise WrongUse(f"{where} is {short(value)}; needed is something like {getattr(Settings, name)!r}")
-    if name == "graph" and is_graph_file(value):
-        return _beside(value, home)
-    if name in CATALOGUE:
-        check(name, value, where)
-    return exact(value, hint)
-
-
-HINTS = typing.get_type_hints(Settings)
-
-
-def _several(value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint)
-    if value == "none" and type(None) in kinds:
-        return None
-    if isinstance(value, list):
-        return tuple(value)
-    one = typing.get_origin(hint) is tuple and kinds[-1] is ... and not isinstance(value, tuple)
-    return (value,) if one else value
-
-
-def exact(value: Any, hint: Any) -> Any:
-    """A value of the very type of a hint that it fits: 6 and 6.0 are one strength of a nudge."""
-    if isinstance(value, tuple):
-        return tuple(exact(each, typing.get_args(hint)[0]) for each in value) if typing.get_args(hint) else value
-    return float(value) if float in (hint, *typing.get_args(hint)) and fits(value, int) else value
-
-
-def _values(where: str, name: str, value: Any, read: Any) -> tuple:
-    """The values of a list, each once. Of seeds, a range is as good as a list."""
-    if name == "seeds" and isinstance(value, str):
-        value = list(parse_seeds(_seeds(where, value)))
-    if not isinstance(value, list | tuple) or not value:
-        raise WrongUse(f"{where} is {short(value)}; needed is a list of values, such as [1, 2]")
-    return tuple(dict.fromkeys(read(where, name, each) for each in value))
-
-
 def _drawn(content: Any, where: str, search: bool, read: Any) -> Drawn:
     """The table of a random sweep or of a search."""
     known = {"trials": 1, "seed": 0, **({"at_once": 1} if search else {})}
@@ -291,30 +215,8 @@ def _drawn(content: Any, where: str, search: bool, read: Any) -> Drawn:
         if own["sampler"] not in SAMPLERS:
             raise WrongUse(nearest(f"{where} sampler", str(own["sampler"]), SAMPLERS))
     ranges = {
-        name: _range(f"{where} {name}", name, value, read) for name, value in content.items() if name not in names
+        name: read_range(f"{where} {name}", name, value, read) for name, value in content.items() if name not in names
     }
     if not ranges:
         raise WrongUse(f"{where} draws nothing: give a range, such as beta = {{low = 0.1, high = 10, log = true}}")
     return Drawn(**own, ranges=ranges)
-
-
-def _range(where: str, name: str, value: Any, read: Any) -> Range | tuple:
-    if not isinstance(value, Mapping):
-        return _values(where, name, value, read)
-    for key in value:
-        if key not in ("low", "high", "log"):
-            raise WrongUse(nearest(f"{where}: key", key, ("low", "high", "log")))
-    kinds = {HINTS[name], *typing.get_args(HINTS[name])} & {int, float}
-    low, high, log = (value.get(key, default) for key, default in (("low", ""), ("high", ""), ("log", False)))
-    if len(kinds) != 1 or typing.get_args(HINTS[name])[1:2] not in ((), (type(None),), (...,)):
-        raise WrongUse(f"{where} has no range: it is something like {getattr(Settings, name)!r}; give a list of values")
-    kind = kinds.pop()
-    if not fits(low, kind) or not fits(high, kind) or not isinstance(log, bool) or not -math.inf < low < high:
-        raise WrongUse(f"{where} is {short(dict(value))}; needed are a low and a higher high, and log = true or none")
-    if log and low <= 0:
-        raise WrongUse(f"{where} begins at {low}: give a low above 0, or leave out log")
-    return Range(exact(low, kind), exact(high, kind), log, kind is int)
-
-
-def _beside(name: str, home: Path) -> str:
-    return str((home / name).absolute())

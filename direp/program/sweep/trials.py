@@ -16,7 +16,7 @@ from ..config import config_of
 from ..files import write_json
 from ..graph_file import is_graph_file
 from ..settings import Settings, is_file
-from .spec import HINTS, exact
+from .values import HINTS, exact
 
 State = Literal["done", "failed", "refused", "running", "missing"]
 ENDED = ("done", "failed", "refused")

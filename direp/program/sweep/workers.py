@@ -106,7 +106,7 @@ def dask(address: str) -> Workers:
         count = sum(cores.values())
         if not count:
             print(f"direp: {address} has no workers yet: waiting for them", file=sys.stderr)
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of a lost scheduler, we say
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost scheduler, we say
         try:
             yield Crew(executor, count or 1, _FAR)
         finally:
