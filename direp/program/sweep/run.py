@@ -157,7 +157,7 @@ def _admit(trials: list[Trial], folder: Path, *, first: bool, retry: bool, spec:
     refused = _refusals([trial for trial in trials if trial.state not in ENDED], sized_base(spec))
     if first and len(refused) == len(trials):
         _, reason = next(iter(refused.values()))
-        raise WrongUse(f"all of {plural(len(trials), 'trial')} are refused: {reason}")
+        raise WrongUse(f"none of its trials ({len(trials)}) can be trained: {reason}")
     new_folder(folder)
     folders.tidy(folder)
     write_json(folder / "spec.json", spec.to_dict())
@@ -267,9 +267,11 @@ def _outcomes(
                     break
             if not pending:
                 return
-            ended, _ = wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
+            wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
             Stop.check()
-            for future in ended:
+            for future in [
+                future for future in pending if future.done()
+            ]:  # cancelled ones too, which `wait` leaves out
                 yield pending.pop(future), _error(future)
     finally:
         for future in pending:
