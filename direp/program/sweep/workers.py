@@ -64,9 +64,12 @@ def processes(count: int) -> Workers:
         try:
             yield Crew(pool, count, count)
         except BaseException:  # their trials are left: none is there by half
-            for process in {*multiprocessing.active_children()} - before:
+            ours = {*multiprocessing.active_children()} - before
+            for process in ours:
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in ours:
+                process.join(10)
             raise
         pool.shutdown()
 
