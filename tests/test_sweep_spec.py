@@ -4,6 +4,8 @@ be is told in one line."""
 import dataclasses
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -223,3 +225,16 @@ def test_wrong_use_is_one_line(arguments, code, message, tmp_path, monkeypatch):
 def test_a_mapping_needs_a_folder():
     with pytest.raises(WrongUse, match="needs a folder"):
         opened({"task": "xor"}, None, False)
+
+
+def test_the_specs_of_the_documentation_are_read(tmp_path):
+    text = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text()
+    found = []
+    for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
+        (tmp_path / "sweep.toml").write_text(block)
+        spec = read_spec(tmp_path / "sweep.toml")
+        trials = next(rounds(spec, tmp_path))
+        for trial in trials:
+            trial.settings.check()
+        found.append(len(trials))
+    assert found == [8, 30]

@@ -236,7 +236,7 @@ def _judge(block: list[Trial], error: BaseException | None, tries: Counter[str])
         raise ConnectionError("the scheduler is lost: the same command goes on, with it or another one")
     if isinstance(error, ImportError):
         raise Unreadable(f"a worker cannot import {error.name}: install the same direp there")
-    died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"  # which only Dask knows
+    died = isinstance(error, BrokenExecutor) or type(error).__name__ in _DIED
     if error is not None and not died:
         raise error
     for trial in left:
@@ -245,6 +245,7 @@ def _judge(block: list[Trial], error: BaseException | None, tries: Counter[str])
             folders.mark(trial.folder, "failed", _WHY[died].format(TRIES))
 
 
+_DIED = ("KilledWorker", "ExecutorlibSocketError")  # of Dask and of executorlib, which need not be there
 _WHY = {
     True: "its worker ended {} times while it trained it, perhaps for want of memory",
     False: "its worker trained another one, {} times: are the files and modules that it names the same there?",
