@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from direp.program.files import read_back
+from direp.program.parts import Unreadable
 from direp.program.sweep.trials import state_of
 
 SPEC = """
@@ -140,18 +141,21 @@ def compared(one: Path, other: Path, trials: int) -> list[str]:
     for name, entry in tables[0].items():
         mine, its = ({**each, "seconds": None} for each in (entry, tables[1].get(name, {})))
         if mine != its:
-            wrong.append(f"{name}: {mine['validation']} here, {its.get('validation')} in one process")
+            wrong.append(f"{name}: {mine.get('validation')} here, {its.get('validation')} in one process")
         weights = [_weights(folder / "trials" / name) for folder in (one, other)]
-        if weights[0] != weights[1]:
-            wrong.append(f"{name}: other weights")
+        if None in weights or weights[0] != weights[1]:
+            wrong.append(f"{name}: other weights, or none")
     chosen = [document["chosen"]["settings"] for document in documents]
     if chosen[0] != chosen[1]:
         wrong.append(f"chosen: {chosen[0]} here, {chosen[1]} in one process")
     return wrong
 
 
-def _weights(run: Path) -> dict[str, bytes]:
-    _, arrays = read_back(run / "weights.safetensors", "file of a run's weights", "direp 2", ())
+def _weights(run: Path) -> dict[str, bytes] | None:
+    try:
+        _, arrays = read_back(run / "weights.safetensors", "file of a run's weights", "direp 2", ())
+    except Unreadable:
+        return None
     return {name: array.tobytes() for name, array in arrays.items()}
 
 
