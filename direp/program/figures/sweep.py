@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ...plot.style import BLUE, LIGHT, ORANGE, canvas, legend_below, open_frame
 
@@ -19,8 +20,8 @@ def sweep_figure(document: dict[str, Any]) -> Figure:
     names = [name for name in document["swept"] if name != "seeds"]
     figure_name = document["objective"].partition("_")[2]
     candidates = document["candidates"]
-    columns = min(max(len(names), 1), _ROW)
-    rows = -(-max(len(names), 1) // columns)
+    rows = -(-max(len(names), 1) // _ROW)
+    columns = -(-max(len(names), 1) // rows)
     figure = canvas(max(3.4 * columns, 4.5), 3.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, name in zip(axes.flat, names, strict=False):
@@ -37,7 +38,8 @@ def sweep_figure(document: dict[str, Any]) -> Figure:
         axes.flat[0].set_yscale("log")
     seeds = max(each["seeds"] for each in candidates)
     title = f"{_stem(document['task'])}: {len(candidates)} setting{'s' * (len(candidates) > 1)}"
-    figure.suptitle(f"{title}, {seeds} seed{'s' * (seeds > 1)} each" if names else _stem(document["task"]), fontsize=11)
+    title += f" (mean of {seeds} seeds, 95 % interval)" if seeds > 1 else ""
+    figure.suptitle(title if names else _stem(document["task"]), fontsize=11)
     if names:
         legend_below(figure, *axes.flat[0].get_legend_handles_labels())
     return figure
@@ -62,7 +64,7 @@ def _panel(axis: Axes, name: str, values: list[Any], candidates: list[dict[str, 
         if interval is not None:
             axis.plot([place] * 2, [scale * end for end in interval], color=LIGHT, lw=1, alpha=0.5, zorder=1)
     size = float(np.clip(400 / len(candidates), 10, 45))
-    axis.scatter(places[1:], means[1:], s=size, color=BLUE, alpha=0.6, lw=0, label="trials", zorder=2)
+    axis.scatter(places[1:], means[1:], s=size, color=BLUE, alpha=0.6, lw=0, label="others", zorder=2)
     axis.scatter(
         places[:1], means[:1], s=90, color=ORANGE, edgecolor="white", linewidth=1, zorder=3, label="chosen",
     )  # fmt: skip
@@ -71,6 +73,10 @@ def _panel(axis: Axes, name: str, values: list[Any], candidates: list[dict[str, 
         axis.set_xlim(-0.6, len(labels) - 0.4)
     elif _decades(np.array(values, float)):
         axis.set_xscale("log")
+        near = max(values) < 100 * min(values)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel(name.replace("_", " "))
     open_frame(axis)
 
