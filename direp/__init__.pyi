@@ -110,6 +110,8 @@ from .training import Prediction as Prediction
 from .program.run_folder import load as load
 from .program.run_folder import load_run as load_run
 from .program.resume import resume as resume
+from .program.sweep import sweep as sweep
+from .program.sweep import Sweep as Sweep
 from .estimators import DirectedEPClassifier as DirectedEPClassifier
 from .estimators import DirectedEPRegressor as DirectedEPRegressor
 

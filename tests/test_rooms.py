@@ -56,7 +56,15 @@ def test_the_installation_brings_what_the_package_imports():
     project = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text())["project"]
     brought = {re.split(r"[^\w-]", each)[0].replace("-", "_").lower() for each in project["dependencies"]}
     brought |= {"flint", "sklearn", "direp", *sys.stdlib_module_names}  # python-flint, scikit-learn
-    asked = {"pandas", "ipython", "ipywidgets"}  # for what a user has anyhow who calls it
+    asked = {
+        "pandas",
+        "ipython",
+        "ipywidgets",
+        "distributed",
+        "optuna",
+        "tensorboardx",
+        "mlflow",
+    }  # for what a user has anyhow who calls it
     for path in FILES.values():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

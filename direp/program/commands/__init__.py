@@ -32,6 +32,7 @@ COMMANDS = {
     "predict": ("RUN FILE", "what a trained network says of new rows: answers, probabilities, settled or not"),
     "plot": ("RUN [RUN ...]", "learning curves of several runs side by side"),
     "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
+    "sweep": ("SPEC", "many trials by grid, at random or by search: trains what is missing, here or on a cluster"),
     "bench": ("", "how fast this machine settles and trains"),
 }  # fmt: skip
 

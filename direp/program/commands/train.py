@@ -17,10 +17,6 @@ from ..record import How, Outcome, record
 from ..settings import Settings, WrongUse, check_task, is_file
 from . import DIVERGED, OK, UNREADABLE, Output, Stop, first, option, parse, typed, values
 
-if TYPE_CHECKING:
-    pass
-
-
 _PRESETS = (
     f"Named settings to begin with: {describe_presets()}. If there is none: that of the same name as --graph, or deep "
     "for several hidden layers, where the task has it."
