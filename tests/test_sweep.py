@@ -432,7 +432,7 @@ def test_a_trial_is_the_run_that_direp_train_makes(tmp_path):
     assert "the task has no others" in (tmp_path / "out" / "table.md").read_text()
     run = direp.load(document["chosen"]["runs"][0])
     assert run.settings.epochs == 5
-    again = record(run.settings, tmp_path / "again", show=False).summary
+    again = record(run.settings, tmp_path / "again", How(show=False, formats=())).summary
     assert document["chosen"]["validation"]["loss"]["mean"] == pytest.approx(float(again["validation"]["loss"]))
 
 
