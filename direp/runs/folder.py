@@ -127,6 +127,10 @@ class RunFolder:
         """Begin, or go on after epochs whose lines are these."""
         self._lines = [json.dumps(plain(line)) + "\n" for line in lines]
         self._started = True
+        if not self._new and (before := self.config.get("environment")) != (now := environment()):
+            before = before if isinstance(before, dict) else {}
+            changed = [name for name in now if before.get(name) != now[name]]
+            self.say(f"{self.path} was begun with other {' and '.join(changed)}: numbers may differ")
         self._try("metrics.jsonl", self._write_lines)
         self._last = time.monotonic()
 

@@ -19,9 +19,12 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     path = path / "metrics.jsonl" if path.is_dir() else path
     check_file(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise Unreadable(f"{path} cannot be read ({error})") from None
+    if lines and not text.endswith("\n") and not _whole(lines[-1]):
+        lines.pop()  # a process was ended while it wrote it
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -36,6 +39,14 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     if not rows:
         raise Unreadable(f"{path} holds no epoch: the run ended before its first one")
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _row(line: str) -> dict[str, np.ndarray]:
