@@ -154,12 +154,18 @@ def _task(call, name, x, y, targets, kind, scale, split, shares, classes, reach)
                 "or more, one for each of training, validation and test (numbers to predict need kind='regression')"
             )
     training, validating, testing = _split(call, len(y), split, validation, test, stratify)
-    if kind == "regression":
-        what = Targets.regression(y[training], reach, targets)
     if classes is not None:
         what, y = Targets("classification", targets, classes), np.array(classes, object)[stratify]
-    inputs = Inputs.fit(x, scale, np.asarray(training))
-    x, y = inputs.encode(x), what.encode(y)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+        if kind == "regression":
+            what = Targets.regression(y[training], reach, targets)
+        inputs = Inputs.fit(x, scale, np.asarray(training))
+        x, y = inputs.encode(x), what.encode(y)
+    for part, numbers, scales in (("inputs", x, inputs), ("targets", y, what)):
+        if not (np.isfinite(numbers).all() and np.isfinite(scales.scale).all() and np.isfinite(scales.centre).all()):
+            raise ValueError(
+                f"{call}: {part} are too large, or too far apart, for 64 bits once scaled: scale them down"
+            )
     parts = (Samples(x[part], y[part]) for part in (training, validating, testing))
     shown = tuple(map(str, what.classes))
     return Task(name, *parts, kind=kind, classes=shown, preparation=Preparation(inputs, what))
