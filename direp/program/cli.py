@@ -10,6 +10,7 @@ from pathlib import Path
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
 from .parts import Unreadable
+from .words import one_line
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,7 +61,7 @@ def _complain(error: Exception, code: int, debug: bool) -> int:
 
         traceback.print_exc()
     lead = "internal error, please report it (--debug shows where): " if code == INTERNAL else ""
-    print(f"direp: {lead}{' '.join(str(error).split())}", file=sys.stderr)
+    print(f"direp: {lead}{one_line(error)}", file=sys.stderr)
     return code
 
 

@@ -36,14 +36,11 @@ _DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
 def read_config(path: Path) -> Config:
     """What a config.json says. A data file that is not where the settings name it is that of the path it had.
 
-    Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
-    version or made by hand, is read: whoever uses it says so.
+    Raises for a file that is not that, or that was altered: call it in `reading`, which finds the words. One without
+    SHA-256, of an older version or made by hand, is read: whoever uses it says so.
     """
-    try:
-        content = json.loads(path.read_text())
-        sha256 = seal(content) if isinstance(content, dict) else ""
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    sha256 = seal(content) if isinstance(content, dict) else ""
     if not isinstance(content, dict) or "settings" not in content:
         raise ValueError("it has no settings")
     sealed = "sha256" in content

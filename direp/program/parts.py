@@ -9,16 +9,34 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from .catalogue import CATALOGUE, WrongUse, is_own, names, nearest
+from .words import one_line
 
 
 class Unreadable(ValueError):
-    """A file that is not there or does not hold what it should."""
+    """A file that is not there or does not hold what it should; says so in one line."""
+
+    def __init__(self, message: object):
+        super().__init__(one_line(message))
+
+
+@contextlib.contextmanager
+def reading(what: str, tell: Callable[[Exception], object] = str) -> Iterator[None]:
+    """A context in which a file is parsed: whatever a parser raises there is `Unreadable`, `what` with the reason in
+    brackets. Sizes are to be compared before memory is taken: that there is not enough is no fault of the file's."""
+    try:
+        yield
+    except (Unreadable, MemoryError):
+        raise
+    except RecursionError:
+        raise Unreadable(f"{what} (it is nested too deeply)") from None
+    except Exception as error:
+        raise Unreadable(f"{what} ({str(tell(error)) or type(error).__name__})") from None
 
 
 def fingerprint(path: str) -> tuple[Path | None, str | None]:

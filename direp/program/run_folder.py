@@ -28,7 +28,7 @@ from .files import check_file, fresh_folder, new_folder, plain, read_back, stamp
 from .graph_file import is_graph_file, kept_graph
 from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
-from .parts import Unreadable, permit
+from .parts import Unreadable, permit, reading
 from .seal import seal, tell_unsealed
 from .settings import Settings
 
@@ -173,33 +173,25 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
     """
     path = Path(path)
     held = path / "weights.safetensors"
-    try:
-        if (path / "config.json").exists():
-            check_file(path / "config.json")
+    with reading(f"{path} is no readable run folder", _without_flags):
+        missing = next((name for name in ("config.json", held.name) if not (path / name).exists()), None)
+        if missing is not None:
+            raise Unreadable(f"{path} is no run folder: {missing} is missing in it")
+        check_file(path / "config.json")
         config = read_config(path / "config.json")
-        settings, own, data = config.settings, config.own, config.data
-        held.stat()
-    except FileNotFoundError as error:
-        missing = Path(error.filename or held).name
-        raise Unreadable(f"{path} is no run folder: {missing} is missing in it") from None
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise Unreadable(f"{path} is no readable run folder ({error})") from None
+    settings, own, data = config.settings, config.own, config.data
     metadata, arrays = read_back(held, "file of a run's weights", _FORMAT, _OLDER)
     if config.sealed and metadata.get("config", config.sha256) != config.sha256:
         raise Unreadable(f"{held} was not written with the config.json beside it: it carries the SHA-256 of another")
     check_precision(held, arrays)
     permit(own, path / "config.json", allow_import)
-    try:
+    with reading(f"{path} is no readable run folder", _without_flags):
         settings.check()
         if data:
             check_cost(settings, data["outputs"])
         task, lost = load_again(settings, data, needs_data)
-    except Unreadable:
-        raise
-    except ValueError as error:
-        raise Unreadable(f"{path} is no readable run folder ({_without_flags(error)})") from None
-    parts = Parts(settings, task)
-    try:
+        parts = Parts(settings, task)
+    with reading(f"{held} does not hold what the settings describe", _without_flags):
         _check(arrays, parts)
         learned = [f"rule.{k}" for k in range(sum(name.startswith("rule.") for name in arrays))]
         needed = {"seeds", "bias", "leak", *weight_names(parts.network.weight), *learned}
@@ -214,11 +206,10 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
             _with_learned(parts.rule, parts.network, [arrays[name][k] for name in learned])
             for k in range(len(parts.seeds))
         ]
-    except (ValueError, LookupError, TypeError) as error:
-        raise Unreadable(f"{held} does not hold what the settings describe: {_without_flags(error)}") from None
+        best = None if "best" not in metadata else _best(metadata["best"], parts.seeds)
+    preparation = _preparation(held, metadata, parts)
     _tell(path, config, metadata)
-    best = int(metadata["best"]) if metadata.get("best", "").isdigit() else None
-    return LoadedRun(path, settings, task, parts, networks, rules, lost, _preparation(held, metadata, parts), best)
+    return LoadedRun(path, settings, task, parts, networks, rules, lost, preparation, best)
 
 
 def wide(precision: str) -> Any:
@@ -230,12 +221,18 @@ def wide(precision: str) -> Any:
 def _preparation(held: Path, metadata: dict[str, str], parts: Parts) -> Preparation | None:
     if "preparation" not in metadata:
         return None
-    try:
+    with reading(f"{held} does not tell in a known way how rows become inputs"):
         kept = Preparation.from_dict(json.loads(metadata["preparation"]))
         kept.check(parts.network.graph.inputs, parts.network.graph.outputs)
         return kept
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Unreadable(f"{held} does not tell in a known way how rows become inputs ({error})") from None
+
+
+def _best(said: str, seeds: Sequence[int]) -> int:
+    """The seed that a file says is the best one."""
+    found = next((seed for seed in seeds if str(seed) == said), None)
+    if found is None:
+        raise ValueError(f"the best seed is {said!r}, which is none of the settings' seeds")
+    return found
 
 
 def _without_flags(error: Exception) -> str:
@@ -277,8 +274,11 @@ def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
         return
     check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))
     numbers = sum(array.size for name, array in arrays.items() if name.startswith("weight.")) // len(seeds)
-    least = settings.synapses_between_hidden() * (settings.density / 2 if settings.graph == "random" else 1)
-    if numbers < least - parts.units and not is_own("layout", settings.layout):  # a unit has no synapse to itself
+    shares = {"random": settings.density / 2, "small-world": settings.neighbours / max(parts.units, 1)}
+    share = 1 if settings.layout == "dense" else shares.get(settings.graph, 1)
+    if numbers < share * settings.synapses_between_hidden() - parts.units and not is_own(
+        "layout", settings.layout
+    ):  # a unit has no synapse to itself
         raise ValueError(f"it has {numbers:,} weights a network, too few for the units that the settings name")
 
 

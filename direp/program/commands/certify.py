@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from .. import catalogue, device
 from ..files import fresh_folder, new_folder, plain, write_json
 from ..graph_file import is_graph_file, network_from_graph_file
-from ..parts import Unreadable, build
+from ..parts import Unreadable, build, reading
 from ..settings import WrongUse, help_of
 from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, Stop, first, parse, progress, worst
@@ -189,10 +189,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
 
 def _history(path: Path) -> list[dict] | None:
     """What training recorded after each epoch."""
-    try:
+    with reading(f"{path} is not the metrics.jsonl of a run"):
         history = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    except (OSError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{path} is not the metrics.jsonl of a run ({error})") from None
     if not all(isinstance(row, dict) and "epoch" in row and "lowest_margin" in row for row in history):
         raise Unreadable(f"{path} is not the metrics.jsonl of a run: a line has no epoch or no lowest_margin")
     return history or None

@@ -13,7 +13,7 @@ from .. import device
 from ..catalogue import names
 from ..config import Config, read_config
 from ..graph_file import folded, is_graph_file
-from ..parts import Unreadable, permit
+from ..parts import Unreadable, permit, reading
 from ..presets import describe_presets, preset, sized, suited
 from ..seal import tell_unsealed
 from ..settings import Settings, WrongUse, check_task, is_file, parse_seeds
@@ -97,12 +97,10 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, dict[str, Any] 
 
 
 def _read_config(path: Path) -> Config:
-    try:
+    if not path.is_file():
+        raise Unreadable(f"--config {path} {'is no file' if path.exists() else 'does not exist'}")
+    with reading(f"--config {path} is not the config.json of a run"):
         return read_config(path)
-    except FileNotFoundError:
-        raise Unreadable(f"--config {path} does not exist") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unreadable(f"--config {path} is not the config.json of a run ({error})") from None
 
 
 @dataclasses.dataclass(frozen=True)
