@@ -9,7 +9,7 @@ from typing import Any
 from .graph_file import find_graph
 from .parts import fingerprint
 from .seal import seal
-from .settings import COUNTED, Settings, fits, short
+from .settings import Settings, fits, short
 
 
 def config_of(settings: Settings) -> dict[str, Any]:
@@ -29,6 +29,7 @@ class Config(typing.NamedTuple):
     sealed: bool
 
 
+MOST_ENDS = 2**20  # inputs or outputs of what a file describes
 _SIZES = {"inputs": int, "outputs": int}
 _DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
 
@@ -67,9 +68,11 @@ def read_config(path: Path) -> Config:
         and set(_SIZES) <= set(data) <= set(_DATA_KEPT)
         and ("path" in data) == ("sha256" in data)
         and all(fits(value, _DATA_KEPT[name]) for name, value in data.items())
-        and all(0 < data[name] <= COUNTED for name in _SIZES)
+        and all(0 < data[name] <= MOST_ENDS for name in _SIZES)
     ):
-        raise ValueError(f"data is {short(data)}; needed are {', '.join(_DATA_KEPT)}")
+        raise ValueError(
+            f"data is {short(data)}; needed are {', '.join(_DATA_KEPT)}, and up to {MOST_ENDS:,} of each end"
+        )
     if "path" in data and not Path(settings.task).exists() and Path(data["path"]).exists():
         settings = dataclasses.replace(settings, task=data["path"])
     return Config(settings, own, data, sha256, sealed)

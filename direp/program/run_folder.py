@@ -30,9 +30,10 @@ from .history import read_history
 from .network_file import check_alike, check_floats, check_precision, weight_names, weight_of
 from .parts import Unreadable, permit, reading
 from .seal import seal, tell_unsealed
-from .settings import Settings
+from .settings import Settings, short
 
 _FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256
+_MANY = 2**20  # synapses
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 
 
@@ -231,7 +232,7 @@ def _best(said: str, seeds: Sequence[int]) -> int:
     """The seed that a file says is the best one."""
     found = next((seed for seed in seeds if str(seed) == said), None)
     if found is None:
-        raise ValueError(f"the best seed is {said!r}, which is none of the settings' seeds")
+        raise ValueError(f"the best seed is {short(said)}, which is none of the settings' seeds")
     return found
 
 
@@ -276,9 +277,11 @@ def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
     numbers = sum(array.size for name, array in arrays.items() if name.startswith("weight.")) // len(seeds)
     shares = {"random": settings.density / 2, "small-world": settings.neighbours / max(parts.units, 1)}
     share = 1 if settings.layout == "dense" else shares.get(settings.graph, 1)
-    if numbers < share * settings.synapses_between_hidden() - parts.units and not is_own(
-        "layout", settings.layout
-    ):  # a unit has no synapse to itself
+    least = share * settings.synapses_between_hidden()
+    entering = parts.inputs * (settings.hidden[0] if settings.graph == "layered" and settings.hidden else parts.units)
+    if entering > _MANY:  # so that chance does not count where synapses are drawn
+        least += entering * (1 if settings.graph == "small-world" else share)
+    if numbers < least - parts.units and not is_own("layout", settings.layout):  # a unit has no synapse to itself
         raise ValueError(f"it has {numbers:,} weights a network, too few for the units that the settings name")
 
 

@@ -1,10 +1,10 @@
 """Does anything that stands in a file bring the program down? Real files of every kind that it reads, damaged.
 
 Each damaged file is read as the program reads it: it is accepted, or refused with exit code 2 or 3 and one line that
-can be printed, in words of this project. Never: a traceback or an internal error, more than 5 seconds, more memory than
 can be printed, in words of this project. Never: a traceback or an internal error, more than 5 seconds, more memory
-than or refused; files whose checksums were made to fit reach the checks behind them. Some of the files that are accepted go
-on to the commands that take them.
+than ten times the file and 200 MB, an import or a process that a file asks for, a warning. What a checksum covers is
+the same or refused; files whose checksums were made to fit reach the checks behind them. Some of the files that are
+accepted go on to the commands that take them.
 
     python tests/campaigns/fuzz.py --cases 100000 --seed 0
     python tests/campaigns/fuzz.py --kind config --first 1234 --cases 1      (one case again)
@@ -61,13 +61,13 @@ class _TooSlow(BaseException):
 
 
 class Watch:
-    """Time, memory, imports and processes while the program reads. Use it as a context."""
+    """Time, memory and, with `hear`, imports and processes while the program reads. Use it as a context."""
 
-    asked: list[str]
-
-    def __init__(self, patience: float = 2 * SECONDS) -> None:
-        self.asked, self._on, self._patience = [], False, patience
-        sys.addaudithook(self._hear)  # which stays for good
+    def __init__(self, hear: bool = False) -> None:
+        self.asked: list[str] = []
+        self.patience, self._on = 2 * SECONDS, False
+        if hear:
+            sys.addaudithook(self._hear)  # which stays for good
 
     def _hear(self, event: str, arguments: tuple) -> None:
         if self._on and event in _FORBIDDEN:
@@ -80,7 +80,7 @@ class Watch:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         signal.signal(signal.SIGALRM, _late)
-        signal.setitimer(signal.ITIMER_REAL, self._patience)
+        signal.setitimer(signal.ITIMER_REAL, self.patience)
         self._on = True
         return self
 
@@ -162,11 +162,12 @@ def judge(watch: Watch, specimen: Specimen, rng: np.random.Generator, deep: bool
 def _used(watch: Watch, specimen: Specimen, rng: np.random.Generator, said: str) -> Case:
     """The commands that take a file like this one: whatever they find, they end in words."""
     arguments = pick(rng, specimen.commands)
-    watch = Watch(60)  # they compile
+    watch.patience = 60  # they compile
     shutil.rmtree(specimen.path.parent / "out", ignore_errors=True)
     try:
         code, _, said = called(watch, *arguments)
     finally:
+        watch.patience = 2 * SECONDS
         shutil.rmtree(specimen.path.parent / "out", ignore_errors=True)
     wrong = _faults(watch, code, said, (0, 2, 3, 4, 5, 6), None)
     return Case("used", f"then {arguments[0]}: {wrong}" if wrong else "", repr(said[-300:]) if wrong else "", 0, 0)
@@ -243,15 +244,16 @@ def specimens(kind: str) -> Iterator[list[Specimen]]:
 
 
 def cases(
-    kind: str, seed: int, first: int, count: int, watch: Watch, journal: Any = None
+    kind: str, seed: int, first: int, count: int, watch: Watch, journal: int | None = None, every: int = _EVERY
 ) -> Iterator[tuple[int, Case]]:
-    """The same ones whoever asks, and wherever the first one is."""
+    """The same ones whoever asks, and wherever the first one is. With `every` 0 none goes on to the commands."""
     with specimens(kind) as found:
         for k in range(first, first + count):
             if journal is not None:
                 os.pwrite(journal, f"{k:12}".encode(), 0)
             rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), k])
-            yield k, judge(watch, found[k % len(found)], rng, k % _EVERY < len(found) and bool(found[0].commands))
+            deep = every > 0 and k % every < len(found) and bool(found[0].commands)
+            yield k, judge(watch, found[k % len(found)], rng, deep)
 
 
 def _work(kind: str, seed: int, first: int, count: int, journal: str) -> None:
@@ -263,7 +265,7 @@ def _work(kind: str, seed: int, first: int, count: int, journal: str) -> None:
     counts: collections.Counter[str] = collections.Counter()
     slowest = largest = 0.0
     handle = os.open(journal, os.O_WRONLY | os.O_CREAT)
-    for k, case in cases(kind, seed, first, count, Watch(), handle):
+    for k, case in cases(kind, seed, first, count, Watch(hear=True), handle):
         counts[case.outcome] += 1
         slowest, largest = max(slowest, case.seconds), max(largest, case.megabytes)
         if case.wrong:

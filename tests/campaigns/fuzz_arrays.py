@@ -18,7 +18,8 @@ def hostile_array(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
     flat = np.array(array).reshape(-1)
     if action == 0:
         kind = pick(rng, kinds)
-        return np.zeros(array.shape, kind) if kind[1] in "MVUS" else array.astype(kind, casting="unsafe")
+        with np.errstate(all="ignore"):
+            return np.zeros(array.shape, kind) if kind[1] in "MVUS" else array.astype(kind, casting="unsafe")
     if action == 1:
         return pick(
             rng, (flat, array[None], np.zeros(0), array[:0] if array.ndim else array, array.T, np.zeros((0, 5)))
@@ -86,15 +87,17 @@ def _hostile_npy(rng: np.random.Generator, array: np.ndarray) -> bytes:
     return b"\x93NUMPY" + pick(rng, (b"\1\0", b"\2\0", b"\3\0", b"\7\0")) + struct.pack("<H", len(text)) + text.encode()
 
 
+BOMB = 2**28  # bytes
+
+
 @functools.cache
-def bomb(kind: str) -> bytes:
-    """A file of half a gigabyte of zeros, packed."""
-    if kind == "gz":
-        return gzip.compress(bytes(2**29), 9)
-    array = np.zeros(2**29 if kind == "npz" else 2**26, np.int8)
+def _bomb(how: int, name: str, size: int) -> bytes:
+    """A file of zeros, packed: an archive with an array of this name, or without a name the zeros alone."""
+    if not name:
+        return gzip.compress(bytes(size))
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_BZIP2 if kind == "bz2" else zipfile.ZIP_DEFLATED) as file:
-        file.writestr("x.npy", npy(array))
+    with zipfile.ZipFile(stream, "w", how) as file:
+        file.writestr(f"{name}.npy", npy(np.zeros(size, np.int8)))
     return stream.getvalue()
 
 
@@ -118,10 +121,10 @@ def _npz(rng: np.random.Generator, content: bytes) -> bytes:
     elif choice < 0.9:
         entries[pick(rng, ("x.npy", "more.npy", "../up.npy", "pickle.pkl", "\u202e.npy", "y.npy"))] = npy(np.ones(3))
     else:
-        kind = pick(rng, ("npz", "bz2", "small"))
-        if kind != "small":
-            return bomb(kind).replace(b"x.npy", f"{name}.npy".encode()) if len(name) == 1 else _renamed(kind, name)
-        how = zipfile.ZIP_LZMA
+        kind = pick(rng, (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+        if kind != zipfile.ZIP_LZMA:
+            return _bomb(kind, name, BOMB if kind == zipfile.ZIP_DEFLATED else BOMB // 8)
+        how = kind
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", how) as file:
         for key, value in entries.items():
@@ -134,20 +137,12 @@ def _npz(rng: np.random.Generator, content: bytes) -> bytes:
     return bytes(found)
 
 
-@functools.cache
-def _renamed(kind: str, name: str) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(bomb(kind))) as file, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as out:
-        out.writestr(f"{name}.npy", file.read("x.npy"))
-    return stream.getvalue()
-
-
 def _idx(rng: np.random.Generator, content: bytes) -> bytes:
     """A packed idx file with another header or length."""
     raw = bytearray(gzip.decompress(content))
     choice = rng.random()
     if choice < 0.05:
-        return bomb("gz")
+        return _bomb(0, "", BOMB)
     if choice < 0.5:
         word = 4 * int(rng.integers(4))
         raw[word : word + 4] = struct.pack(
