@@ -35,7 +35,8 @@ from direp.tasks import DataUnreadable
 
 sys.path.insert(0, str(Path(__file__).parent / "campaigns"))
 from fuzz import Watch, cases
-from fuzz_kinds import GRAPH, KINDS
+from fuzz_kinds import KINDS
+from fuzz_specimen import GRAPH
 
 
 @pytest.mark.usefixtures("_optax", "_unchecked")
@@ -216,6 +217,11 @@ def test_numbers_that_overflow_once_scaled_are_refused(scale):
     )
     with refused:
         tasks.from_arrays(x, np.arange(40) % 2, scale=scale)
+
+
+def test_a_single_entry_is_no_target():
+    with pytest.raises(ValueError, match="the single entry 3; give one for each row"):
+        tasks.from_arrays(np.eye(4), np.array(3))
 
 
 def test_rows_too_large_for_the_network_are_refused():

@@ -64,6 +64,8 @@ def from_arrays(
         raise ValueError(f"from_arrays(x=...) has shape {x.shape}; needed is (samples, inputs): flatten images first")
     if not x.size:
         raise ValueError(f"from_arrays(x=...) has shape {x.shape} and holds no numbers; give samples x inputs")
+    if not y.ndim:
+        raise ValueError(f"from_arrays(y=...) is the single entry {str(y)[:40]}; give one for each row of x")
     if len(y) != len(x):
         hint = "x looks transposed: give x.T" if x.shape[1] == len(y) else "give one for each row"
         raise ValueError(f"from_arrays: x has shape {x.shape}, {len(x)} samples, but y has {len(y)} targets; {hint}")

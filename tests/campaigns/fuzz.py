@@ -34,8 +34,9 @@ from unittest import mock
 
 import jax
 import numpy as np
-from fuzz_kinds import KINDS, Specimen
+from fuzz_kinds import KINDS
 from fuzz_mutate import FORMS, RAW, SENTINEL, pick
+from fuzz_specimen import Specimen
 
 from direp.program import cli
 
@@ -202,7 +203,7 @@ def _place(error: BaseException) -> str:
 def _in_words(error: BaseException) -> bool:
     """Whether the error was raised in words of this project, by one of its lines."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return ("/direp/" in last.filename or "fuzz_kinds" in last.filename) and (last.line or "").startswith("raise")
+    return ("/direp/" in last.filename or "fuzz_data" in last.filename) and (last.line or "").startswith("raise")
 
 
 def _faults(watch: Watch, code: Any, said: str, allowed: tuple[int, ...], size: int | None) -> str:
