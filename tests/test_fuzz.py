@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import sys
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -222,6 +223,16 @@ def test_numbers_that_overflow_once_scaled_are_refused(scale):
 def test_a_single_entry_is_no_target():
     with pytest.raises(ValueError, match="the single entry 3; give one for each row"):
         tasks.from_arrays(np.eye(4), np.array(3))
+
+
+def test_a_long_word_among_labels_takes_memory_once():
+    words = ["y" * 10**6, *["a", "b"] * 200]
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="has 1 of the samples"):
+        tasks.from_table(pa.table({"x": np.arange(401.0), "kind": words}), "kind")
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < 10**8
 
 
 def test_rows_too_large_for_the_network_are_refused():

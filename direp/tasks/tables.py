@@ -240,4 +240,5 @@ def _labels(name: str, column: Any) -> np.ndarray:
         raise ValueError(f"target {name!r} holds {kind}; give labels or numbers")
     if pa.types.is_integer(kind):  # as they are: a list would make floats of numbers beyond 63 bits
         return column.to_numpy()
-    return np.array(column.to_pylist()) if not pa.types.is_decimal(kind) else np.array(column.to_pylist(), float)
+    # Words as objects: an array of text makes every one as long as the longest.
+    return np.array(column.to_pylist(), object if is_text(kind) else float if pa.types.is_decimal(kind) else None)

@@ -19,7 +19,7 @@ def hostile_array(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
     if action == 0:
         kind = pick(rng, kinds)
         with np.errstate(all="ignore"):
-            return np.zeros(array.shape, kind) if kind[1] in "MVUS" else array.astype(kind, casting="unsafe")
+            return np.zeros(array.shape, kind) if kind[1] in "MVUS" else np.real(array).astype(kind)
     if action == 1:
         return pick(
             rng, (flat, array[None], np.zeros(0), array[:0] if array.ndim else array, array.T, np.zeros((0, 5)))
