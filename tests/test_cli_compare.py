@@ -10,8 +10,8 @@ from scipy import stats
 from direp.analysis.comparison import table
 from direp.analysis.statistics import bootstrap_mean, wilson
 from direp.program.commands.compare import variant
-from direp.program.commands.train import record
 from direp.program.presets import preset
+from direp.program.record import record
 from direp.program.settings import WrongUse
 
 pytestmark = pytest.mark.usefixtures("_optax")

@@ -147,9 +147,11 @@ def test_a_matrix_that_synapses_do_not_fill_is_refused_before_it_is_made(saved):
     arrays = {"source": graph.source, "target": graph.target + many - 1, "weight": np.zeros(graph.synapses)}
     keep = arrays["source"] == 0
     arrays["source"] = np.where(keep, 0, arrays["source"] + many - 1)
-    change = lambda d: {"units": [many, 300, 1], "layers": None, "blocks": [], "counterexample": None}  # noqa: E731
+    said = {"units": [many, 300, 1], "layers": None, "blocks": [], "counterexample": None}
+    more = arrays | {"leak": np.ones(301), "bias": np.zeros(301), "x": None, "states": None}
     with pytest.raises(Unreadable, match="90,601 synapses do not fill a matrix of 315,711,977"):
-        load_network(remade(saved, change, leak=np.ones(301), bias=np.zeros(301), x=None, states=None, **arrays))
+        load_network(remade(saved, lambda d: said | {"layout": {"kind": "dense"}}, **more))
+    assert isinstance(load_network(remade(saved, lambda d: said, **more)).synapses, direp.Sparse)
 
 
 def test_weights_that_a_layout_does_not_know_are_refused():

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from program import call
 
 from direp.program.catalogue import WrongUse
-from direp.program.parts import Unreadable
 from direp.program.presets import preset
 from direp.program.settings import Settings
 from direp.program.sweep.run import blocks_of, opened, program_of
@@ -21,6 +20,7 @@ from direp.program.sweep.sampling import points, rounds
 from direp.program.sweep.spec import read_spec, spec_of
 from direp.program.sweep.trials import name_of, settings_of
 from direp.program.sweep.values import Range
+from direp.runs import Unreadable
 
 NUMBERS = st.floats(1e-3, 1e3).map(lambda value: float(f"{value:.3g}"))
 GRIDS = st.fixed_dictionaries(

@@ -62,6 +62,8 @@ def _repeated(target: np.ndarray, loose: np.ndarray) -> np.ndarray:
 
 def _distinct(rng: np.random.Generator, count: int, of: int) -> np.ndarray:
     """So many different numbers below `of`, in order."""
+    if count > 0.9 * of:  # the last ones would be drawn for ever
+        return np.delete(np.arange(of), _distinct(rng, of - count, of))
     place = np.unique(rng.integers(0, of, size=count))
     while len(place) < count:
         place = np.unique(np.concatenate([place, rng.integers(0, of, size=count - len(place))]))

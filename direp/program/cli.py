@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from ..runs import listening
+from ..runs import listening, one_line
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
 
@@ -69,7 +69,7 @@ def _complain(error: Exception, code: int, debug: bool) -> int:
 
         traceback.print_exc()
     lead = "internal error, please report it (--debug shows where): " if code == INTERNAL else ""
-    print(f"direp: {lead}{' '.join(str(error).split())}", file=sys.stderr)
+    print(f"direp: {lead}{one_line(error)}", file=sys.stderr)
     return code
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..runs import SCHEMA, seal
 from .graph_file import find_graph
 from .parts import fingerprint
-from .settings import COUNTED, Settings, fits, short
+from .settings import Settings, fits, short
 
 
 def config_of(settings: Settings) -> dict[str, Any]:
@@ -31,6 +31,7 @@ class Config(typing.NamedTuple):
 
 
 _KEPT = {"settings", "own", "versions", "environment", "data", "graph", "sha256", "schema", "before"}
+MOST_ENDS = 2**20  # inputs or outputs of what a file describes
 _SIZES = {"inputs": int, "outputs": int}
 _DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
 
@@ -38,14 +39,11 @@ _DATA_KEPT = {**_SIZES, "kind": str, "path": str, "sha256": str}
 def read_config(path: Path) -> Config:
     """What a config.json says. A data file that is not where the settings name it is that of the path it had.
 
-    Raises `OSError` or `ValueError` for a file that is not that, or that was altered. One without SHA-256, of an older
-    version or made by hand, is read: whoever uses it says so.
+    Raises for a file that is not that, or that was altered: call it in `reading`, which finds the words. One without
+    SHA-256, of an older version or made by hand, is read: whoever uses it says so.
     """
-    try:
-        content = json.loads(path.read_text())
-        sha256 = seal(content) if isinstance(content, dict) else ""
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    sha256 = seal(content) if isinstance(content, dict) else ""
     if isinstance(content, dict) and fits(schema := content.get("schema", 1), int) and schema > SCHEMA:
         raise ValueError(
             f"it is of a newer version of direp: its schema is {schema}, and this one knows up to {SCHEMA}"
@@ -81,9 +79,11 @@ def read_config(path: Path) -> Config:
         and set(_SIZES) <= set(data) <= set(_DATA_KEPT)
         and ("path" in data) == ("sha256" in data)
         and all(fits(value, _DATA_KEPT[name]) for name, value in data.items())
-        and all(0 < data[name] <= COUNTED for name in _SIZES)
+        and all(0 < data[name] <= MOST_ENDS for name in _SIZES)
     ):
-        raise ValueError(f"data is {short(data)}; needed are {', '.join(_DATA_KEPT)}")
+        raise ValueError(
+            f"data is {short(data)}; needed are {', '.join(_DATA_KEPT)}, and up to {MOST_ENDS:,} of each end"
+        )
     if "path" in data and not Path(settings.task).exists() and Path(data["path"]).exists():
         settings = dataclasses.replace(settings, task=data["path"])
     return Config(settings, own, data, sha256, sealed, tuple(before))

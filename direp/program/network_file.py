@@ -1,10 +1,9 @@
 """Networks in files: one safetensors file with everything."""
 
 import collections
-import contextlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from ..model import (
     identity,
     lay_out,
 )  # fmt: skip
-from ..runs import Unreadable, read_back, tell_unsealed, write_arrays
+from ..runs import Unreadable, read_back, reading, tell_unsealed, write_arrays
 from ..training import weight_names
 from . import parts
 from .catalogue import is_own
@@ -40,7 +39,7 @@ _ARRAYS = ("source", "target", "weight", "leak", "bias", *_EXAMPLE)
 _DESCRIBED = {"units", "bias", "layers", "blocks", "names", "neuron", "layout", "own", "counterexample"}
 _STATES = {"two equilibria": 2, "unstable equilibrium": 1, "cycle": 2, "growth": 1}  # how many each one has
 _MOST_INPUTS = 2**20
-_MOST_ENTRIES = 2**27  # of a matrix that the synapses of a file do not fill
+_MOST_ENTRIES = 2**23  # of a matrix that the synapses of a file do not fill
 
 
 def save_network(path: str | Path, network: Network, counterexample: Counterexample | None = None) -> None:
@@ -173,7 +172,7 @@ def load_network(path: str | Path, *, allow_import: bool = False) -> Network:
 def load_counterexample(path: str | Path) -> Counterexample | None:
     """The counter-example in a network file, or `None` if it holds none. Raises as `open_network`."""
     described, arrays, sealed = _read(Path(path))
-    with _in_words(Path(path)):
+    with reading(f"{path} is a damaged network file"):
         _check(described, arrays)
         example = _counterexample(described, arrays)
     if not sealed:
@@ -199,7 +198,7 @@ def open_network(path: str | Path, *, allow_import: bool = False) -> tuple[Netwo
 def _opened(
     path: Path, described: dict[str, Any], arrays: dict[str, np.ndarray], allow_import: bool
 ) -> tuple[Network, Counterexample | None]:
-    with _in_words(path):
+    with reading(f"{path} is a damaged network file"):
         own = {what: (kept["path"], kept["sha256"]) for what, kept in described.get("own", {}).items()}
         own |= {
             f"{part} ({name})": (value, None)
@@ -253,20 +252,10 @@ def check_alike(arrays: Mapping[str, np.ndarray]) -> None:
         raise ValueError(f"weights, leaks and biases are of several kinds: {', '.join(sorted(kinds))}")
 
 
-@contextlib.contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Unreadable:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise Unreadable(f"{path} is a damaged network file ({error})") from None
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
     """What a network file says of its network, its arrays, and whether it carries a SHA-256."""
     metadata, arrays = read_back(path, "network file; weights of a run are read with its folder", _FORMAT, _OLDER)
-    with _in_words(path):
+    with reading(f"{path} is a damaged network file"):
         return dict(json.loads(metadata["network"])), arrays, "sha256" in metadata
 
 

@@ -26,6 +26,7 @@ from ..runs import (
     plain,
     read_back,
     read_history,
+    reading,
     tell_unsealed,
 )
 from ..tasks import Preparation, Task
@@ -38,9 +39,10 @@ from .folders import fresh_folder, stamped
 from .graph_file import is_graph_file, kept_graph
 from .network_file import check_alike, check_floats, check_precision, weight_of
 from .parts import permit
-from .settings import Settings
+from .settings import Settings, short
 
 _FORMAT, _OLDER = "direp 2", ("direp 1",)  # the older one has no SHA-256
+_MANY = 2**20  # synapses
 
 
 def new_run(out: Path | None, settings: Settings, task: Task | None = None) -> RunFolder:
@@ -149,14 +151,11 @@ class LoadedRun:
 
 def read_run_config(path: Path) -> Config:
     """The config of a run folder. Raises `Unreadable` if there is none, or none that can be read."""
-    try:
-        if (path / "config.json").exists():
-            check_file(path / "config.json")
+    with reading(f"{path} is no readable run folder", _without_flags):
+        if not (path / "config.json").exists():
+            raise Unreadable(f"{path} is no run folder: config.json is missing in it")
+        check_file(path / "config.json")
         return read_config(path / "config.json")
-    except FileNotFoundError:
-        raise Unreadable(f"{path} is no run folder: config.json is missing in it") from None
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise Unreadable(f"{path} is no readable run folder ({error})") from None
 
 
 def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool | None = True) -> LoadedRun:
@@ -181,17 +180,13 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
         raise Unreadable(f"{held} was not written with the config.json beside it: it carries the SHA-256 of another")
     check_precision(held, arrays)
     permit(own, path / "config.json", allow_import)
-    try:
+    with reading(f"{path} is no readable run folder", _without_flags):
         settings.check()
         if data:
             check_cost(settings, data["outputs"])
         task, lost = load_again(settings, data, needs_data)
-    except Unreadable:
-        raise
-    except ValueError as error:
-        raise Unreadable(f"{path} is no readable run folder ({_without_flags(error)})") from None
-    parts = Parts(settings, task)
-    try:
+        parts = Parts(settings, task)
+    with reading(f"{held} does not hold what the settings describe", _without_flags):
         _check(arrays, parts)
         learned = [f"rule.{k}" for k in range(sum(name.startswith("rule.") for name in arrays))]
         needed = {"seeds", "bias", "leak", *weight_names(parts.network.weight), *learned}
@@ -206,11 +201,10 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
             _with_learned(parts.rule, parts.network, [arrays[name][k] for name in learned])
             for k in range(len(parts.seeds))
         ]
-    except (ValueError, LookupError, TypeError) as error:
-        raise Unreadable(f"{held} does not hold what the settings describe: {_without_flags(error)}") from None
+        best = None if "best" not in metadata else _best(metadata["best"], parts.seeds)
+    preparation = _preparation(held, metadata, parts)
     _tell(path, config, metadata)
-    best = int(metadata["best"]) if metadata.get("best", "").isdigit() else None
-    return LoadedRun(path, settings, task, parts, networks, rules, lost, _preparation(held, metadata, parts), best)
+    return LoadedRun(path, settings, task, parts, networks, rules, lost, preparation, best)
 
 
 def wide(precision: str) -> Any:
@@ -222,12 +216,18 @@ def wide(precision: str) -> Any:
 def _preparation(held: Path, metadata: dict[str, str], parts: Parts) -> Preparation | None:
     if "preparation" not in metadata:
         return None
-    try:
+    with reading(f"{held} does not tell in a known way how rows become inputs"):
         kept = Preparation.from_dict(json.loads(metadata["preparation"]))
         kept.check(parts.network.graph.inputs, parts.network.graph.outputs)
         return kept
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Unreadable(f"{held} does not tell in a known way how rows become inputs ({error})") from None
+
+
+def _best(said: str, seeds: Sequence[int]) -> int:
+    """The seed that a file says is the best one."""
+    found = next((seed for seed in seeds if str(seed) == said), None)
+    if found is None:
+        raise ValueError(f"the best seed is {short(said)}, which is none of the settings' seeds")
+    return found
 
 
 def _without_flags(error: Exception) -> str:
@@ -269,7 +269,12 @@ def _check(arrays: dict[str, np.ndarray], parts: Parts) -> None:
         return
     check_floats("leak", arrays["leak"], (len(seeds), parts.units + parts.outputs))
     numbers = sum(array.size for name, array in arrays.items() if name.startswith("weight.")) // len(seeds)
-    least = settings.synapses_between_hidden() * (settings.density / 2 if settings.graph == "random" else 1)
+    shares = {"random": settings.density / 2, "small-world": settings.neighbours / max(parts.units, 1)}
+    share = 1 if settings.layout == "dense" else shares.get(settings.graph, 1)
+    least = share * settings.synapses_between_hidden()
+    entering = parts.inputs * (settings.hidden[0] if settings.graph == "layered" and settings.hidden else parts.units)
+    if entering > _MANY:  # so that chance does not count where synapses are drawn
+        least += entering * (1 if settings.graph == "small-world" else share)
     if numbers < least - parts.units and not is_own("layout", settings.layout):  # a unit has no synapse to itself
         raise ValueError(f"it has {numbers:,} weights a network, too few for the units that the settings name")
 

@@ -1,4 +1,4 @@
-"""Names of the library's own fields, as people who choose rules know them."""
+"""Words for people: the library's own fields by the names of rules."""
 
 _PHASES = {"AsymField": "AsymEP", "AdjointField": "the adjoint"}
 

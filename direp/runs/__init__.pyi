@@ -1,6 +1,8 @@
 """What run folders are made of."""
 
 from .errors import Unreadable as Unreadable
+from .errors import one_line as one_line
+from .errors import reading as reading
 from .files import check_file as check_file
 from .files import plain as plain
 from .files import read_arrays as read_arrays

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import Unreadable
+from .errors import Unreadable, reading
 from .seals import intact, seal
 
 
@@ -66,17 +66,12 @@ def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[d
 
     Raises `Unreadable` for any other file, and for one whose content is not that of its SHA-256.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        check_file(path)
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Unreadable:
-        raise
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Unreadable(f"{path} is not a readable safetensors file ({error})") from None
+    check_file(path)
+    with reading(f"{path} is not a readable safetensors file"), safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     found = metadata.get("format", "no format")
     if found != form and found not in older:
         raise Unreadable(f"{path} is no {what} (its format is {found!r}, needed is {form!r})")
@@ -88,8 +83,10 @@ def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[d
     return metadata, arrays
 
 
-# A compressed file may unfold to so many bytes, or to so many times its own size: nothing is decompressed before that.
-_UNFOLDED, _RATIO = 2**24, 100
+# A compressed file may unfold to so many bytes (of 64-bit floats, which its numbers become), or to so many times its
+# size: nothing is decompressed before that is compared.
+_UNFOLDED, _RATIO = 2**24, 10
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # as numpy writes; others unfold without measure
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -97,25 +94,28 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray]
 
     Raises `Unreadable` for a file that is not that, or that declares more numbers than it holds.
     """
-    try:
-        check_file(path)
-        with zipfile.ZipFile(path) as file:
-            held = {entry.filename.removesuffix(".npy"): entry for entry in file.infolist()}
-            if len(held) < len(file.infolist()):
-                raise Unreadable(f"{path} holds an array twice under one name: write each one once")
-            if len(held) != _entries(path, file):
-                raise Unreadable(f"{path} is damaged: its directory names other than {_entries(path, file)} arrays")
-            chosen = [name for name in names if name in held]
-            size, most = sum(held[name].file_size for name in chosen), max(_UNFOLDED, _RATIO * path.stat().st_size)
-            if size > most:
-                raise Unreadable(
-                    f"{path} unfolds to {size:,} bytes, more than {most:,}: write it with numpy.savez, uncompressed"
-                )
-            return {name: _array(path, name, file.read(held[name])) for name in chosen}, tuple(held)
-    except (Unreadable, MemoryError):
-        raise
-    except Exception:
-        raise Unreadable(f"{path} is not a readable .npz file of plain arrays: write one with numpy.savez") from None
+    check_file(path)
+    bad = f"{path} is not a readable .npz file of plain arrays: write one with numpy.savez"
+    with reading(bad), zipfile.ZipFile(path) as file:
+        held = {entry.filename.removesuffix(".npy"): entry for entry in file.infolist()}
+        if len(held) < len(file.infolist()):
+            raise Unreadable(f"{path} holds an array twice under one name: write each one once")
+        if len(held) != _entries(path, file):
+            raise Unreadable(f"{path} is damaged: its directory names other than {_entries(path, file)} arrays")
+        chosen = [name for name in names if name in held]
+        strange = next((name for name in chosen if held[name].compress_type not in _PACKED), None)
+        if strange is not None:
+            raise Unreadable(f"{path}: {strange} is packed in a way that numpy does not: write it with numpy.savez")
+        size, own = sum(held[name].file_size for name in chosen), _RATIO * path.stat().st_size
+        floats = size
+        if own < size <= _UNFOLDED:
+            floats = sum(8 * math.prod(_declared(file, held[name])) for name in chosen)
+        if size > own and max(size, floats) > _UNFOLDED:
+            raise Unreadable(
+                f"{path} unfolds to {max(size, floats):,} bytes, more than {max(own, _UNFOLDED):,}: write it with "
+                "numpy.savez, uncompressed"
+            )
+        return {name: _array(path, name, file.read(held[name])) for name in chosen}, tuple(held)
 
 
 def _entries(path: Path, file: zipfile.ZipFile) -> int:
@@ -125,11 +125,22 @@ def _entries(path: Path, file: zipfile.ZipFile) -> int:
         return struct.unpack("<10xH10x", content.read(22))[0]
 
 
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the array in a `.npy` file."""
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    return read[np.lib.format.read_magic(stream)](stream)
+
+
+def _declared(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, ...]:
+    """The shape that an entry declares, of which no more than that is decompressed."""
+    with file.open(entry) as stream:
+        return _header(stream)[0]
+
+
 def _array(path: Path, name: str, content: bytes) -> np.ndarray:
     """An array out of the whole content of a `.npy` file, whose checksum was compared. No pickle."""
     stream = io.BytesIO(content)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, fortran, dtype = read[np.lib.format.read_magic(stream)](stream)
+    shape, fortran, dtype = _header(stream)
     if dtype.hasobject:
         raise Unreadable(
             f"{path} holds Python objects in place of plain numbers or text: write labels as np.array(y, str)"

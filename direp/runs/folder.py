@@ -98,7 +98,8 @@ class RunFolder:
             found = json.loads((self.path / "status.json").read_text())
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        epoch = found.get("epoch", 0) if isinstance(found, dict) else None
+        return found if isinstance(epoch, int) else {}
 
     def say(self, text: str, *, show: bool = True) -> None:
         """To the log, and to standard error."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import Unreadable
+from .errors import Unreadable, reading
 from .files import check_file
 
 
@@ -18,24 +18,20 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     """
     path = path / "metrics.jsonl" if path.is_dir() else path
     check_file(path)
-    try:
+    with reading(f"{path} cannot be read"):
         text = path.read_text(encoding="utf-8")
-        lines = text.splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{path} cannot be read ({error})") from None
+    lines = text.splitlines()
     if lines and not text.endswith("\n") and not _whole(lines[-1]):
         lines.pop()  # a process was ended while it wrote it
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
-        try:
+        with reading(f"{path} is damaged: line {number} is no epoch of a run"):
             rows.append(_row(line))
             if rows[-1].keys() != rows[0].keys():
                 raise ValueError("it has other figures than the first one")
             sizes = {name: len(values) for name, values in rows[-1].items()}
             if sizes != {name: len(values) for name, values in rows[0].items()}:
                 raise ValueError("it has other seeds than the first one")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Unreadable(f"{path} is damaged: line {number} is no epoch of a run ({error})") from None
     if not rows:
         raise Unreadable(f"{path} holds no epoch: the run ended before its first one")
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

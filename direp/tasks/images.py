@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import math
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +67,12 @@ def images(
         raise ValueError(f"images(validation={validation}) must be 10 or more and leave some of 60000 to train on")
     folder = _folder(name, data_dir)
     (x, labels), (test_x, test_labels) = (
-        (_pixels(folder / pixels), _idx(folder / classes, 1)) for pixels, classes in (_TRAIN, _TEST)
+        _pair(folder / pixels, folder / classes) for pixels, classes in (_TRAIN, _TEST)
     )
+    if x.shape[1] != test_x.shape[1]:
+        raise DataUnreadable(
+            f"{folder}: images to train on have {x.shape[1]} pixels, those to test on {test_x.shape[1]}"
+        )
     from sklearn.model_selection import train_test_split
 
     training, validating = train_test_split(
@@ -178,14 +184,32 @@ class _Bar:
         self._progress.update(self._task, visible=False)
 
 
-def _pixels(path: Path) -> np.ndarray:
-    shaped = _idx(path, 3)
-    return shaped.reshape(len(shaped), -1)
+def _pair(pixels: Path, classes: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images, a row each, and their labels."""
+    x, labels = _idx(pixels, 3), _idx(classes, 1)
+    if len(x) != len(labels) or labels.max() > 9:
+        raise DataUnreadable(
+            f"{classes} holds {len(labels):,} labels up to {labels.max()} for {len(x):,} images; needed is one for "
+            "each, from 0 to 9"
+        )
+    return x.reshape(len(x), -1), labels
 
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
-    """An idx file of bytes: two zeros, 8 for bytes, the number of dimensions, their big-endian sizes, the bytes."""
-    with gzip.open(path) as file:
-        magic, *shape = struct.unpack(f">{dimensions + 1}I", file.read(4 * (dimensions + 1)))
-        assert magic == 0x800 + dimensions  # the checksum vouches for it
-        return np.frombuffer(file.read(), np.uint8).reshape(shape)
+    """An idx file of bytes: two zeros, 8 for bytes, the number of dimensions, their big-endian sizes, the bytes.
+
+    No more is decompressed than it declares, and it may declare 20 times its own size: the originals have 6 times
+    theirs.
+    """
+    try:
+        with gzip.open(path) as file:
+            magic, *shape = struct.unpack(f">{dimensions + 1}I", file.read(4 * (dimensions + 1)))
+            size = math.prod(shape)
+            if magic != 0x800 + dimensions or not 0 < size <= 20 * path.stat().st_size:
+                raise ValueError(f"its header is {magic:#x}, with the shape {shape}")
+            content = file.read(size + 1)
+        if len(content) != size:
+            raise ValueError(f"it declares {size:,} bytes and holds {'more' if len(content) > size else len(content)}")
+        return np.frombuffer(content, np.uint8).reshape(shape)
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise DataUnreadable(f"{path} is no idx file of {dimensions} dimensions ({error})") from None

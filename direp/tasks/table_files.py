@@ -28,12 +28,14 @@ def read_table(path: str | Path, words: Iterable[str] = (), *, numbers: Iterable
     types = {column: pa.string() for column in words}
     try:
         if path.suffix.lower() == ".parquet":
-            table = _parquet(content)
+            table = _parquet(name, content)
         else:
             table = _csv(name, content, "\t" if path.suffix.lower() == ".tsv" else ",", types)
     except DataUnreadable:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a parser says of a file
         raise DataUnreadable(f"{name}: {_plain(error)}") from None
     columns = table.column_names
     twice = next((column for k, column in enumerate(columns) if column in columns[:k]), None)
@@ -60,10 +62,36 @@ def _numbers(name: str, title: str, column: Any) -> None:
         )
 
 
-def _parquet(content: bytes) -> Any:
+# A Parquet file, in which a number that is there a million times takes a few bytes, may unfold to so many bytes, or to
+# so many times its own size.
+_UNFOLDED, _RATIO = 2**26, 10
+
+
+def _parquet(name: str, content: bytes) -> Any:
+    """Words are read as numbers of words, whose lengths are added up before they are written out."""
+    import pyarrow.compute
     import pyarrow.parquet as parquet
 
-    return parquet.read_table(io.BytesIO(content))
+    compute: Any = pyarrow.compute
+    about, most = parquet.read_metadata(io.BytesIO(content)), max(_UNFOLDED, _RATIO * len(content))
+    sizes = [(about.schema.column(k).path, about.schema.column(k).physical_type) for k in range(about.num_columns)]
+    size = 8 * about.num_rows * about.num_columns
+    if size <= most:
+        words = [path for path, kind in sizes if kind == "BYTE_ARRAY" and "." not in path]
+        table = parquet.read_table(io.BytesIO(content), read_dictionary=words)
+        wanted = parquet.read_schema(io.BytesIO(content))
+        packed = [k for k, field in enumerate(wanted) if table.schema.field(k).type != field.type]
+        for chunk in (chunk for k in packed for chunk in table.column(k).chunks):
+            lengths = compute.binary_length(chunk.dictionary).take(chunk.indices)
+            size += compute.sum(lengths).as_py() or 0
+        if size <= most:
+            for k in packed:
+                plain = table.column(k).cast(table.schema.field(k).type.value_type).cast(wanted.field(k).type)
+                table = table.set_column(k, wanted.field(k), plain)
+            return table
+    raise DataUnreadable(
+        f"{name} unfolds to {size:,} bytes, more than {most:,}: leave out columns of equal entries, or save it as CSV"
+    )
 
 
 def _csv(name: str, content: bytes, separator: str, types: Mapping[str, Any]) -> Any:

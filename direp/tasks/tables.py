@@ -64,6 +64,8 @@ def from_arrays(
         raise ValueError(f"from_arrays(x=...) has shape {x.shape}; needed is (samples, inputs): flatten images first")
     if not x.size:
         raise ValueError(f"from_arrays(x=...) has shape {x.shape} and holds no numbers; give samples x inputs")
+    if not y.ndim:
+        raise ValueError(f"from_arrays(y=...) is the single entry {str(y)[:40]}; give one for each row of x")
     if len(y) != len(x):
         hint = "x looks transposed: give x.T" if x.shape[1] == len(y) else "give one for each row"
         raise ValueError(f"from_arrays: x has shape {x.shape}, {len(x)} samples, but y has {len(y)} targets; {hint}")
@@ -154,12 +156,18 @@ def _task(call, name, x, y, targets, kind, scale, split, shares, classes, reach)
                 "or more, one for each of training, validation and test (numbers to predict need kind='regression')"
             )
     training, validating, testing = _split(call, len(y), split, validation, test, stratify)
-    if kind == "regression":
-        what = Targets.regression(y[training], reach, targets)
     if classes is not None:
         what, y = Targets("classification", targets, classes), np.array(classes, object)[stratify]
-    inputs = Inputs.fit(x, scale, np.asarray(training))
-    x, y = inputs.encode(x), what.encode(y)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+        if kind == "regression":
+            what = Targets.regression(y[training], reach, targets)
+        inputs = Inputs.fit(x, scale, np.asarray(training))
+        x, y = inputs.encode(x), what.encode(y)
+    for part, numbers, scales in (("inputs", x, inputs), ("targets", y, what)):
+        if not (np.isfinite(numbers).all() and np.isfinite(scales.scale).all() and np.isfinite(scales.centre).all()):
+            raise ValueError(
+                f"{call}: {part} are too large, or too far apart, for 64 bits once scaled: scale them down"
+            )
     parts = (Samples(x[part], y[part]) for part in (training, validating, testing))
     shown = tuple(map(str, what.classes))
     return Task(name, *parts, kind=kind, classes=shown, preparation=Preparation(inputs, what))
@@ -232,4 +240,5 @@ def _labels(name: str, column: Any) -> np.ndarray:
         raise ValueError(f"target {name!r} holds {kind}; give labels or numbers")
     if pa.types.is_integer(kind):  # as they are: a list would make floats of numbers beyond 63 bits
         return column.to_numpy()
-    return np.array(column.to_pylist()) if not pa.types.is_decimal(kind) else np.array(column.to_pylist(), float)
+    # Words as objects: an array of text makes every one as long as the longest.
+    return np.array(column.to_pylist(), object if is_text(kind) else float if pa.types.is_decimal(kind) else None)

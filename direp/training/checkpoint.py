@@ -10,7 +10,7 @@ import numpy as np
 
 from ..model import Parameters
 from ..model.synapses import Weight
-from ..runs import CHECKPOINT, WEIGHTS, RunFolder, Unreadable
+from ..runs import CHECKPOINT, WEIGHTS, RunFolder, reading
 from ..tasks import Preparation
 from .epochs import Standing, steps_of
 from .metrics import Metrics, rounded, summarise
@@ -37,13 +37,8 @@ class Keeper:
         damaged, or of another training."""
         found, now = self.folder.saved(_FORMAT), Standing(self._begun, [])
         if found is not None:
-            try:
+            with reading(f"{self.folder.path / CHECKPOINT} does not hold what this training needs"):
                 now = self._read(*found)
-            except (ValueError, LookupError, TypeError) as error:
-                raise Unreadable(
-                    f"{self.folder.path / CHECKPOINT} does not hold what this training needs ({error}): it was written "
-                    "by another one"
-                ) from None
         self.folder.start([line_of(k, row) for k, row in enumerate(now.rows, 1)])
         return now
 

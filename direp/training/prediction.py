@@ -68,15 +68,18 @@ def predict(
     Raises `ValueError` for columns that are not those of the training.
     """
     preparation = Preparation.plain(network.graph.inputs, network.graph.outputs) if preparation is None else preparation
-    x = preparation.inputs.encode(rows_of(table))
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+        x = preparation.inputs.encode(rows_of(table)).astype(network.dtype)
     if x.shape[1] != network.graph.inputs:
         raise ValueError(f"the rows have {x.shape[1]} inputs, and the network has {network.graph.inputs}")
     if not np.isfinite(x).all():
         row = int(np.argwhere(~np.isfinite(x))[0, 0])
-        raise ValueError(f"row {row} holds numbers that are not finite; remove or replace them")
+        raise ValueError(
+            f"row {row} holds numbers that are not finite in {network.dtype} once scaled; remove or replace them"
+        )
     outputs, settled, errors = [], [], []
     hidden = network.graph.hidden
-    for part, filled in _portions(x.astype(network.dtype)):
+    for part, filled in _portions(x):
         found = settle(network, filled, method=method, stop=stop, certificate=certificate)
         count = len(part)
         outputs.append(np.asarray(network.outputs(found.state))[:count])

@@ -22,9 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from direp.program.parts import Unreadable
 from direp.program.sweep.trials import state_of
-from direp.runs import read_back
+from direp.runs import Unreadable, read_back
 
 SPEC = """
 task = "xor"

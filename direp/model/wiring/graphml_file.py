@@ -1,6 +1,7 @@
 """GraphML, by networkx. A file with a document type is refused: its entities can unfold without end."""
 
 import io
+import warnings
 from pathlib import Path
 from xml.parsers import expat
 
@@ -32,8 +33,12 @@ def read_graphml(path: str | Path, *, weight: str = "weight") -> Wiring:
         raise ValueError(
             f"{path}, line {error.lineno}: is no XML ({expat.errors.messages.get(error.code, error)})"
         ) from None
+    except Exception as error:  # such as an encoding that there is not
+        raise ValueError(f"{path} is no XML ({error})") from None
     try:
-        graph = nx.read_graphml(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an attribute without a type is text
+            graph = nx.read_graphml(io.BytesIO(content))
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} is no GraphML that networkx reads ({said})") from None

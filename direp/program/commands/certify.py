@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ...runs import Unreadable, plain, write_json
+from ...runs import Unreadable, plain, reading, write_json
 from .. import catalogue, device
 from ..folders import fresh_folder, new_folder
 from ..graph_file import is_graph_file, network_from_graph_file
@@ -189,10 +189,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
 
 def _history(path: Path) -> list[dict] | None:
     """What training recorded after each epoch."""
-    try:
+    with reading(f"{path} is not the metrics.jsonl of a run"):
         history = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    except (OSError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{path} is not the metrics.jsonl of a run ({error})") from None
     if not all(isinstance(row, dict) and "epoch" in row and "lowest_margin" in row for row in history):
         raise Unreadable(f"{path} is not the metrics.jsonl of a run: a line has no epoch or no lowest_margin")
     return history or None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ...runs import Unreadable, tell_unsealed
+from ...runs import Unreadable, reading, tell_unsealed
 from ..catalogue import names
 from ..config import Config, read_config
 from ..graph_file import is_graph_file
@@ -96,12 +96,10 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, How, dict[str, 
 
 
 def _read_config(path: Path) -> Config:
-    try:
+    if not path.is_file():
+        raise Unreadable(f"--config {path} {'is no file' if path.exists() else 'does not exist'}")
+    with reading(f"--config {path} is not the config.json of a run"):
         return read_config(path)
-    except FileNotFoundError:
-        raise Unreadable(f"--config {path} does not exist") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unreadable(f"--config {path} is not the config.json of a run ({error})") from None
 
 
 def train(arguments: list[str]) -> int:
