@@ -16,6 +16,7 @@ from kills import content, program
 
 from direp.runs import CHECKPOINT, WEIGHTS
 
+_BOUND = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"]  # as to rights
 TRAINS = ("digits", "--epochs", "20", "--seeds", "0,1")
 
 
@@ -23,11 +24,12 @@ def case(kind: str, after: int, home: Path) -> dict:
     """Train into a disk that fails after so many checkpoints; what is there in the end."""
     disk = home / f"{kind}-{after}"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], check=True)
+    home.chmod(0o777)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=777", "tmpfs", str(disk)], check=True)
     try:
         folder = disk / "run"
-        arguments = program("train", *TRAINS, "--checkpoint", "0", "--quiet", "--json", "--out", str(folder))
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home)
+        arguments = _BOUND + program("train", *TRAINS, "--checkpoint", "0", "--quiet", "--json", "--out", str(folder))
+        process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True, cwd=home)
         epochs = 0
         while process.poll() is None and (epochs < after or not (folder / CHECKPOINT).exists()):
             time.sleep(0.005)
@@ -43,8 +45,9 @@ def case(kind: str, after: int, home: Path) -> dict:
                 except OSError:
                     pass
         else:
-            while subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=False, stderr=-3).returncode:
-                pass  # it is busy while a file is being written
+            folder.chmod(0o555)
+            for path in folder.iterdir():
+                path.chmod(0o444)
         before = content(folder / CHECKPOINT)
         said = process.communicate()[1].strip().splitlines()
         after_it = content(folder / CHECKPOINT)
@@ -57,7 +60,9 @@ def case(kind: str, after: int, home: Path) -> dict:
         if kind == "full":
             (disk / "filler").unlink()
         else:
-            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            folder.chmod(0o777)
+            for path in folder.iterdir():
+                path.chmod(0o666)
         again = subprocess.run(program("resume", str(folder), "--quiet"), capture_output=True, text=True, check=False)
         found["resumed"] = again.returncode
         found["content"] = {name: content(folder / name) for name in (WEIGHTS, CHECKPOINT)}
