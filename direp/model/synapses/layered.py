@@ -11,7 +11,7 @@ import scipy.sparse
 from jaxtyping import Array
 
 from ..graph import Graph
-from .base import AbstractSynapses, Weight
+from .base import AbstractSynapses, Weight, opened, placed, put, space
 
 
 class Layered(AbstractSynapses):
@@ -76,7 +76,7 @@ class Layered(AbstractSynapses):
 
         def block(p: int, q: int) -> Array:
             source, target = np.arange(start[p], start[p + 1])[:, None], np.arange(start[q], start[q + 1])[None]
-            return jnp.asarray(np.where(source == target, 0, make(source, target)))
+            return placed(np.where(source == target, 0, make(source, target)))
 
         return Weight(
             tuple(block(p, q) for p, q in self._input_blocks), tuple(block(p, q) for p, q in self._recurrent_blocks)
@@ -84,7 +84,7 @@ class Layered(AbstractSynapses):
 
     def mask(self, weight):
         def hollow(p: int, q: int, block: Array) -> Array:
-            return jnp.where(np.eye(len(block), dtype=bool), 0, block) if p == q else block
+            return placed(space(block).where(np.eye(len(block), dtype=bool), 0, block)) if p == q else block
 
         return Weight(weight.input, tuple(hollow(p, q, block) for (p, q), block in self._zip(weight)))
 
@@ -145,19 +145,20 @@ class Layered(AbstractSynapses):
         )
 
     def reverse(self, weight):
+        xp, weight = opened(weight)
         blocks = {block: w.T for block, w in self._zip(weight)}
-        swapped = tuple(blocks.get((q, p), jnp.zeros_like(w)) for (p, q), w in self._zip(weight))
-        return Weight(jax.tree.map(jnp.zeros_like, weight.input), swapped)
+        swapped = tuple(blocks[q, p] if (q, p) in blocks else xp.zeros_like(w) for (p, q), w in self._zip(weight))
+        return jax.tree.map(placed, Weight(jax.tree.map(xp.zeros_like, weight.input), swapped))
 
     def matrix(self, weight):
         graph, at = self.graph, self._slices
-        full = jnp.zeros((graph.units, graph.free), weight.input[0].dtype)
+        full = space(weight).zeros((graph.units, graph.free), weight.input[0].dtype)
         for (_, q), block in zip(self._input_blocks, weight.input, strict=True):
-            full = full.at[: graph.inputs, at[q]].set(block)
+            full = put(full, (slice(graph.inputs), at[q]), block)
         for (p, q), block in self._zip(weight):
             rows = slice(graph.inputs + at[p].start, graph.inputs + at[p].stop)
-            full = full.at[rows, at[q]].set(block)
-        return full
+            full = put(full, (rows, at[q]), block)
+        return placed(full)
 
     def host(self, weight):
         blocks = {block: scipy.sparse.coo_array(np.asarray(w, np.float64)) for block, w in self._zip(weight)}

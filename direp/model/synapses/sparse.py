@@ -8,7 +8,7 @@ from jax.experimental.sparse import BCSR
 from jaxtyping import Array, Float, Int
 
 from ..graph import Graph
-from .base import AbstractSynapses, Weight
+from .base import AbstractSynapses, Weight, flattened, placed
 
 
 class Sparse(AbstractSynapses):
@@ -34,9 +34,9 @@ class Sparse(AbstractSynapses):
 
     def build(self, make):
         source, target = self.graph.source, self.graph.target
-        every = np.broadcast_to(make(source, target), source.shape)
+        every = np.array(np.broadcast_to(make(source, target), source.shape))
         split = len(self._input.source)
-        return Weight(jnp.asarray(every[:split]), jnp.asarray(every[split:]))
+        return Weight(placed(every[:split]), placed(every[split:]))
 
     def mask(self, weight):
         return weight
@@ -71,7 +71,7 @@ class Sparse(AbstractSynapses):
         return Weight(weight.input * into[0], weight.recurrent * into[1])
 
     def strengths(self, weight):
-        return jnp.concatenate(weight)
+        return flattened(weight)
 
 
 class _Edges(eqx.Module):
@@ -96,7 +96,7 @@ class _Edges(eqx.Module):
         )
         numbers = (source, target, leave, order, source[order], enter)
         self.source, self.target, self.leave, self.order, self.sender, self.enter = (
-            jnp.asarray(array, jnp.int32) for array in numbers
+            placed(array.astype(np.int32)) for array in numbers
         )
 
     def forth(self, weight: Float[Array, " synapse"], rate: Float[Array, "batch source"]) -> Array:
