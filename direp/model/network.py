@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.sparse import csr_array, sparray, spmatrix
 
+from ..arithmetic import opened, placed, space
 from .field import NetworkField
 from .graph import Graph
 from .initialise import AbstractInitialiser, Normal
@@ -186,12 +187,13 @@ class Network(eqx.Module):
     def outflow(self) -> Float[Array, " free"]:
         r"""$\mathrm{out}_j(W)$, zero for a neuron without outflow."""
         if not self.neuron.outflow.active:
-            return jnp.zeros_like(self.leak)
+            return placed(space(self.leak).zeros(self.leak.shape, self.leak.dtype))
         return self.synapses.outgoing(self.weight, self.neuron.outflow.value)
 
     def total_leak(self) -> Float[Array, " free"]:
         r"""$\Lambda_j=\lambda_j+\kappa\,\mathrm{out}_j(W)$."""
-        return self.leak + self.outflow()
+        _, leak, outflow = opened(self.leak, self.outflow())
+        return placed(leak + outflow)
 
     def field(self, x: Float[Array, "batch input"]) -> "NetworkField":
         """The dynamics with inputs clamped to `x`."""

@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Array
 from scipy.sparse.csgraph import connected_components
 
+from ..arithmetic import opened, placed
 from ..certificates.learning import one_layer
 from ..model import Network
-from ..model.synapses import Weight, opened, placed
+from ..model.synapses import Weight
 from ..settling import check_number
 from .constraint import AbstractCertified
 

@@ -13,12 +13,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ...arithmetic import opened, placed, put, space
 from ..graph import Graph
 
 
@@ -188,34 +187,6 @@ class AbstractSynapses(eqx.Module):
         if (values != 0).sum() != (given != 0).sum():
             raise ValueError("weight is non-zero where the graph has no synapse; set it to zero or add the synapse")
         return self.from_strengths(values)
-
-
-# Eager operations of JAX are compiled for every shape: what only moves numbers that are known is done in NumPy.
-
-
-def space(*trees: Any) -> Any:
-    """NumPy where all numbers are known, JAX's where some are traced."""
-    return jnp if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)) else np
-
-
-def opened(*trees: Any) -> tuple[Any, ...]:
-    """`space` of some trees, and these with its arrays."""
-    xp = space(trees)
-    return xp, *jax.tree.map(xp.asarray, trees)
-
-
-def placed(numbers: Any) -> Array:
-    """An array of NumPy as one of JAX, for which `jnp.asarray` would compile a program."""
-    return jax.device_put(numbers) if isinstance(numbers, np.ndarray) else numbers
-
-
-def put(into: Any, at: Any, values: Any) -> Any:
-    """The array `into` with other values at some places."""
-    if not isinstance(into, np.ndarray):
-        return into.at[at].set(values)
-    full = into.copy()
-    full[at] = values
-    return full
 
 
 def row(weight: Weight) -> Any:

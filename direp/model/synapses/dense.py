@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...arithmetic import opened, placed, space
 from ..graph import Graph
-from .base import AbstractSynapses, Weight, opened, placed, space
+from .base import AbstractSynapses, Weight
 
 _WRITTEN_OUT = 20  # measured: 4 times faster at 6 units, over 1000 seeds at once
 
@@ -78,4 +79,7 @@ def _product(rows: Array, matrix: Array) -> Array:
     """A matrix product, written out for very small matrices: a library call costs more than they do."""
     if max(matrix.shape) > _WRITTEN_OUT:
         return rows @ matrix
-    return sum((rows[..., k, None] * matrix[k] for k in range(1, len(matrix))), rows[..., 0, None] * matrix[0])
+    _, rows, matrix = opened(rows, matrix)
+    with np.errstate(all="ignore"):
+        terms = (rows[..., k, None] * matrix[k] for k in range(1, len(matrix)))
+        return placed(sum(terms, rows[..., 0, None] * matrix[0]))

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array
 
+from ...arithmetic import opened, placed, put, space
 from ..graph import Graph
-from .base import AbstractSynapses, Weight, opened, placed, put, space
+from .base import AbstractSynapses, Weight
 
 
 class Layered(AbstractSynapses):
@@ -51,8 +52,10 @@ class Layered(AbstractSynapses):
     def _join(self, parts: dict[int, Array], like: Array) -> Array:
         """Layers side by side; a layer that nothing contributed to is zero."""
         lead = like.shape[:-1]
-        whole = [parts.get(q, jnp.zeros((*lead, size), like.dtype)) for q, size in enumerate(self._sizes) if q]
-        return jnp.concatenate(whole, axis=-1)
+        xp, parts = opened(parts)
+        none = {q: xp.zeros((*lead, size), like.dtype) for q, size in enumerate(self._sizes) if q and q not in parts}
+        whole = none | parts
+        return placed(xp.concatenate([whole[q] for q in range(1, len(self._sizes))], axis=-1))
 
     @staticmethod
     def _add(parts: dict[int, Array], layer: int, value: Array) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float
 
-from .base import AbstractSynapses, Weight, arranged, placed, row, space
+from ...arithmetic import placed, space
+from .base import AbstractSynapses, Weight, arranged, row
 
 _DIGIT = 1024  # numbers up to here are exact in every precision that devices multiply with
 _ROWS = 256  # unit vectors that are tried together

@@ -7,8 +7,9 @@ import numpy as np
 from jax.experimental.sparse import BCSR
 from jaxtyping import Array, Float, Int
 
+from ...arithmetic import placed
 from ..graph import Graph
-from .base import AbstractSynapses, Weight, flattened, placed
+from .base import AbstractSynapses, Weight, flattened
 
 
 class Sparse(AbstractSynapses):
