@@ -1,6 +1,7 @@
 """Numbers that are known, on the host: JAX compiles each of its operations for every shape, and NumPy none.
 
-For what only moves numbers, and for single sums and products, whose results are those of JAX.
+For what only moves numbers, and for single sums and products, whose results are those of JAX (and as silent about
+what overflows with `np.errstate(all="ignore")`).
 """
 
 from typing import Any

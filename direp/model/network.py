@@ -190,6 +190,7 @@ class Network(eqx.Module):
             return placed(space(self.leak).zeros(self.leak.shape, self.leak.dtype))
         return self.synapses.outgoing(self.weight, self.neuron.outflow.value)
 
+    @np.errstate(all="ignore")
     def total_leak(self) -> Float[Array, " free"]:
         r"""$\Lambda_j=\lambda_j+\kappa\,\mathrm{out}_j(W)$."""
         _, leak, outflow = opened(self.leak, self.outflow())
@@ -210,7 +211,8 @@ class Network(eqx.Module):
 
     def outputs(self, state: Float[Array, "*batch free"]) -> Float[Array, "*batch output"]:
         """Rates of the output units."""
-        return self.neuron.rate(state)[..., self.graph.hidden :]
+        _, rate = opened(self.neuron.rate(state))
+        return placed(rate[..., self.graph.hidden :])
 
     def local_gradient(
         self,
@@ -248,7 +250,7 @@ def _per_unit(name: str, value: Any, graph: Graph, dtype: Any) -> Array:
     return _cast(np.broadcast_to(value, (graph.free,)), dtype)
 
 
+@np.errstate(all="ignore")
 def _cast(numbers: Any, dtype: Any) -> Array:
     """An array of JAX. NumPy casts: JAX would compile that for every shape. What is too large becomes infinite."""
-    with np.errstate(over="ignore"):
-        return jnp.asarray(np.asarray(numbers, dtype), dtype)
+    return jnp.asarray(np.asarray(numbers, dtype), dtype)

@@ -119,6 +119,7 @@ class LeakController(AbstractControl):
     def __check_init__(self):
         check_number("LeakController(floor", self.floor, least=0)
 
+    @np.errstate(all="ignore")
     def needed(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
         _, leak, spare = opened(network.leak, self.margin_of(network, norm, feedback))

@@ -64,6 +64,7 @@ class AbstractGuarantee(AbstractCertified):
         room, cap = (synapses.scaled(ones, jnp.minimum(size, cap)).recurrent for size in (room, cap))
         eps = float(jnp.finfo(network.dtype).eps)
 
+        @np.errstate(all="ignore")
         def pair(sign: Array, room: Array, cap: Array) -> tuple[Array, Array]:
             xp, sign, room, cap = opened(sign, room, cap)
             room = room / 2 if signed else room
@@ -77,6 +78,7 @@ class AbstractGuarantee(AbstractCertified):
         inner = jax.tree.structure(network.weight.recurrent)
         return Bounds(*jax.tree.transpose(inner, jax.tree.structure((0, 0)), pairs))
 
+    @np.errstate(all="ignore")
     def _room(self, network: Network) -> Array:
         r"""What a unit's synapses may take from its margin in all, less more than rounding can: of these bounds and of
         an update, in the network's precision, and of the sums of `certify`, in 64 bits."""

@@ -55,6 +55,7 @@ class AbstractDiagonal(AbstractCriterion):
         """Whether `refresh` changes norm weights."""
         return type(self).refresh is not AbstractDiagonal.refresh
 
+    @np.errstate(all="ignore")
     def spread(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         r"""$d_2\sum_k|w_{ik}|\eta_k/\eta_i$ over the targets of each unit (or its sources)."""
         _, weight, norm = opened(network.weight, weights)
@@ -62,14 +63,13 @@ class AbstractDiagonal(AbstractCriterion):
         send = network.synapses.drive if self.incoming else network.synapses.back
         with jax.default_matmul_precision("highest"):  # some devices multiply with fewer bits than they store
             _, sent = opened(send(size, placed(norm[None])))
-        with np.errstate(all="ignore"):
-            return placed(network.neuron.gain * sent[0] / norm)
+        return placed(network.neuron.gain * sent[0] / norm)
 
+    @np.errstate(all="ignore")
     def margin(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """What each unit has to spare; the smallest is the certified rate, if positive. Plain floating point."""
         _, leak, spread = opened(network.total_leak(), self.spread(network, weights))
-        with np.errstate(invalid="ignore"):
-            return placed(leak - spread)
+        return placed(leak - spread)
 
     def rounding(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """A bound on the error of every `margin` in the network's own precision."""

@@ -59,10 +59,12 @@ class Dense(AbstractSynapses):
     def outgoing_gradient(self, weight, value, slope):
         return self.mask(Weight(jnp.zeros_like(weight.input), slope(weight.recurrent) * value[:, None]))
 
+    @np.errstate(all="ignore")
     def scaled(self, weight, factor, *, incoming=False):
+        _, weight, factor = opened(weight, factor)
         if incoming:
-            return Weight(weight.input * factor, weight.recurrent * factor)
-        return Weight(weight.input, weight.recurrent * factor[:, None])
+            return Weight(placed(weight.input * factor), placed(weight.recurrent * factor))
+        return Weight(placed(weight.input), placed(weight.recurrent * factor[:, None]))
 
     def reverse(self, weight):
         xp, weight = opened(weight)
@@ -75,11 +77,11 @@ class Dense(AbstractSynapses):
         return np.asarray(weight.recurrent, np.float64)
 
 
+@np.errstate(all="ignore")
 def _product(rows: Array, matrix: Array) -> Array:
     """A matrix product, written out for very small matrices: a library call costs more than they do."""
     if max(matrix.shape) > _WRITTEN_OUT:
         return rows @ matrix
     _, rows, matrix = opened(rows, matrix)
-    with np.errstate(all="ignore"):
-        terms = (rows[..., k, None] * matrix[k] for k in range(1, len(matrix)))
-        return placed(sum(terms, rows[..., 0, None] * matrix[0]))
+    terms = (rows[..., k, None] * matrix[k] for k in range(1, len(matrix)))
+    return placed(sum(terms, rows[..., 0, None] * matrix[0]))

@@ -49,7 +49,7 @@ class Layered(AbstractSynapses):
     def _zip(self, weight: Weight):
         return zip(self._recurrent_blocks, weight.recurrent, strict=True)
 
-    def _join(self, parts: dict[int, Array], like: Array) -> Array:
+    def _join(self, parts: dict[int, Array], like: Array | np.ndarray) -> Array:
         """Layers side by side; a layer that nothing contributed to is zero."""
         lead = like.shape[:-1]
         xp, parts = opened(parts)
@@ -97,20 +97,22 @@ class Layered(AbstractSynapses):
 
     def drive(self, weight, rate, into: tuple[int, ...] | None = None):
         """With `into`, only the drive of those layers need be right."""
+        _, weight, rate = opened(weight, rate)
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
             if into is not None and q not in into:
                 continue
-            self._add(parts, q, rate[..., at[p]] @ block)
+            self._add(parts, q, placed(rate[..., at[p]]) @ placed(block))
         return self._join(parts, rate)
 
     def back(self, weight, post, into: tuple[int, ...] | None = None):
         """With `into`, only what comes back to those layers need be right."""
+        _, weight, post = opened(weight, post)
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
             if into is not None and p not in into:
                 continue
-            self._add(parts, p, post[..., at[q]] @ block.T)
+            self._add(parts, p, placed(post[..., at[q]]) @ placed(block.T))
         return self._join(parts, post)
 
     def _sums(self, weight: Weight, fn, axis: int) -> Array:
@@ -136,15 +138,17 @@ class Layered(AbstractSynapses):
         recurrent = tuple(slope(block) * value[at[p], None] for (p, _), block in self._zip(weight))
         return self.mask(Weight(jax.tree.map(jnp.zeros_like, weight.input), recurrent))
 
+    @np.errstate(all="ignore")
     def scaled(self, weight, factor, *, incoming=False):
+        _, weight, factor = opened(weight, factor)
         at = self._slices
         if not incoming:
-            recurrent = tuple(block * factor[at[p], None] for (p, _), block in self._zip(weight))
-            return Weight(weight.input, recurrent)
+            recurrent = tuple(placed(block * factor[at[p], None]) for (p, _), block in self._zip(weight))
+            return Weight(jax.tree.map(placed, weight.input), recurrent)
         inputs = zip(self._input_blocks, weight.input, strict=True)
         return Weight(
-            tuple(block * factor[at[q]] for (_, q), block in inputs),
-            tuple(block * factor[at[q]] for (_, q), block in self._zip(weight)),
+            tuple(placed(block * factor[at[q]]) for (_, q), block in inputs),
+            tuple(placed(block * factor[at[q]]) for (_, q), block in self._zip(weight)),
         )
 
     def reverse(self, weight):

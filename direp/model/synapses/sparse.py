@@ -7,7 +7,7 @@ import numpy as np
 from jax.experimental.sparse import BCSR
 from jaxtyping import Array, Float, Int
 
-from ...arithmetic import placed
+from ...arithmetic import opened, placed
 from ..graph import Graph
 from .base import AbstractSynapses, Weight, flattened
 
@@ -65,11 +65,12 @@ class Sparse(AbstractSynapses):
     def outgoing_gradient(self, weight, value, slope):
         return Weight(jnp.zeros_like(weight.input), slope(weight.recurrent) * value[self._recurrent.source])
 
+    @np.errstate(all="ignore")
     def scaled(self, weight, factor, *, incoming=False):
+        _, (given, weight), factor, edges = opened(weight, factor, (self._input, self._recurrent))
         if not incoming:
-            return Weight(weight.input, weight.recurrent * factor[self._recurrent.source])
-        into = (factor[self._input.target], factor[self._recurrent.target])
-        return Weight(weight.input * into[0], weight.recurrent * into[1])
+            return Weight(placed(given), placed(weight * factor[edges[1].source]))
+        return Weight(placed(given * factor[edges[0].target]), placed(weight * factor[edges[1].target]))
 
     def strengths(self, weight):
         return flattened(weight)
