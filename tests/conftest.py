@@ -24,6 +24,7 @@ with install_import_hook(
     [f"direp.{r.stem}" for r in Path(__file__).parents[1].glob("direp/*") if r.stem != "arithmetic"],
     "beartype.beartype",
 ):
+    gc.disable()  # until all is imported and collected: a second of every worker
     beartype_package("direp.arithmetic")
     import direp.training  # noqa: F401
 
@@ -82,6 +83,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish():
     """Millions of objects of modules and tests are there to stay: the collector need not visit them again and again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
