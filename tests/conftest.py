@@ -24,6 +24,7 @@ with install_import_hook(
     [f"direp.{r.stem}" for r in Path(__file__).parents[1].glob("direp/*") if r.stem != "arithmetic"],
     "beartype.beartype",
 ):
+    gc.disable()  # until all is imported and collected: a second of every worker
     beartype_package("direp.arithmetic")
     import direp.runs
     import direp.training
@@ -84,6 +85,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish():
     """Millions of objects of modules and tests are there to stay: the collector need not visit them again and again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
@@ -103,13 +105,28 @@ def _optax():
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _free_compiled_code():
-    """Compiled programs are shared between files, until they take up much memory."""
-    yield
+def _memory():
+    """Bytes that this process holds; infinite where that is not known."""
     pages = Path("/proc/self/statm")
-    if not pages.exists() or int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > 3 * 2**30:
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else float("inf")
+
+
+@pytest.fixture(scope="session")
+def _allowed():
+    """The memory beyond which compiled programs are dropped."""
+    return [3 * 2**30]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_compiled_code(_allowed):
+    """Compiled programs are shared between files, until they take up much memory.
+
+    What they leave free stays with the process, for the next ones: they are dropped again when it takes more.
+    """
+    yield
+    if _memory() > _allowed[0]:
         jax.clear_caches()
+        _allowed[0] = _memory() + 2**29
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
-"""Numbers that hold the exact result: balls (python-flint), intervals, first-order and quadratic forms on arrays."""
+"""Numbers that hold the exact result: balls (python-flint), intervals, first-order and quadratic forms on arrays. And
+plain ones that are known already, on the host."""
 
 from .affine import Affine, apply, constant, contract, inverse, solve, transform
 from .ball import exact, matrix, positive_definite, precise
 from .decimals import at_least, at_most
 from .form import Form, Near
+from .host import opened, placed, put, space
 from .interval import Interval, Ramp, Shape, Smooth, down, up
 
 __all__ = [
     "Affine", "Form", "Interval", "Near", "Ramp", "Shape", "Smooth", "apply", "at_least", "at_most", "constant",
-    "contract", "down", "exact", "inverse", "matrix", "positive_definite", "precise", "solve", "transform", "up",
+    "contract", "down", "exact", "inverse", "matrix", "opened", "placed", "positive_definite", "precise", "put",
+    "solve", "space", "transform", "up",
 ]  # fmt: skip

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..arithmetic import opened, placed
+
 
 class Signal(NamedTuple):
     r"""The nudge of a field: its strength $\beta$, and $\partial C/\partial r_o$ of every output."""
@@ -159,7 +161,8 @@ class NetworkField(AbstractField):
         return self.network.neuron.rate(state)
 
     def take(self, rows):
-        return eqx.tree_at(lambda f: (f.x, f.input_drive), self, (self.x[rows], self.input_drive[rows]))
+        _, rows, *both = opened(rows, self.x, self.input_drive)
+        return eqx.tree_at(lambda f: (f.x, f.input_drive), self, tuple(placed(each[rows]) for each in both))
 
     @property
     def coupling(self):

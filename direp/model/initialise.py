@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from .synapses import AbstractSynapses, Weight
@@ -40,9 +40,9 @@ class Normal(AbstractInitialiser):
             return np.where(source < graph.inputs, self.input_std, self.std) * rng.normal(0, 1, shape)
 
         weight = synapses.build(make)
-        mean = jnp.full((1, graph.inputs), self.input_mean)
-        centre = self.bias - np.asarray(synapses.input_drive(weight, mean))[0]
-        return weight, centre + self.bias_std * rng.normal(0, 1, graph.free)
+        mean = jax.device_put(np.full((1, graph.inputs), self.input_mean))
+        moved = np.asarray(synapses.input_drive(weight, mean))[0] if self.input_mean else np.zeros((), mean.dtype)
+        return weight, self.bias - moved + self.bias_std * rng.normal(0, 1, graph.free)
 
 
 class FanIn(AbstractInitialiser):

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.sparse import csr_array, sparray, spmatrix
 
+from ..arithmetic import opened, placed, space
 from .field import NetworkField
 from .graph import Graph
 from .initialise import AbstractInitialiser, Normal
@@ -102,7 +103,7 @@ class Network(eqx.Module):
             weight, drawn_bias = (weight or Normal()).draw(self.synapses, rng)
         elif not isinstance(weight, Weight):
             weight = self.synapses.from_matrix(weight)
-        self.weight = jax.tree.map(lambda w: jnp.asarray(w, dtype), weight)
+        self.weight = jax.tree.map(lambda w: _cast(w, dtype), weight)
         self.leak = _per_unit("leak", leak, graph, dtype)
         if (np.asarray(self.leak) < 0).any():
             raise ValueError(f"Network(leak=...) has a leak of {np.asarray(self.leak).min():g}; leaks are 0 or above")
@@ -110,7 +111,7 @@ class Network(eqx.Module):
         if not graph.bias:
             if bias is not None and np.any(np.asarray(bias)):
                 raise ValueError("Network(bias=...) is given, but the graph has no bias unit: Graph(..., bias=True)")
-            self.bias = jnp.zeros_like(self.bias)
+            self.bias = _cast(np.zeros(graph.free), dtype)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.weight)):
             raise ValueError("Network(weight=...) holds NaN or infinite entries")
 
@@ -135,7 +136,7 @@ class Network(eqx.Module):
 
     def astype(self, dtype: Any) -> "Network":
         """The same network with numbers of another precision."""
-        return self.replace(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), self.parameters))
+        return self.replace(jax.tree.map(lambda leaf: _cast(leaf, dtype), self.parameters))
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -186,12 +187,14 @@ class Network(eqx.Module):
     def outflow(self) -> Float[Array, " free"]:
         r"""$\mathrm{out}_j(W)$, zero for a neuron without outflow."""
         if not self.neuron.outflow.active:
-            return jnp.zeros_like(self.leak)
+            return placed(space(self.leak).zeros(self.leak.shape, self.leak.dtype))
         return self.synapses.outgoing(self.weight, self.neuron.outflow.value)
 
+    @np.errstate(all="ignore")
     def total_leak(self) -> Float[Array, " free"]:
         r"""$\Lambda_j=\lambda_j+\kappa\,\mathrm{out}_j(W)$."""
-        return self.leak + self.outflow()
+        _, leak, outflow = opened(self.leak, self.outflow())
+        return placed(leak + outflow)
 
     def field(self, x: Float[Array, "batch input"]) -> "NetworkField":
         """The dynamics with inputs clamped to `x`."""
@@ -208,7 +211,8 @@ class Network(eqx.Module):
 
     def outputs(self, state: Float[Array, "*batch free"]) -> Float[Array, "*batch output"]:
         """Rates of the output units."""
-        return self.neuron.rate(state)[..., self.graph.hidden :]
+        _, rate = opened(self.neuron.rate(state))
+        return placed(rate[..., self.graph.hidden :])
 
     def local_gradient(
         self,
@@ -243,4 +247,10 @@ def _per_unit(name: str, value: Any, graph: Graph, dtype: Any) -> Array:
         )
     if not np.isfinite(value).all():
         raise ValueError(f"Network({name}=...) holds NaN or infinite entries")
-    return jnp.asarray(np.broadcast_to(value, (graph.free,)), dtype)
+    return _cast(np.broadcast_to(value, (graph.free,)), dtype)
+
+
+@np.errstate(all="ignore")
+def _cast(numbers: Any, dtype: Any) -> Array:
+    """An array of JAX. NumPy casts: JAX would compile that for every shape. What is too large becomes infinite."""
+    return jnp.asarray(np.asarray(numbers, dtype), dtype)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arithmetic import opened, placed
 from .activation import Activation, hard_sigmoid, identity
 from .outflow import Outflow
 
@@ -100,9 +101,10 @@ class AbstractNeuron(eqx.Module):
     def held(self, state: Float[Array, "*shape"], field: Float[Array, "*shape"]) -> Array:
         """Where a bound holds a unit back: it is saturated, and small changes of drive do not move it."""
         low, high = self._box
+        xp, state, field = opened(state, field)
         if low is None:
-            return jnp.zeros(state.shape, bool)
-        return ((state <= low) & (field < 0)) | ((state >= high) & (field > 0))
+            return placed(xp.zeros(state.shape, bool))
+        return placed(((state <= low) & (field < 0)) | ((state >= high) & (field > 0)))
 
     def rate_slope(self, state: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         r"""$\psi'(s)$."""

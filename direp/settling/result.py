@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
+from ..arithmetic import opened, placed
+
 CONVERGED, MAX_STEPS, NON_FINITE, CYCLING, UNMOVED = range(5)
 
 
@@ -42,7 +44,8 @@ class Settled(eqx.Module):
 
     @property
     def converged(self) -> Bool[Array, " batch"]:
-        return self.result == CONVERGED
+        _, result = opened(self.result)
+        return placed(result == CONVERGED)
 
     @property
     def ends(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..arithmetic import exact, precise
+from ..arithmetic import exact, placed, precise
 from ..rules import AbstractCost, AbstractNudge
 from .example import close, holds, in_64_bits
 
@@ -22,9 +22,9 @@ def check_cost(cost: AbstractCost, outputs: int = 3) -> None:
     rng = np.random.default_rng(0)
     rate, y = rng.random((20, outputs)), rng.random((20, outputs))
     y /= y.sum(1, keepdims=True)
-    own = jax.vmap(jax.grad(lambda r, y: cost.value(r, y)))(jnp.asarray(rate), jnp.asarray(y))
-    close(cost.gradient(jnp.asarray(rate), jnp.asarray(y)), own, "the gradient is not the derivative of the value")
-    hessian = np.asarray(jax.vmap(jax.hessian(lambda r, y: cost.value(r, y)))(jnp.asarray(rate), jnp.asarray(y)))
+    own = jax.jit(jax.vmap(jax.grad(lambda r, y: cost.value(r, y))))(placed(rate), placed(y))
+    close(cost.gradient(placed(rate), placed(y)), own, "the gradient is not the derivative of the value")
+    hessian = np.asarray(jax.jit(jax.vmap(jax.hessian(lambda r, y: cost.value(r, y))))(placed(rate), placed(y)))
     largest = np.abs(np.diagonal(hessian, axis1=1, axis2=2)).max()
     holds(largest <= cost.curvature * (1 + 1e-9), f"curvature is {cost.curvature}, but the Hessian has {largest:.4g}")
     with precise(), contextlib.suppress(NotImplementedError):  # no enclosure: proofs refuse the cost by name

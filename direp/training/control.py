@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arithmetic import opened, placed, space
 from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..certificates.learning import Following
 from ..model import Network, Parameters
@@ -118,16 +119,19 @@ class LeakController(AbstractControl):
     def __check_init__(self):
         check_number("LeakController(floor", self.floor, least=0)
 
+    @np.errstate(all="ignore")
     def needed(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
-        return network.leak - self.margin_of(network, norm, feedback) + self.margin
+        _, leak, spare = opened(network.leak, self.margin_of(network, norm, feedback))
+        return placed(leak - spare + self.margin)
 
     def _least(self, network: Network) -> Array:
-        return jnp.maximum(self.floor if self.follow else jnp.maximum(network.leak, self.floor), 0)
+        xp, leak = space(network.leak, self.floor), network.leak
+        return placed(xp.maximum(xp.maximum(xp.zeros_like(leak) if self.follow else xp.asarray(leak), self.floor), 0))
 
     def inside(self, network, norm, feedback=()):
-        held = jnp.maximum(self.needed(network, norm, feedback), self._least(network))
-        return network.parameters._replace(leak=held), feedback
+        xp, needed, least = opened(self.needed(network, norm, feedback), self._least(network))
+        return network.parameters._replace(leak=placed(xp.maximum(needed, least))), feedback
 
     def following(self, network, state):
         least = np.broadcast_to(np.asarray(self._least(network), np.float64), network.leak.shape)

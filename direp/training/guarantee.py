@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array
 from scipy.sparse.csgraph import connected_components
 
+from ..arithmetic import opened, placed
 from ..certificates.learning import one_layer
 from ..model import Network
 from ..model.synapses import Weight
@@ -63,25 +64,29 @@ class AbstractGuarantee(AbstractCertified):
         room, cap = (synapses.scaled(ones, jnp.minimum(size, cap)).recurrent for size in (room, cap))
         eps = float(jnp.finfo(network.dtype).eps)
 
+        @np.errstate(all="ignore")
         def pair(sign: Array, room: Array, cap: Array) -> tuple[Array, Array]:
+            xp, sign, room, cap = opened(sign, room, cap)
             room = room / 2 if signed else room
-            most = jnp.where(sign > 0, cap, room) if signed else room
+            most = xp.where(sign > 0, cap, room) if signed else room
             # An update rounds: what is far smaller than the weight before it could lose its sign.
-            least = jnp.minimum(jnp.maximum(self.floor, 8 * eps * room), most)
+            least = xp.minimum(xp.maximum(self.floor, 8 * eps * room), most)
             one, other = sign * least, sign * most
-            return jnp.minimum(one, other), jnp.maximum(one, other)
+            return placed(xp.minimum(one, other)), placed(xp.maximum(one, other))
 
         pairs = jax.tree.map(pair, self.signs(network), room, cap)
         inner = jax.tree.structure(network.weight.recurrent)
         return Bounds(*jax.tree.transpose(inner, jax.tree.structure((0, 0)), pairs))
 
+    @np.errstate(all="ignore")
     def _room(self, network: Network) -> Array:
         r"""What a unit's synapses may take from its margin in all, less more than rounding can: of these bounds and of
         an update, in the network's precision, and of the sums of `certify`, in 64 bits."""
         sums = (2 + (_LARGEST if _signed(network) else 0)) * 8 * (network.graph.free + 16) * float(np.finfo(float).eps)
         share = 1 - 8 * float(jnp.finfo(network.dtype).eps)
         gain = max(network.neuron.gain, 1 / _LARGEST)
-        return share * ((share**2 - sums) * network.leak - self.margin) / gain
+        _, leak = opened(network.leak)
+        return placed(share * ((share**2 - sums) * leak - self.margin) / gain)
 
     def begin(self, network):
         """Sizes of weights are kept where they may."""
@@ -97,12 +102,14 @@ class AbstractGuarantee(AbstractCertified):
                 f"{type(self).__name__}(margin={self.margin}) leaves no room for weights: the lowest leak is "
                 f"{float(network.leak.min()):g}; raise the leaks above the margin"
             )
-        signed = jax.tree.map(lambda w, s: jnp.abs(w) * s, network.weight.recurrent, self.signs(network))
+        _, weight, signs = opened(network.weight.recurrent, self.signs(network))
+        signed = jax.tree.map(lambda w, sign: placed(abs(w) * sign), weight, signs)
         moved = network.replace(network.parameters._replace(weight=Weight(network.weight.input, signed)))
         return network.replace(self.project(moved, self.init(moved))[0])
 
     def project(self, network, state, feedback=()):
-        recurrent = jax.tree.map(jnp.clip, network.weight.recurrent, state.low, state.high)
+        xp, weight, low, high = opened(network.weight.recurrent, *state)
+        recurrent = jax.tree.map(lambda *each: placed(xp.clip(*each)), weight, low, high)
         return network.parameters._replace(weight=Weight(network.weight.input, recurrent)), state, feedback
 
 
@@ -113,10 +120,9 @@ def _signed(network: Network) -> bool:
 
 def _larger(network: Network) -> Any:
     """The sign of every pair: that of its larger weight, positive if both are zero."""
-    weight = network.weight.recurrent
-    back = network.synapses.reverse(network.weight).recurrent
+    xp, weight, back = opened(network.weight.recurrent, network.synapses.reverse(network.weight).recurrent)
     return jax.tree.map(
-        lambda w, b: jnp.where(jnp.where(jnp.abs(w) >= jnp.abs(b), w, b) < 0, -1, 1).astype(w.dtype), weight, back
+        lambda w, b: placed(xp.where(xp.where(abs(w) >= abs(b), w, b) < 0, -1, 1).astype(w.dtype)), weight, back
     )
 
 

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...arithmetic import opened, placed, space
 from ...model import Network
 from ...model.synapses import Weight
 from .certificate import Attempt, Proof
@@ -43,7 +44,7 @@ class AbstractDiagonal(AbstractCriterion):
 
     def initial(self, network: Network) -> Float[Array, " free"]:
         """Norm weights for a network that comes from elsewhere."""
-        return jnp.ones_like(network.leak)
+        return placed(space(network.leak).ones(network.leak.shape, network.leak.dtype))
 
     def refresh(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """Norm weights that suit the network as it is now."""
@@ -54,16 +55,21 @@ class AbstractDiagonal(AbstractCriterion):
         """Whether `refresh` changes norm weights."""
         return type(self).refresh is not AbstractDiagonal.refresh
 
+    @np.errstate(all="ignore")
     def spread(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         r"""$d_2\sum_k|w_{ik}|\eta_k/\eta_i$ over the targets of each unit (or its sources)."""
-        size = jax.tree.map(jnp.abs, network.weight)
+        _, weight, norm = opened(network.weight, weights)
+        size = jax.tree.map(lambda w: placed(abs(w)), weight)
         send = network.synapses.drive if self.incoming else network.synapses.back
         with jax.default_matmul_precision("highest"):  # some devices multiply with fewer bits than they store
-            return network.neuron.gain * send(size, weights[None])[0] / weights
+            _, sent = opened(send(size, placed(norm[None])))
+        return placed(network.neuron.gain * sent[0] / norm)
 
+    @np.errstate(all="ignore")
     def margin(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """What each unit has to spare; the smallest is the certified rate, if positive. Plain floating point."""
-        return network.total_leak() - self.spread(network, weights)
+        _, leak, spread = opened(network.total_leak(), self.spread(network, weights))
+        return placed(leak - spread)
 
     def rounding(self, network: Network, weights: Float[Array, " free"]) -> Float[Array, " free"]:
         """A bound on the error of every `margin` in the network's own precision."""

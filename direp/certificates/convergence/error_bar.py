@@ -23,7 +23,7 @@ def error_bar(norm: AbstractNorm, rate: float, field: AbstractField, state: np.n
     `rate` in `norm`."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):
         double = _double(field)
-        speed, doubt = _velocity(double, jnp.asarray(state, jnp.float64))
+        speed, doubt = _velocity(double, jnp.asarray(np.asarray(state, np.float64), jnp.float64))
     length = norm.upper(speed, doubt) / rate * (1 + 8 * _EPS)
     bar = length[:, None] * norm.entries
     bar = np.where(np.isfinite(bar), bar, np.inf)
@@ -38,13 +38,13 @@ def error_bar(norm: AbstractNorm, rate: float, field: AbstractField, state: np.n
 def _double(field: AbstractField) -> Any:
     """The same field in 64 bits, from the numbers as stored."""
     if isinstance(field, Nudged):
-        y, beta = (jnp.asarray(np.asarray(leaf), jnp.float64) for leaf in (field.y, field.beta))
+        y, beta = (jnp.asarray(np.asarray(leaf, np.float64), jnp.float64) for leaf in (field.y, field.beta))
         return Nudged(_double(field.base), field.cost, y, beta)
     assert isinstance(field, NetworkField)
     network: Network = field.network
-    whole: Any = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), network)
+    whole: Any = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64), jnp.float64), network)
     object.__setattr__(whole, "neuron", _as_cast(network.neuron, network.dtype))
-    return whole.field(jnp.asarray(np.asarray(field.x), jnp.float64))
+    return whole.field(jnp.asarray(np.asarray(field.x, np.float64), jnp.float64))
 
 
 def _as_cast(neuron: AbstractNeuron, dtype: Any) -> AbstractNeuron:

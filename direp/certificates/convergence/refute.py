@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import linprog, root
 
-from ...arithmetic import exact, precise
+from ...arithmetic import exact, placed, precise
 from ...model import ACTIVATIONS, AbstractNeuron, Network
 from ...settling import Settled, Tolerance, linearise, settle
 from ...settling.methods import Euler
@@ -113,7 +113,7 @@ def _search(network: Network, x: np.ndarray | None, starts: int, rng: np.random.
     inputs, guesses = _inputs(network, x, rng)
     many = np.repeat(inputs, starts, 0)
     begin = _starts(network, len(many), rng)
-    settled = _settle(network, jnp.asarray(many), jnp.asarray(begin))
+    settled = _settle(network, placed(many), placed(begin))
     states = np.asarray(settled.state).reshape(len(inputs), starts, -1)
     arrived = np.asarray(settled.converged).reshape(len(inputs), starts)
 
@@ -153,7 +153,7 @@ def _inputs(network: Network, x: np.ndarray | None, rng: np.random.Generator) ->
     for spread in (0.0, 0.3, 0.8):
         state = (low + high) / 2 + spread * (rng.random(graph.free) - 0.5) * (high - low)
         wanted = total * state  # what the drive must come to, where the transfer function is the identity
-        missing = wanted - np.asarray(neuron.rate(jnp.asarray(state))) @ inner - np.asarray(network.bias)
+        missing = wanted - np.asarray(neuron.rate(placed(state))) @ inner - np.asarray(network.bias)
         drawn.append(np.linalg.lstsq(weight[: graph.inputs].T, missing, rcond=None)[0])
         guesses.append(state)
     if neuron.rate == _IDENTITY:
@@ -247,23 +247,33 @@ def _followed(network: Network, x: np.ndarray, found: Equilibrium) -> Counterexa
 
 
 def _newton(network: Network, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-    field = network.field(jnp.asarray(x[None]))
-
     def residual(s: np.ndarray) -> np.ndarray:
-        now = jnp.asarray(s[None])
-        moved = field.clip(now + field.flow(now, field.drive(now)))
-        return np.asarray(now - moved)[0]
+        return np.asarray(_residual(network, x[None], s[None]))[0]
 
-    return np.asarray(network.neuron.clip(jnp.asarray(root(residual, state, method="hybr").x)))
+    return np.asarray(network.neuron.clip(placed(root(residual, state, method="hybr").x)))
+
+
+@eqx.filter_jit
+def _residual(network: Network, x: Any, state: Any) -> Array:
+    """What a step of Euler's method changes."""
+    field = network.field(jnp.asarray(x))
+    state = jnp.asarray(state)
+    return state - field.clip(state + field.flow(state, field.drive(state)))
 
 
 def _abscissa(network: Network, x: np.ndarray, state: np.ndarray) -> float:
-    field = network.field(jnp.asarray(x[None]))
-    now = jnp.asarray(state[None])
-    linear = linearise(field, now, field.drive(now))
-    active = np.asarray(linear.active)[0]
-    jacobian = np.asarray(linear.jacobian())[0][np.ix_(active, active)]
-    return float(np.linalg.eigvals(jacobian).real.max()) if active.any() else -np.inf
+    active, jacobian = (np.asarray(each)[0] for each in _first_order(network, x[None], state[None]))
+    free = jacobian[np.ix_(active, active)]
+    return float(np.linalg.eigvals(free).real.max()) if active.any() else -np.inf
+
+
+@eqx.filter_jit
+def _first_order(network: Network, x: Any, state: Any) -> tuple[Array, Array]:
+    """The units that no bound holds, and the Jacobian."""
+    field = network.field(jnp.asarray(x))
+    state = jnp.asarray(state)
+    linear = linearise(field, state, field.drive(state))
+    return linear.active, linear.jacobian()
 
 
 def _growth(system: System, network: Network, x: np.ndarray) -> Counterexample | None:

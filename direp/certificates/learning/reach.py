@@ -16,10 +16,9 @@ from typing import Any
 
 import flint
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ...arithmetic import Affine, Interval, apply, constant, contract, exact, inverse, solve, transform
+from ...arithmetic import Affine, Interval, apply, constant, contract, exact, inverse, placed, solve, transform
 from ...model import ACTIVATIONS, Activation, Network
 from ...rules import AbstractCost, SquaredError
 from .stored import Stored
@@ -186,7 +185,7 @@ class _Path:
         state = self._settled(eta, start)
         rate = _floats(self.neuron.rate, state)[0][..., self.hidden :]
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            value = np.asarray(self.cost.value(jnp.asarray(rate), jnp.asarray(self.y)))
+            value = np.asarray(self.cost.value(placed(rate), placed(self.y)))
         return value.mean(-1)
 
     def _guess(self, start: np.ndarray) -> float:

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
+from ...arithmetic import opened, placed, put, space
 from ..graph import Graph
 
 
@@ -114,29 +114,30 @@ class AbstractSynapses(eqx.Module):
 
     def numbers(self, weight: Weight) -> Float[Array, " number"]:
         """All strengths that learn, a shared one once: in the order of the first synapse of each."""
-        return flattened(weight)[self.place[np.sort(np.unique(self.place, return_index=True)[1])]]
+        return placed(row(weight)[self.place[np.sort(np.unique(self.place, return_index=True)[1])]])
 
     def strengths(self, weight: Weight) -> Float[Array, " synapse"]:
         """One number a synapse, in the order of the graph."""
-        return flattened(weight)[self.place]
+        return placed(row(weight)[self.place])
 
     def with_strengths(self, weight: Weight, values: Float[Array, " synapse"]) -> Weight:
         """`weight` with other numbers, one a synapse in the order of the graph; where synapses share one, that of the
         last."""
-        return arranged(flattened(weight).at[self.place].set(values), weight)
+        return arranged(put(space(weight, values).asarray(row(weight)), self.place, values), weight)
 
     def reverse(self, weight: Weight) -> Weight:
         r"""$w_{ji}$ in the place of $w_{ij}$, for synapses between free units; zero where there is none."""
         self.refuse_shared("reverse")
-        place, partner, numbers = self.place, self.graph.partner, flattened(weight)
+        place, partner, numbers = self.place, self.graph.partner, row(weight)
         found = partner >= 0
-        return arranged(jnp.zeros_like(numbers).at[place[found]].set(numbers[place[partner[found]]]), weight)
+        none = space(weight).zeros(numbers.shape, numbers.dtype)
+        return arranged(put(none, place[found], numbers[place[partner[found]]]), weight)
 
     def matrix(self, weight: Weight) -> Float[Array, "unit free"]:
         """The weights as one dense matrix. For small networks, figures and tests."""
-        graph, values = self.graph, self.strengths(weight)
-        full = jnp.zeros((graph.units, graph.free), values.dtype)
-        return full.at[graph.source, graph.target - graph.inputs].set(values)
+        graph, values = self.graph, row(weight)[self.place]
+        none = space(weight).zeros((graph.units, graph.free), values.dtype)
+        return placed(put(none, (graph.source, graph.target - graph.inputs), values))
 
     def host(self, weight: Weight) -> np.ndarray | scipy.sparse.csr_array:
         """The weights between free units in 64 bits on the host: entry (i, j) is that from free unit i to j."""
@@ -167,7 +168,7 @@ class AbstractSynapses(eqx.Module):
                 f"its strength with another, but weight has {values[k]:g} here and {numbers[place[k]]:g} there; give "
                 "them one value, or use Dense(graph)"
             )
-        return arranged(jnp.asarray(numbers), like)
+        return arranged(numbers, like)
 
     def from_matrix(self, matrix: np.ndarray | Array | scipy.sparse.sparray | scipy.sparse.spmatrix) -> Weight:
         """Weights read off a matrix, dense or SciPy's sparse, units x free, or units x units."""
@@ -188,14 +189,21 @@ class AbstractSynapses(eqx.Module):
         return self.from_strengths(values)
 
 
+def row(weight: Weight) -> Any:
+    """All numbers of a weight in one row, of NumPy where they are known."""
+    xp, leaves = opened(jax.tree.leaves(weight))
+    return xp.concatenate([xp.ravel(leaf) for leaf in leaves])
+
+
 def flattened(weight: Weight) -> Array:
     """All numbers of a weight in one row."""
-    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(weight)])
+    return placed(row(weight))
 
 
-def arranged(numbers: Array, like: Weight) -> Weight:
+def arranged(numbers: Any, like: Weight) -> Weight:
     """`flattened` undone."""
+    numbers = space(numbers).asarray(numbers)
     leaves, shape = jax.tree.flatten(like)
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)])
     parts = [numbers[a:b].reshape(leaf.shape) for a, b, leaf in zip(ends, ends[1:], leaves, strict=False)]
-    return jax.tree.unflatten(shape, parts)
+    return jax.tree.unflatten(shape, [placed(part) for part in parts])

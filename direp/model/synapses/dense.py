@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...arithmetic import opened, placed, space
 from ..graph import Graph
 from .base import AbstractSynapses, Weight
 
@@ -28,13 +29,13 @@ class Dense(AbstractSynapses):
         graph = self.graph
         unit, free = np.arange(graph.units), np.arange(graph.inputs, graph.units)
         full = np.where(graph.adjacency(), make(unit[:, None], free[None, :]), 0)
-        return Weight(jnp.asarray(full[: graph.inputs]), jnp.asarray(full[graph.inputs :]))
+        return Weight(placed(full[: graph.inputs]), placed(full[graph.inputs :]))
 
     def mask(self, weight):
-        keep = self.graph.adjacency()
+        keep, xp = self.graph.adjacency(), space(weight)
         return Weight(
-            jnp.where(keep[: self.graph.inputs], weight.input, 0),
-            jnp.where(keep[self.graph.inputs :], weight.recurrent, 0),
+            placed(xp.where(keep[: self.graph.inputs], weight.input, 0)),
+            placed(xp.where(keep[self.graph.inputs :], weight.recurrent, 0)),
         )
 
     def input_drive(self, weight, x):
@@ -58,23 +59,29 @@ class Dense(AbstractSynapses):
     def outgoing_gradient(self, weight, value, slope):
         return self.mask(Weight(jnp.zeros_like(weight.input), slope(weight.recurrent) * value[:, None]))
 
+    @np.errstate(all="ignore")
     def scaled(self, weight, factor, *, incoming=False):
+        _, weight, factor = opened(weight, factor)
         if incoming:
-            return Weight(weight.input * factor, weight.recurrent * factor)
-        return Weight(weight.input, weight.recurrent * factor[:, None])
+            return Weight(placed(weight.input * factor), placed(weight.recurrent * factor))
+        return Weight(placed(weight.input), placed(weight.recurrent * factor[:, None]))
 
     def reverse(self, weight):
-        return self.mask(Weight(jnp.zeros_like(weight.input), weight.recurrent.T))
+        xp, weight = opened(weight)
+        return self.mask(Weight(xp.zeros_like(weight.input), weight.recurrent.T))
 
     def matrix(self, weight):
-        return jnp.concatenate([weight.input, weight.recurrent])
+        return placed(space(weight).concatenate([weight.input, weight.recurrent]))
 
     def host(self, weight):
         return np.asarray(weight.recurrent, np.float64)
 
 
+@np.errstate(all="ignore")
 def _product(rows: Array, matrix: Array) -> Array:
     """A matrix product, written out for very small matrices: a library call costs more than they do."""
     if max(matrix.shape) > _WRITTEN_OUT:
         return rows @ matrix
-    return sum((rows[..., k, None] * matrix[k] for k in range(1, len(matrix))), rows[..., 0, None] * matrix[0])
+    _, rows, matrix = opened(rows, matrix)
+    terms = (rows[..., k, None] * matrix[k] for k in range(1, len(matrix)))
+    return placed(sum(terms, rows[..., 0, None] * matrix[0]))

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array
 
+from ...arithmetic import opened, placed, put, space
 from ..graph import Graph
 from .base import AbstractSynapses, Weight
 
@@ -48,11 +49,13 @@ class Layered(AbstractSynapses):
     def _zip(self, weight: Weight):
         return zip(self._recurrent_blocks, weight.recurrent, strict=True)
 
-    def _join(self, parts: dict[int, Array], like: Array) -> Array:
+    def _join(self, parts: dict[int, Array], like: Array | np.ndarray) -> Array:
         """Layers side by side; a layer that nothing contributed to is zero."""
         lead = like.shape[:-1]
-        whole = [parts.get(q, jnp.zeros((*lead, size), like.dtype)) for q, size in enumerate(self._sizes) if q]
-        return jnp.concatenate(whole, axis=-1)
+        xp, parts = opened(parts)
+        none = {q: xp.zeros((*lead, size), like.dtype) for q, size in enumerate(self._sizes) if q and q not in parts}
+        whole = none | parts
+        return placed(xp.concatenate([whole[q] for q in range(1, len(self._sizes))], axis=-1))
 
     @staticmethod
     def _add(parts: dict[int, Array], layer: int, value: Array) -> None:
@@ -76,7 +79,7 @@ class Layered(AbstractSynapses):
 
         def block(p: int, q: int) -> Array:
             source, target = np.arange(start[p], start[p + 1])[:, None], np.arange(start[q], start[q + 1])[None]
-            return jnp.asarray(np.where(source == target, 0, make(source, target)))
+            return placed(np.where(source == target, 0, make(source, target)))
 
         return Weight(
             tuple(block(p, q) for p, q in self._input_blocks), tuple(block(p, q) for p, q in self._recurrent_blocks)
@@ -84,7 +87,7 @@ class Layered(AbstractSynapses):
 
     def mask(self, weight):
         def hollow(p: int, q: int, block: Array) -> Array:
-            return jnp.where(np.eye(len(block), dtype=bool), 0, block) if p == q else block
+            return placed(space(block).where(np.eye(len(block), dtype=bool), 0, block)) if p == q else block
 
         return Weight(weight.input, tuple(hollow(p, q, block) for (p, q), block in self._zip(weight)))
 
@@ -94,20 +97,22 @@ class Layered(AbstractSynapses):
 
     def drive(self, weight, rate, into: tuple[int, ...] | None = None):
         """With `into`, only the drive of those layers need be right."""
+        _, weight, rate = opened(weight, rate)
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
             if into is not None and q not in into:
                 continue
-            self._add(parts, q, rate[..., at[p]] @ block)
+            self._add(parts, q, placed(rate[..., at[p]]) @ placed(block))
         return self._join(parts, rate)
 
     def back(self, weight, post, into: tuple[int, ...] | None = None):
         """With `into`, only what comes back to those layers need be right."""
+        _, weight, post = opened(weight, post)
         at, parts = self._slices, {}
         for (p, q), block in self._zip(weight):
             if into is not None and p not in into:
                 continue
-            self._add(parts, p, post[..., at[q]] @ block.T)
+            self._add(parts, p, placed(post[..., at[q]]) @ placed(block.T))
         return self._join(parts, post)
 
     def _sums(self, weight: Weight, fn, axis: int) -> Array:
@@ -133,31 +138,34 @@ class Layered(AbstractSynapses):
         recurrent = tuple(slope(block) * value[at[p], None] for (p, _), block in self._zip(weight))
         return self.mask(Weight(jax.tree.map(jnp.zeros_like, weight.input), recurrent))
 
+    @np.errstate(all="ignore")
     def scaled(self, weight, factor, *, incoming=False):
+        _, weight, factor = opened(weight, factor)
         at = self._slices
         if not incoming:
-            recurrent = tuple(block * factor[at[p], None] for (p, _), block in self._zip(weight))
-            return Weight(weight.input, recurrent)
+            recurrent = tuple(placed(block * factor[at[p], None]) for (p, _), block in self._zip(weight))
+            return Weight(jax.tree.map(placed, weight.input), recurrent)
         inputs = zip(self._input_blocks, weight.input, strict=True)
         return Weight(
-            tuple(block * factor[at[q]] for (_, q), block in inputs),
-            tuple(block * factor[at[q]] for (_, q), block in self._zip(weight)),
+            tuple(placed(block * factor[at[q]]) for (_, q), block in inputs),
+            tuple(placed(block * factor[at[q]]) for (_, q), block in self._zip(weight)),
         )
 
     def reverse(self, weight):
+        xp, weight = opened(weight)
         blocks = {block: w.T for block, w in self._zip(weight)}
-        swapped = tuple(blocks.get((q, p), jnp.zeros_like(w)) for (p, q), w in self._zip(weight))
-        return Weight(jax.tree.map(jnp.zeros_like, weight.input), swapped)
+        swapped = tuple(blocks[q, p] if (q, p) in blocks else xp.zeros_like(w) for (p, q), w in self._zip(weight))
+        return jax.tree.map(placed, Weight(jax.tree.map(xp.zeros_like, weight.input), swapped))
 
     def matrix(self, weight):
         graph, at = self.graph, self._slices
-        full = jnp.zeros((graph.units, graph.free), weight.input[0].dtype)
+        full = space(weight).zeros((graph.units, graph.free), weight.input[0].dtype)
         for (_, q), block in zip(self._input_blocks, weight.input, strict=True):
-            full = full.at[: graph.inputs, at[q]].set(block)
+            full = put(full, (slice(graph.inputs), at[q]), block)
         for (p, q), block in self._zip(weight):
             rows = slice(graph.inputs + at[p].start, graph.inputs + at[p].stop)
-            full = full.at[rows, at[q]].set(block)
-        return full
+            full = put(full, (rows, at[q]), block)
+        return placed(full)
 
     def host(self, weight):
         blocks = {block: scipy.sparse.coo_array(np.asarray(w, np.float64)) for block, w in self._zip(weight)}

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float
 
-from .base import AbstractSynapses, Weight, arranged, flattened
+from ...arithmetic import placed, space
+from .base import AbstractSynapses, Weight, arranged, row
 
 _DIGIT = 1024  # numbers up to here are exact in every precision that devices multiply with
 _ROWS = 256  # unit vectors that are tried together
@@ -55,17 +56,17 @@ class LinearMap(AbstractSynapses):
     def mask(self, weight):
         place, size = _found(self)
         keep = np.isin(np.arange(size), place)
-        return weight if keep.all() else arranged(jnp.where(keep, flattened(weight), 0), weight)
+        return weight if keep.all() else arranged(space(weight).where(keep, row(weight), 0), weight)
 
     def back(self, weight, post):
         return jax.vjp(lambda rate: self.drive(weight, rate), jnp.zeros_like(post))[1](post)[0]
 
     def outgoing(self, weight, fn):
-        one = jnp.ones((1, self.graph.free), flattened(weight).dtype)
+        one = jnp.ones((1, self.graph.free), row(weight).dtype)
         return self.back(jax.tree.map(fn, weight), one)[0]
 
     def incoming(self, weight, fn):
-        one = jnp.ones((1, self.graph.free), flattened(weight).dtype)
+        one = jnp.ones((1, self.graph.free), row(weight).dtype)
         return self.drive(jax.tree.map(fn, weight), one)[0]
 
     def outer(self, x, rate, post):
@@ -79,7 +80,7 @@ class LinearMap(AbstractSynapses):
         return jax.tree.map(lambda w, v: slope(w) * v, weight, each)
 
     def scaled(self, weight, factor, *, incoming=False):
-        graph, numbers = self.graph, flattened(weight)
+        graph, numbers = self.graph, row(weight)
         # Inputs stand before the free units.
         every = jnp.concatenate([jnp.ones(graph.inputs, factor.dtype), factor])
         each = every[graph.target if incoming else graph.source]
@@ -90,12 +91,12 @@ class LinearMap(AbstractSynapses):
 def _strengths(layout: LinearMap, weight: Weight) -> np.ndarray:
     """The strength of every synapse, by products with unit vectors. Refuses others than those of the graph."""
     graph, name = layout.graph, type(layout).__name__
-    dtype = flattened(weight).dtype
+    dtype = row(weight).dtype
     found = []
     for product, first, count in ((layout.input_drive, 0, graph.inputs), (layout.drive, graph.inputs, graph.free)):
         for begin in range(0, count, _ROWS):
             rows = np.arange(begin, min(begin + _ROWS, count))
-            drive = np.asarray(product(weight, jnp.asarray(np.eye(count)[rows], dtype)))
+            drive = np.asarray(product(weight, placed(np.eye(count, dtype=dtype)[rows])))
             if drive.shape != (len(rows), graph.free):
                 raise ValueError(
                     f"{name}.{product.__name__} gives shape {drive.shape} for {len(rows)} samples; this graph needs "
@@ -119,11 +120,11 @@ def _strengths(layout: LinearMap, weight: Weight) -> np.ndarray:
 
 def _check_linear(layout: LinearMap, like: Weight, place: np.ndarray) -> None:
     """Refuse products that are not those of the matrix, tried with strengths and rates of all signs and many sizes."""
-    graph, rng, dtype = layout.graph, np.random.default_rng(1), flattened(like).dtype
-    numbers = np.asarray(rng.normal(size=flattened(like).size) * np.exp(rng.normal(size=flattened(like).size)), dtype)
+    graph, rng, dtype = layout.graph, np.random.default_rng(1), row(like).dtype
+    numbers = np.asarray(rng.normal(size=row(like).size) * np.exp(rng.normal(size=row(like).size)), dtype)
     for scale in (1e-3, 1.0, 1e3):
-        weight = arranged(jnp.asarray(scale * numbers, dtype) * flattened(like), like)
-        values, target = np.asarray(flattened(weight), np.float64)[place], graph.target - graph.inputs
+        weight = arranged(np.asarray(scale * numbers, dtype) * row(like), like)
+        values, target = np.asarray(row(weight), np.float64)[place], graph.target - graph.inputs
         every = scipy.sparse.csr_array((values, (graph.source, target)), (graph.units, graph.free))
         for product, own in (
             (layout.input_drive, slice(graph.inputs)),
@@ -131,7 +132,7 @@ def _check_linear(layout: LinearMap, like: Weight, place: np.ndarray) -> None:
         ):
             matrix = every[own]
             given = np.asarray(rng.normal(size=(6, matrix.shape[0])) * np.logspace(-3, 3, 6)[:, None], dtype)
-            found, wanted = np.asarray(product(weight, jnp.asarray(given)), np.float64), given @ matrix
+            found, wanted = np.asarray(product(weight, placed(given)), np.float64), given @ matrix
             blur = 1e-4 * (abs(given) @ abs(matrix))
             apart = np.argwhere(~(np.abs(found - wanted) <= blur))
             if len(apart):
@@ -148,11 +149,11 @@ def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
     """The place of every synapse's strength, and how many numbers there are."""
     with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
         like = layout.filled(1.0)
-        exists = flattened(like)
+        exists = row(like)
         size = exists.size
 
         def strengths(numbers: np.ndarray) -> np.ndarray:
-            return _strengths(layout, arranged(jnp.asarray(numbers, exists.dtype) * exists, like))
+            return _strengths(layout, arranged(np.asarray(numbers, exists.dtype) * exists, like))
 
         place, scale, digits = np.zeros(layout.graph.synapses, np.int64), 1, np.arange(size)
         while scale < max(size, 2):
@@ -167,8 +168,7 @@ def _found(layout: LinearMap) -> tuple[np.ndarray, int]:
         _check_linear(layout, like, place)
         units = layout.graph.units
         ends = [
-            np.asarray(flattened(layout.build(lambda *pair, k=k: np.broadcast_arrays(*pair)[k])), np.int64)
-            for k in (0, 1)
+            np.asarray(row(layout.build(lambda *pair, k=k: np.broadcast_arrays(*pair)[k])), np.int64) for k in (0, 1)
         ]
     synapses = layout.graph.source.astype(np.int64) * units + layout.graph.target
     made = ends[0] * units + ends[1]

@@ -7,8 +7,9 @@ import numpy as np
 from jax.experimental.sparse import BCSR
 from jaxtyping import Array, Float, Int
 
+from ...arithmetic import opened, placed
 from ..graph import Graph
-from .base import AbstractSynapses, Weight
+from .base import AbstractSynapses, Weight, flattened
 
 
 class Sparse(AbstractSynapses):
@@ -34,9 +35,9 @@ class Sparse(AbstractSynapses):
 
     def build(self, make):
         source, target = self.graph.source, self.graph.target
-        every = np.broadcast_to(make(source, target), source.shape)
+        every = np.array(np.broadcast_to(make(source, target), source.shape))
         split = len(self._input.source)
-        return Weight(jnp.asarray(every[:split]), jnp.asarray(every[split:]))
+        return Weight(placed(every[:split]), placed(every[split:]))
 
     def mask(self, weight):
         return weight
@@ -64,14 +65,15 @@ class Sparse(AbstractSynapses):
     def outgoing_gradient(self, weight, value, slope):
         return Weight(jnp.zeros_like(weight.input), slope(weight.recurrent) * value[self._recurrent.source])
 
+    @np.errstate(all="ignore")
     def scaled(self, weight, factor, *, incoming=False):
+        _, (given, weight), factor, edges = opened(weight, factor, (self._input, self._recurrent))
         if not incoming:
-            return Weight(weight.input, weight.recurrent * factor[self._recurrent.source])
-        into = (factor[self._input.target], factor[self._recurrent.target])
-        return Weight(weight.input * into[0], weight.recurrent * into[1])
+            return Weight(placed(given), placed(weight * factor[edges[1].source]))
+        return Weight(placed(given * factor[edges[0].target]), placed(weight * factor[edges[1].target]))
 
     def strengths(self, weight):
-        return jnp.concatenate(weight)
+        return flattened(weight)
 
 
 class _Edges(eqx.Module):
@@ -96,7 +98,7 @@ class _Edges(eqx.Module):
         )
         numbers = (source, target, leave, order, source[order], enter)
         self.source, self.target, self.leave, self.order, self.sender, self.enter = (
-            jnp.asarray(array, jnp.int32) for array in numbers
+            placed(array.astype(np.int32)) for array in numbers
         )
 
     def forth(self, weight: Float[Array, " synapse"], rate: Float[Array, "batch source"]) -> Array:
