@@ -253,7 +253,11 @@ def test_a_damaged_checkpoint_and_one_of_another_run_are_refused(tmp_path):
     code, _, err = call("resume", folder, "--epochs", "8")
     assert (code, err.count("\n")) == (3, 1)
     assert "was not written with the config.json beside it" in err
-    path.unlink()  # from its beginning then
+    path.unlink()
+    code, _, err = call("resume", folder, "--epochs", "8")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "holds networks and no checkpoint, from which it could go on" in err
+    (folder / WEIGHTS).unlink()  # a process that was ended before its first epoch: from its beginning then
     assert call("resume", folder, "--epochs", "8", "--quiet")[0] == 0
 
 
@@ -308,7 +312,7 @@ def test_a_full_disk_ends_no_training_and_the_last_checkpoint_stays(whole, tmp_p
     said = capsys.readouterr().err
     assert "No space left on device); training goes on" in said
     assert _content(folder / CHECKPOINT) == full[0]
-    rescued = folder.with_name("run-rescued")
+    (rescued,) = tmp_path.glob("run-rescued-*")
     assert f"the networks are in {rescued}" in said
     assert _content(rescued / WEIGHTS) == _content(whole[0] / WEIGHTS)
     again = _fit(folder)  # there is room again
@@ -348,3 +352,36 @@ def test_a_config_of_a_newer_version_says_so(tmp_path):
         assert "newer version" in err
     with pytest.raises(Unreadable):
         direp.load_run(tmp_path)
+
+
+def test_a_run_in_which_every_seed_failed_is_complete_and_can_be_asked_for_more(tmp_path):
+    folder = tmp_path / "run"
+    never = ("--tolerance", "1e-9", "--max-steps", "1", "--method", "preconditioned", "--margin", "none")
+    code, _, err = call("train", "xor", "--preset", "small", *never, "--epochs", "40", "--quiet", "--out", folder)
+    assert (code, err.count("\n")) == (4, 1)
+    assert json.loads((folder / "status.json").read_text())["state"] == "failed"
+    assert call("resume", folder)[0] == 0
+    assert call("resume", folder, "--epochs", "60", "--quiet")[0] == 4
+
+
+def test_an_error_of_a_training_is_kept_as_its_reason_and_gone_on_from(whole, tmp_path):
+    folder = tmp_path / "run"
+
+    def breaks(number, row):
+        if number == 2:
+            raise RuntimeError("out of something")
+
+    with pytest.raises(RuntimeError):
+        _fit(folder, callbacks=[breaks])
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["reason"]) == ("error", "RuntimeError: out of something")
+    _fit(folder)
+    _same(folder, whole[0])
+
+
+def test_other_versions_are_told_of(tmp_path, capsys):
+    folder = tmp_path / "run"
+    with mock.patch("direp.runs.folder.environment", return_value={"versions": {}, "platform": "", "machine": "z"}):
+        _fit(folder, epochs=1)
+    _fit(folder)
+    assert "was begun with other versions and platform and machine: numbers may differ" in capsys.readouterr().err

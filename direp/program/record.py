@@ -1,7 +1,6 @@
 """A training from its settings to its run folder: begun, gone on with, recorded."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,6 @@ def record(
 ) -> Outcome:
     """Train by some settings and write a new run folder. `data`: what the run of a --config kept of its data. `free`:
     settings that the number of samples decides."""
-    begun = time.perf_counter()
     configure(settings)
     from .build import Parts, load_task
     from .data import check_data
@@ -62,7 +60,7 @@ def record(
     arguments = parts.fit()  # what cannot be is refused before there is a folder
     Stop.check()
     with new_run(out, settings, task) as folder:
-        return carry_on(folder, parts, arguments, how, begun)
+        return carry_on(folder, parts, arguments, how)
 
 
 def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> list[Outcome]:
@@ -71,7 +69,7 @@ def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> list[
 
     Raises `KeyboardInterrupt` where it was interrupted; whoever was not done then is as it was.
     """
-    begun, first = time.perf_counter(), several[0][0]
+    first = several[0][0]
     device.configure(double=first.precision == "float64", platform=first.device)
     from ..training import planned, program_of, train_together
     from .build import Parts, load_task
@@ -92,7 +90,7 @@ def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> list[
             if stands is None:
                 raise KeyboardInterrupt
             for (parts, plan, out), now in zip(some, stands, strict=True):
-                outcomes[out] = _put(out, parts, plan, now, how, begun)
+                outcomes[out] = _put(out, parts, plan, now, how)
     return [outcomes[out] for _, out in several]
 
 
@@ -109,13 +107,13 @@ def _filling(members: list[Any], lanes: int) -> list[list[Any]]:
     return dealt
 
 
-def _put(out: Path, parts: "Parts", plan: Any, now: Any, how: How, begun: float) -> Outcome:
+def _put(out: Path, parts: "Parts", plan: Any, now: Any, how: How) -> Outcome:
     """A training that has come to its end, as a run folder."""
     from ..training import Keeper
 
     with folder_for(out, parts.settings, parts.task) as folder:
         Keeper(folder, plan, now.state, how.every).save(now)
-        return carry_on(folder, parts, parts.fit(), how, begun)
+        return carry_on(folder, parts, parts.fit(), how)
 
 
 def folder_for(out: Path, settings: Settings, task: Any) -> "RunFolder":
@@ -131,7 +129,7 @@ def configure(settings: Settings) -> None:
     device.configure(double=settings.precision == "float64", lanes=lanes, platform=settings.device)
 
 
-def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How, begun: float) -> Outcome:
+def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
     from ..runs import Requests, write_json
     from ..training import MLflow, TensorBoard, fit
@@ -161,7 +159,7 @@ def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how
     if Requests.now is not None:
         Requests.now.late = lambda number: folder.say(f"interrupted after training; direp resume {folder.path} ends it")
     certificates = certificates_of(run, parts)
-    summary = summary_of(run, settings, folder.path, time.perf_counter() - begun, certificates) | doubts
+    summary = summary_of(run, settings, folder.path, folder.seconds, certificates) | doubts
 
     def write_all(place: Path) -> None:
         keep_networks(place, folder, run.networks, run.seeds, run.rules, run.best, task.preparation)

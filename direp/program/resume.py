@@ -1,7 +1,6 @@
 """Runs that go on from their folders alone."""
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
 
     Raises `Unreadable` for what is no run folder, and `Held`, naming the holder, where another process writes.
     """
-    begun = time.perf_counter()
-    from ..runs import RunFolder
+    from ..runs import CHECKPOINT, WEIGHTS, RunFolder, Unreadable
     from .build import Parts
     from .data import load_again
     from .parts import permit
@@ -32,6 +30,11 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
     arguments = parts.fit()
     with RunFolder(path) as place:
         done = place.stands()
+        if (path / WEIGHTS).exists() and not (path / CHECKPOINT).exists():
+            raise Unreadable(
+                f"{path} holds networks and no checkpoint, from which it could go on: direp train --config "
+                f"{path}/config.json begins anew"
+            )
         longer = settings.epochs > config.settings.epochs
         if (done.get("state") == "failed" and not longer) or (
             done.get("state") == "done" and settings.epochs <= done.get("epoch", 0)
@@ -42,7 +45,7 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
             if settings.schedule != "constant" or settings.beta_end is not None:
                 place.say(f"what changes over a training, changes over {settings.epochs} epochs from here on")
         place.say(f"goes on after epoch {done.get('epoch', 0)}", show=False)
-        return carry_on(place, parts, arguments, how, begun)
+        return carry_on(place, parts, arguments, how)
 
 
 def resume(

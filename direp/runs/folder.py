@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import Unreadable
+from .errors import Unreadable, reading
 from .files import plain, read_back, write, write_arrays, write_json
 from .lock import Lock
-from .seals import seal
+from .seals import intact, seal
 
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
@@ -41,8 +41,10 @@ class RunFolder:
         self.path, self._files = path, dict(files or {})
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         self._lines: list[str] = []
-        self._new, self._started, self._pending, self._failing = config is not None, False, False, False
+        self._new, self._started, self._pending = config is not None, False, False
+        self._failing: set[str] = set()
         self._begun = self._last = time.monotonic()
+        self._spent = 0.0  # seconds of earlier processes
         self._status: dict[str, Any] = {}
         path.mkdir(parents=True, exist_ok=True)
         self._writing = threading.RLock()  # of a checkpoint: a request that comes late saves from a thread of its own
@@ -55,14 +57,23 @@ class RunFolder:
                 self._lay()
             else:
                 self._files["config.json"] = (path / "config.json").read_bytes()
+                self._spent = float(self.stands().get("seconds", 0.0))
+            with reading(f"{path / 'config.json'} cannot be read"):
+                self.config = dict(json.loads(self._files["config.json"]))
+                if "sha256" in self.config and not intact(self.config):
+                    raise ValueError("it was altered: its content is not that of its sha256")
         except BaseException:
             self._lock.release()
             raise
-        self.config: dict[str, Any] = json.loads(self._files["config.json"])
 
     @property
     def sha256(self) -> str:
-        return str(self.config["sha256"])
+        return str(self.config.get("sha256") or seal(self.config))
+
+    @property
+    def seconds(self) -> float:
+        """That processes have had the folder open, one after the other."""
+        return self._spent + time.monotonic() - self._begun
 
     def amend(self, **changes: Any) -> None:
         """Change the config of a run that goes on; files that were written with the earlier one stay its own."""
@@ -89,7 +100,7 @@ class RunFolder:
                 for folder in self._made:
                     folder.rmdir()
         elif error is not None and self._started and not isinstance(error, KeyboardInterrupt):
-            self.tell("failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+            self.tell("error", f"{type(error).__name__}: {' '.join(str(error).split())}")
         self._lock.release()
 
     def stands(self) -> dict[str, Any]:
@@ -98,8 +109,8 @@ class RunFolder:
             found = json.loads((self.path / "status.json").read_text())
         except (OSError, ValueError, RecursionError):
             return {}
-        epoch = found.get("epoch", 0) if isinstance(found, dict) else None
-        return found if isinstance(epoch, int) else {}
+        numbers = (found.get(name, 0) for name in ("epoch", "seconds")) if isinstance(found, dict) else (None,)
+        return found if all(isinstance(number, int | float) for number in numbers) else {}
 
     def say(self, text: str, *, show: bool = True) -> None:
         """To the log, and to standard error."""
@@ -110,11 +121,13 @@ class RunFolder:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def tell(self, state: str, reason: str | None = None, **more: Any) -> None:
-        """How the run stands: `running`, `interrupted`, `done`, or `failed`, and why."""
+        """How the run stands: `running`, `interrupted`, `done`, `failed` (every seed did), or `error`, and why."""
         now = {"state": state, "reason": reason, "pid": os.getpid(), "host": platform.node(), **more}
         if now != self._status:
             self._status = now
-            self._try("status.json", lambda: write_json(self.path / "status.json", {**now, "at": time.time()}))
+            self._try(
+                "status.json", lambda: write_json(self.path / "status.json", {**now, "seconds": round(self.seconds, 1)})
+            )
 
     def line(self, content: Mapping[str, Any]) -> None:
         """The figures of an epoch, as a line of `metrics.jsonl` that is on its way to the disk at once."""
@@ -183,21 +196,21 @@ class RunFolder:
                 self._pending = True
             act()
         except OSError as error:
-            if not self._failing:
-                self._failing = True
+            if what not in self._failing:
+                self._failing.add(what)
                 self.say(f"{self.path / what} cannot be written ({error.strerror or error}); training goes on")
             return False
-        self._failing = False
+        self._failing.discard(what)
         return True
 
     def finish(self, write_all: Callable[[Path], Any]) -> Path:
         """Everything that is to stay, written by `write_all` into the folder, or where that cannot be, into another
         one, which is returned."""
-        homes = (self.path, self.path.with_name(f"{self.path.name}-rescued"), Path.cwd(), Path(tempfile.gettempdir()))
+        homes = (self.path, self.path.parent, Path.cwd(), Path(tempfile.gettempdir()))
         failed: OSError | None = None
         for k, home in enumerate(homes):
             try:
-                place = home if k < 2 else Path(tempfile.mkdtemp(prefix=f"{self.path.name}-rescued-", dir=home))
+                place = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-rescued-", dir=home)) if k else home
                 place.mkdir(parents=True, exist_ok=True)
                 for name, content in {**self._files, "metrics.jsonl": "".join(self._lines).encode()}.items():
                     if not (place == self.path and name != "metrics.jsonl" and (place / name).exists()):

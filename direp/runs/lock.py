@@ -13,6 +13,7 @@ try:
 except ImportError:  # not on Windows: there the heartbeat alone tells
     fcntl = None
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")  # tells machines of one name apart
 _BEAT, _DEAD = 10.0, 60.0  # seconds between signs of life, and without one until a holder elsewhere counts as dead
 
 
@@ -51,7 +52,8 @@ class Lock:
                     break
             os.close(file)  # whoever held it has taken it away meanwhile
         os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}).encode(), 0)
+        told = {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "since": _now()}
+        os.pwrite(file, json.dumps(told).encode(), 0)
         self._file = file
         self._over.clear()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -69,7 +71,7 @@ class Lock:
     def _elsewhere(self, file: int) -> bool:
         """Whether a process on another machine holds it, by what the file says and when that was renewed."""
         holder = _holder(self.path)
-        if not holder or holder.get("host") == socket.gethostname():
+        if not holder or (holder.get("host"), holder.get("boot")) == (socket.gethostname(), _boot()):
             return fcntl is None and bool(holder) and time.time() - os.fstat(file).st_mtime < _DEAD
         probe = self.path.with_name(f".{os.getpid()}.now")  # times are those of the file system, whose clock is its own
         probe.touch()
@@ -111,6 +113,12 @@ def _named(holder: dict) -> str:
     if not holder:
         return "another process"
     return f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
+
+
+def _boot() -> str | None:
+    with contextlib.suppress(OSError):
+        return _BOOT.read_text().strip()
+    return None
 
 
 def _now() -> str:

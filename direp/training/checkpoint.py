@@ -59,18 +59,18 @@ class Keeper:
             if not 0 <= update <= np.shape(steps.loss)[1]:
                 raise ValueError(f"it stands at update {update} of {np.shape(steps.loss)[1]}")
         now = Standing(state, rows, under)
-        if len(arrays) != needed or now.epoch != len(rows):
-            raise ValueError(f"it stands at epoch {now.epoch} with figures of {len(rows)}, in {len(arrays)} arrays")
+        if len(arrays) != needed or str(now.epoch) != metadata["epoch"]:
+            raise ValueError(f"it stands at epoch {metadata['epoch']} with figures of {len(rows)}")
         return now
 
     def due(self) -> bool:
-        return self._unsaved or self.folder.due(self._seconds)
+        return self._saved is None or self.folder.due(self._seconds)
 
     def save(self, now: Standing) -> bool:
         """Write the checkpoint, and the networks that the run would keep if it ended here; whether that could be."""
         if now is self._saved and not self._unsaved:
             return True
-        # First the networks: should the second file fail, the older checkpoint says where to go on.
+        # First where it stands: networks without that would be those of a run that cannot go on.
         done = [self.folder.save(name, *content) for name, content in self._files(now).items()]
         self._saved, self._unsaved = now, not all(done)
         self.folder.tell("running", epoch=now.epoch)
@@ -92,7 +92,7 @@ class Keeper:
             before, steps, update = now.under
             arrays |= arrays_of("before", before) | arrays_of("steps", steps)
         metadata = {"format": _FORMAT, "epoch": str(now.epoch), "update": str(update)}
-        return {WEIGHTS: self.weights(now.state.best, _best(now.state)), CHECKPOINT: (arrays, metadata)}
+        return {CHECKPOINT: (arrays, metadata), WEIGHTS: self.weights(now.state.best, _best(now.state))}
 
     def leave(self, now: Standing) -> None:
         """Save from another thread while this one cannot, and say how to go on."""

@@ -165,7 +165,8 @@ def _lanes(lane: Callable, trainer: Trainer, lanes: Lanes) -> Callable:
 class Standing(NamedTuple):
     """Where a training stands: all that what follows depends on, beside what it was asked for.
 
-    - `state`: of all seeds, after the last update. `rows`: the figures of every epoch that is over, seeds each.
+    - `state`: of all seeds, after the last update. `rows`: the figures of every epoch that is over, seeds each, from
+      the one after `first` on.
     - `under`: of the epoch under way, the state before it, the figures of its updates, and how many there were;
       `None` between epochs.
     """
@@ -173,11 +174,12 @@ class Standing(NamedTuple):
     state: TrainState
     rows: list[dict[str, np.ndarray]]
     under: tuple[TrainState, StepMetrics, int] | None = None
+    first: int = 0
 
     @property
     def epoch(self) -> int:
         """The last one that is over."""
-        return int(np.max(np.asarray(self.state.epoch if self.under is None else self.under[0].epoch)))
+        return self.first + len(self.rows)
 
 
 def steps_of(plan: Plan, begun: TrainState) -> StepMetrics:
@@ -236,7 +238,7 @@ def train_epochs(
                         status = "stopped" if status == "done" else status
                 except KeyboardInterrupt:  # epochs that are trained are recorded first
                     status = "interrupted"
-            now = Standing(state, rows)
+            now = Standing(state, rows, first=now.first)
             if status == "done" and rows[-1]["failed"].all():
                 status = "failed"
             if safe(now) and status == "done" and now.epoch < epochs:
@@ -253,7 +255,7 @@ def _up_to_its_end(
     updates = len(how[1])
     if now.under is None:
         state, steps = _opened(trainer, now.state, train, *how, lanes)
-        now = Standing(state, now.rows, (now.state, steps, 0))
+        now = now._replace(state=state, under=(now.state, steps, 0))
     while now.under is not None and now.under[2] < updates:
         before, steps, first = now.under
         last = min(first + pace.updates, updates)
@@ -261,7 +263,7 @@ def _up_to_its_end(
             state, steps = jax.block_until_ready(
                 _updated(trainer, (now.state, steps), train, *how, np.int32(first), np.int32(last), lanes)
             )
-        now = Standing(state, now.rows, (before, steps, last))
+        now = now._replace(state=state, under=(before, steps, last))
         if last < updates and safe(now):
             break
     return now

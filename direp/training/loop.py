@@ -123,7 +123,8 @@ def fit(
             now = keeper.standing()
             callbacks = (keeper.epoch, *callbacks)
         elif state is not None:
-            now = Standing(_going_on(state, now.state), [])
+            state = _going_on(state, now.state)
+            now = Standing(state, [], first=int(np.max(np.asarray(state.epoch))))
         with epochs_shown(task, epochs, progress) as shown:
 
             def safe(now: Standing) -> bool:

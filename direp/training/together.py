@@ -59,14 +59,14 @@ def cut(now: Standing, first: int, last: int) -> Standing:
     rows = [{name: values[first:last] for name, values in row.items()} for row in now.rows]
     some = lambda tree: jax.tree.map(lambda leaf: leaf[first:last], tree)  # noqa: E731
     under = None if now.under is None else (some(now.under[0]), some(now.under[1]), now.under[2])
-    return Standing(some(now.state), rows, under)
+    return Standing(some(now.state), rows, under, now.first)
 
 
 def widened(now: Standing, lanes: int) -> Standing:
     """The way back, for the first lanes: the last one again, up to so many."""
     rows = [{name: padded(values, lanes) for name, values in row.items()} for row in now.rows]
     under = None if now.under is None else (padded(now.under[0], lanes), padded(now.under[1], lanes), now.under[2])
-    return Standing(padded(now.state, lanes), rows, under)
+    return Standing(padded(now.state, lanes), rows, under, now.first)
 
 
 def train_together(plans: Sequence[Plan], lanes: int) -> list[Standing] | None:
