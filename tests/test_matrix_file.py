@@ -10,7 +10,7 @@ import pytest
 from program import call
 
 import direp
-from direp.program import files
+from direp.runs import files
 from direp.program.matrix_file import network_from_matrix
 from direp.program.network_file import load_network
 from direp.runs import Unreadable, read_arrays
