@@ -10,10 +10,9 @@ import pytest
 from program import call
 
 import direp
-from direp.runs import files
 from direp.program.matrix_file import network_from_matrix
 from direp.program.network_file import load_network
-from direp.runs import Unreadable, read_arrays
+from direp.runs import Unreadable, files, read_arrays
 
 RING = np.array([[0, -0.5, 0], [0, 0, 0.5], [0.5, 0, 0]])
 SOURCE, TARGET = np.nonzero(RING)
