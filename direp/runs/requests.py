@@ -26,7 +26,7 @@ class Requests:
     """
 
     now: ClassVar["Requests | None"] = None  # who listens in this process
-    grace: ClassVar[float] = 3.0  # seconds that a step may take to its end
+    grace: ClassVar[float] = 2.0  # seconds that a step may take to its end
 
     def __init__(self, *, leaves: bool, late: Callable[[int], None] | None = None):
         self.received: int | None = None
@@ -94,7 +94,7 @@ def listening(*, leaves: bool) -> Iterator[Requests]:
     nobody can listen, nothing is ever requested.
 
     `leaves`: the process is ours to end: a second signal ends it at once, and one for which no safe point comes within
-    3 seconds then. Otherwise it is but SIGINT that is heard, and the second one is Python's own `KeyboardInterrupt`.
+    2 seconds then. Otherwise it is but SIGINT that is heard, and the second one is Python's own `KeyboardInterrupt`.
     """
     if Requests.now is not None or threading.current_thread() is not threading.main_thread():
         yield Requests.now or Requests(leaves=False)

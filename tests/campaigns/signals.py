@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=100, help="single ones, and double ones")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would theirs
     rng, begun, found = random.Random(asked.seed), time.perf_counter(), collections.Counter()
     with tempfile.TemporaryDirectory() as kept:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(kept) / "cache"))
