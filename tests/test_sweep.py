@@ -3,9 +3,8 @@
 import contextlib
 import csv
 import json
-import socket
-import subprocess
 import sys
+import threading
 import types
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,13 +18,14 @@ import direp
 from direp.plot.style import save
 from direp.program.figures.sweep import sweep_figure
 from direp.program.presets import preset
-from direp.program.record import How, record
+from direp.program.record import Complete, How, record
 from direp.program.settings import parse_seeds
 from direp.program.sweep import run as sweeps
 from direp.program.sweep.spec import spec_of
-from direp.program.sweep.trials import begun, mark, put, state_of, summary_of
+from direp.program.sweep.trials import ended, folder_of, mark, state_of, summary_of
 from direp.program.sweep.work import train_block
 from direp.program.sweep.workers import Crew, InProcess, here, processes
+from direp.runs import RunFolder
 
 GRID = {"task": "digits", "seeds": "0..1", "grid": {"beta": [1.0, 2.0, 4.0], "learning_rate": [0.01, 0.1]}}
 
@@ -38,6 +38,12 @@ class Trainer:
         self.trained, self.hook = [], lambda settings: "done"
 
     def __call__(self, settings, out, how):
+        with RunFolder(out, {"settings": settings.to_dict()}, begun=True) as folder:
+            if ended(out):
+                raise Complete
+            return self._train(settings, out, folder)
+
+    def _train(self, settings, out, folder):
         status = self.hook(settings)
         self.trained.append((settings.beta, settings.learning_rate, settings.seeds))
         seeds = parse_seeds(settings.seeds)
@@ -53,20 +59,21 @@ class Trainer:
             part: {name: float(np.mean([one[part][name] for one in each])) for name in ("loss", "accuracy")}
             for part in ("train", "validation", "test")
         }
-        out.mkdir(parents=True)
         summary = {
             "run": str(out), "status": status, "failed": len(seeds) * (status == "failed"), **means, "seconds": 1.0,
             "certificate": {"verdict": "proved"}, "per_seed": each,
             **({"failure": "training diverged"} if status == "failed" else {}),
         }  # fmt: skip
-        (out / "summary.json").write_text(json.dumps(summary))
-        return types.SimpleNamespace(run=types.SimpleNamespace(status=status))
+        if status != "interrupted":
+            (out / "summary.json").write_text(json.dumps(summary))
+        folder.tell(status)
+        return types.SimpleNamespace(run=types.SimpleNamespace(status=status), rescued=False)
 
 
 @pytest.fixture
 def trainer(monkeypatch):
     made = Trainer()
-    monkeypatch.setattr("direp.program.record.record", made)
+    monkeypatch.setattr("direp.program.record.record_on", made)
     return made
 
 
@@ -76,7 +83,7 @@ def whole(folder, spec=GRID):
     names = [entry["trial"] for entry in document["trials"]]
     assert len(set(names)) == len(names)
     assert {path.name for path in (folder / "trials").iterdir()} == set(names)
-    assert not (folder / "unfinished").exists()
+    assert not [*(folder / "trials").glob("*/lock"), *(folder / "trials").glob("*/*.part")]
     for name in names:
         summary = summary_of(folder / "trials" / name)
         assert summary is None or summary["run"] == str(folder / "trials" / name)
@@ -127,12 +134,14 @@ def test_an_interrupted_sweep_goes_on_where_it_was(at, trainer, tmp_path):
     assert found.document["candidates"] == other.document["candidates"]
 
 
-def test_training_that_was_interrupted_itself_is_no_trial(trainer, tmp_path):
+def test_training_that_was_interrupted_itself_is_missing_and_gone_on_with(trainer, tmp_path):
     trainer.hook = lambda settings: "interrupted"
     with pytest.raises(KeyboardInterrupt):
         direp.sweep(GRID, tmp_path)
     assert len(trainer.trained) == 1
-    assert not list((tmp_path / "trials").glob("*"))
+    assert [state_of(folder) for folder in (tmp_path / "trials").iterdir()] == ["missing"]
+    trainer.hook = lambda settings: "done"
+    assert direp.sweep(GRID, tmp_path).document["counts"]["done"] == 6
 
 
 def test_the_command_tells_what_is_in_and_goes_on(trainer, tmp_path, monkeypatch):
@@ -228,31 +237,44 @@ def test_failures_are_listed_with_their_reason_and_tried_again_where_asked(train
     assert "every trial failed or was refused" in err
 
 
-def test_a_trial_that_was_trained_twice_is_there_once(trainer, tmp_path):
+def test_a_result_stays_whoever_comes_late(trainer, tmp_path):
     found = direp.sweep(GRID, tmp_path)
-    trial = found.document["trials"][0]["trial"]
-    folder = tmp_path / "trials" / trial
+    folder = tmp_path / "trials" / found.document["trials"][0]["trial"]
     before = (folder / "summary.json").read_text()
-    with begun(folder) as own:  # of somebody who began before, and ends now
-        (own / "run").mkdir()
-        (own / "run" / "summary.json").write_text(json.dumps({"status": "done", "other": 1}))
-        put(own / "run", folder)
-    assert (folder / "summary.json").read_text() == before
     mark(folder, "failed", "late")
     assert state_of(folder) == "done"
+    assert (folder / "summary.json").read_text() == before
     train_block(str(tmp_path), [json.loads(json.dumps(preset("digits").to_dict()))] * 3)
     assert len(trainer.trained) == len(list((tmp_path / "trials").iterdir())) == 7
 
 
-def test_a_result_takes_the_place_of_a_mark(tmp_path):
-    folder = tmp_path / "trials" / "abc"
-    mark(folder, "failed", "its worker ended")
-    assert state_of(folder) == "failed"
-    with begun(folder) as own:
-        (own / "run").mkdir()
-        (own / "run" / "summary.json").write_text('{"status": "done"}')
-        put(own / "run", folder)
+def test_a_trial_that_somebody_is_at_is_running_and_waited_for(trainer, tmp_path):
+    direp.sweep({**GRID, "grid": {"beta": [1.0]}}, tmp_path)
+    settings = preset("digits")
+    folder = folder_of(tmp_path, settings)
+    began, went_on = threading.Event(), threading.Event()
+
+    def slow(asked):
+        began.set()
+        went_on.wait(10)
+        return "done"
+
+    def other():
+        with RunFolder(folder, {"settings": {}}) as held:
+            slow(settings)
+            (folder / "summary.json").write_text("{}")
+            held.tell("done")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    began.wait(10)
+    assert state_of(folder) == "running"
+    mark(folder, "failed", "not while somebody is at it")
+    threading.Timer(0.3, went_on.set).start()
+    train_block(str(tmp_path), [settings.to_dict()])
+    thread.join()
     assert state_of(folder) == "done"
+    assert len(trainer.trained) == 1  # the other one
 
 
 def test_threads_share_out_the_trials(trainer, tmp_path):
@@ -345,18 +367,6 @@ def test_workers_with_other_files_are_found_out(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("direp.program.sweep.work.folder_of", lambda sweep, settings: sweep / "trials" / "other")
     found = direp.sweep({"task": "digits", "grid": {"beta": [1]}}, tmp_path)
     assert "are the files and modules that it names the same there?" in found.document["trials"][0]["reason"]
-
-
-def test_what_ended_processes_left_is_cleared_up(tmp_path):
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    left = tmp_path / "unfinished" / "abc" / f"{socket.gethostname()}.{int(ended.stdout)}.x"
-    other = tmp_path / "unfinished" / "def" / "another.host.1.x"
-    for folder in (left, other):
-        (folder / "run").mkdir(parents=True)
-    assert state_of(tmp_path / "trials" / "abc") == "running"
-    sweeps.folders.tidy(tmp_path)
-    assert state_of(tmp_path / "trials" / "abc") == "missing"
-    assert other.exists()
 
 
 SEARCH = {

@@ -21,7 +21,7 @@ from .lock import Lock
 from .seals import seal
 
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
-CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
+_STATUS, CHECKPOINT, WEIGHTS = "status.json", "checkpoint.safetensors", "weights.safetensors"
 SCHEMA = 2  # of config.json; the first one was not written down
 
 
@@ -36,12 +36,16 @@ class RunFolder:
     Raises `Held` if another process writes there.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None):
-        """A new folder with a config, and more files beside it; without a config, one that is there, to go on with."""
+    def __init__(
+        self, path: Path, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None, *,
+        begun: bool = False,
+    ):  # fmt: skip
+        """A new folder with a config, and more files beside it; without a config, one that is there, to go on with.
+        With `begun`, one that may have been begun: a whole `config.json` in it stays."""
         self.path, self._files = path, dict(files or {})
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         self._lines: list[str] = []
-        self._new, self._started, self._pending, self._failing = config is not None, False, False, False
+        self._started, self._pending, self._failing = False, False, False
         self._begun = self._last = time.monotonic()
         self._status: dict[str, Any] = {}
         path.mkdir(parents=True, exist_ok=True)
@@ -49,8 +53,9 @@ class RunFolder:
         self._lock = Lock(path)
         self._lock.take()
         try:
-            if config is not None:
-                content = plain({"schema": SCHEMA, **config, "environment": environment()})
+            self._new = config is not None and not (begun and _whole(path / "config.json"))
+            if self._new:
+                content = plain({"schema": SCHEMA, **(config or {}), "environment": environment()})
                 self._files["config.json"] = _text({"sha256": seal(content), **content})
                 self._lay()
             else:
@@ -94,11 +99,7 @@ class RunFolder:
 
     def stands(self) -> dict[str, Any]:
         """What `tell` told last, perhaps in another process; empty if nothing did."""
-        try:
-            found = json.loads((self.path / "status.json").read_text())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return status_of(self.path)
 
     def say(self, text: str, *, show: bool = True) -> None:
         """To the log, and to standard error."""
@@ -109,11 +110,11 @@ class RunFolder:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def tell(self, state: str, reason: str | None = None, **more: Any) -> None:
-        """How the run stands: `running`, `interrupted`, `done`, or `failed`, and why."""
+        """How the run stands: `running`, `interrupted`, `done`, `failed` or `refused`, and why."""
         now = {"state": state, "reason": reason, "pid": os.getpid(), "host": platform.node(), **more}
         if now != self._status:
             self._status = now
-            self._try("status.json", lambda: write_json(self.path / "status.json", {**now, "at": time.time()}))
+            self._try(_STATUS, lambda: write_json(self.path / _STATUS, {**now, "at": time.time()}))
 
     def line(self, content: Mapping[str, Any]) -> None:
         """The figures of an epoch, as a line of `metrics.jsonl` that is on its way to the disk at once."""
@@ -207,12 +208,30 @@ class RunFolder:
         raise failed or OSError(f"{self.path} cannot be written")
 
 
+def status_of(path: Path) -> dict[str, Any]:
+    """What a run folder's `status.json` says; empty if there is none that can be read."""
+    try:
+        found = json.loads((path / _STATUS).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def environment() -> dict[str, Any]:
     """What a number may depend on beside its config: versions, machine."""
     from .. import __version__
 
     versions = {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
     return {"versions": versions, "platform": platform.platform(), "machine": platform.machine()}
+
+
+def _whole(path: Path) -> bool:
+    """Whether a config.json is there as it was written."""
+    try:
+        content = json.loads(path.read_bytes())
+        return content["sha256"] == seal(content)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def _text(content: Any) -> bytes:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..catalogue import WrongUse
-from ..presets import sized
-from ..settings import Settings, is_file
+from ..folders import summary_of
+from ..presets import PRESETS, sized
+from ..settings import Settings, is_file, parse_seeds
 from .results import objective_of, value_of
 from .spec import SAMPLERS, Drawn, Spec
-from .trials import ENDED, Trial, folder_of, summary_of
+from .trials import Trial, folder_of
 from .values import Range
 
 
@@ -70,9 +71,26 @@ def _trials(spec: Spec, base: Settings, sweep: Path, found: Iterator[dict[str, A
         # One number may stand for several, such as units of hidden layers.
         own = {name: _several(name, value) for name, value in point.items()}
         settings = spec.at(base, own)
+        if "lanes" not in (*spec.settings, *spec.swept):
+            settings = dataclasses.replace(settings, lanes=lanes_of(settings))
         folder = folder_of(sweep, settings)
         made.setdefault(folder, Trial(settings, own, folder))
     return [*made.values()]
+
+
+_LANES = 16  # by benchmarks/lanes.py: more gain little, and cost a single trial more
+_SMALL = 300  # samples x units of an update up to which a lane beside costs far less than a program of its own
+
+
+def lanes_of(settings: Settings) -> int | None:
+    """How many lanes the program of a trial has, in which others may be trained beside it: by its settings alone, so
+    that its bits do not depend on which others there are. `None` where it would gain nothing."""
+    gate = settings.task in PRESETS and PRESETS[settings.task] is PRESETS["xor"]
+    rows = settings.batch_size or (4 if gate else None)  # the patterns of two inputs
+    if rows is None or rows * (sum(settings.hidden) + 1) > _SMALL or settings.precision != "float32":
+        return None
+    seeds = len(parse_seeds(settings.seeds))
+    return max(1, _LANES // seeds) * seeds
 
 
 def _several(name: str, value: Any) -> Any:
@@ -96,7 +114,7 @@ def _searched(spec: Spec, search: Drawn, base: Settings, sweep: Path) -> Iterato
         seen |= set(fresh)
         if fresh:
             yield [*fresh.values()]
-        if not all(trial.state in ENDED for trial in trials):
+        if not all(trial.ended for trial in trials):
             raise RuntimeError("the next round was asked for before this one had ended")
 
 
