@@ -109,9 +109,8 @@ def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> dict[
             data = tuple(getattr(settings, name) for name in _DATA)
             task = tasks[data] if data in tasks else tasks.setdefault(data, load_task(settings))
             parts = Parts(settings, task)
-            arguments = parts.fit()
-            plan = planned(task=task, **{name: value for name, value in arguments.items() if name != "lanes"})
-            groups.setdefault((settings.lanes, program_of(plan)), []).append(_Member(out, parts, arguments, plan))
+            plan = planned(task=task, **{name: value for name, value in parts.fit().items() if name != "lanes"})
+            groups.setdefault((settings.lanes, program_of(plan)), []).append(_Member(out, parts, plan))
         except OSError:
             raise
         except Exception as error:
@@ -130,7 +129,6 @@ class _Member(NamedTuple):
 
     out: Path
     parts: "Parts"
-    arguments: dict[str, Any]
     plan: Any
 
 
@@ -177,11 +175,12 @@ def _lanes(members: list[_Member], lanes: int, how: How, begun: float) -> dict[P
 
 def _written(member: _Member, folder: "RunFolder", now: Any, how: How, begun: float) -> Outcome | Exception:
     """What has come of a lane that was trained to its end."""
-    from ..training import Keeper
+    from ..training import Keeper, run_of
 
     try:
-        Keeper(folder, member.plan, now.state, how.every).save(now)
-        return carry_on(folder, member.parts, member.arguments, how, begun)
+        doubts = _doubts(folder, member.parts, how)
+        Keeper(folder, member.plan, now.state, how.every).put(now)
+        return _kept(folder, member.parts, run_of(member.plan, now), doubts, how, begun)
     except OSError:
         raise
     except Exception as error:
@@ -211,11 +210,21 @@ def configure(settings: Settings) -> None:
 
 def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How, begun: float) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
-    from ..runs import Requests, write_json
     from ..training import MLflow, TensorBoard, fit
+
+    task, doubts = parts.task, _doubts(folder, parts, how)
+    Stop.check()
+    said = (how.label or task.name) if how.show else False
+    trackers = {"tensorboard": lambda: TensorBoard(folder.path / "tensorboard"), "mlflow": lambda: MLflow(task.name)}
+    callbacks = [trackers[name]() for name in how.track]
+    own = {"folder": folder, "checkpoint": how.every, "callbacks": callbacks, "progress": said}
+    return _kept(folder, parts, fit(task=task, **own, **arguments), doubts, how, begun)
+
+
+def _doubts(folder: "RunFolder", parts: "Parts", how: How) -> dict[str, str]:
+    """Say what the data is taken for, and what is odd about it and the settings."""
     from .advice import faint, misfit, odd_data, unscaled
-    from .report import certificates_of, save_figures, summary_of, task_line, worst_of
-    from .run_folder import keep_networks
+    from .report import task_line
 
     settings, task = parts.settings, parts.task
     looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
@@ -226,12 +235,16 @@ def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how
         folder.say(f"{settings.graph}: {note}", show=how.show)
     for doubt in doubts.values():
         folder.say(doubt, show=how.show)
-    Stop.check()
-    said = (how.label or task.name) if how.show else False
-    trackers = {"tensorboard": lambda: TensorBoard(folder.path / "tensorboard"), "mlflow": lambda: MLflow(task.name)}
-    callbacks = [trackers[name]() for name in how.track]
-    own = {"folder": folder, "checkpoint": how.every, "callbacks": callbacks, "progress": said}
-    run = fit(task=task, **own, **arguments)
+    return doubts
+
+
+def _kept(folder: "RunFolder", parts: "Parts", run: "Run", doubts: dict[str, str], how: How, begun: float) -> Outcome:
+    """What has come of a training, in its folder."""
+    from ..runs import Requests, write_json
+    from .report import certificates_of, save_figures, summary_of, worst_of
+    from .run_folder import keep_networks
+
+    settings, task = parts.settings, parts.task
     epoch = len(run.history.get("loss", ()))
     if run.status == "interrupted":
         folder.tell("interrupted", epoch=epoch)

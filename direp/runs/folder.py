@@ -1,6 +1,7 @@
 """A run folder while somebody writes in it: one writer, files that are whole, and a disk that may fail."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -221,8 +222,13 @@ def environment() -> dict[str, Any]:
     """What a number may depend on beside its config: versions, machine."""
     from .. import __version__
 
-    versions = {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
-    return {"versions": versions, "platform": platform.platform(), "machine": platform.machine()}
+    versions = {"direp": __version__, "python": platform.python_version()}
+    return {"versions": {**versions, **_installed()}, "platform": platform.platform(), "machine": platform.machine()}
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    return {name: version(name) for name in _SHOWN}
 
 
 def _whole(path: Path) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import WrongUse
+from ..catalogue import CATALOGUE, WrongUse
 from ..folders import summary_of
-from ..presets import PRESETS, sized
+from ..presets import sized
 from ..settings import Settings, is_file, parse_seeds
 from .results import objective_of, value_of
 from .spec import SAMPLERS, Drawn, Spec
@@ -78,16 +78,16 @@ def _trials(spec: Spec, base: Settings, sweep: Path, found: Iterator[dict[str, A
     return [*made.values()]
 
 
-_LANES = 16  # by benchmarks/lanes.py: more gain little, and cost a single trial more
-_SMALL = 300  # samples x units of an update up to which a lane beside costs far less than a program of its own
+_LANES = 16  # by benchmarks/lanes.py: more gain little, and a trial alone in its program pays for all of them
+_SMALL = 64  # hidden units
 
 
 def lanes_of(settings: Settings) -> int | None:
     """How many lanes the program of a trial has, in which others may be trained beside it: by its settings alone, so
-    that its bits do not depend on which others there are. `None` where it would gain nothing."""
-    gate = settings.task in PRESETS and PRESETS[settings.task] is PRESETS["xor"]
-    rows = settings.batch_size or (4 if gate else None)  # the patterns of two inputs
-    if rows is None or rows * (sum(settings.hidden) + 1) > _SMALL or settings.precision != "float32":
+    that its bits do not depend on which others there are. `None` for tasks of more samples than the four of a gate, and
+    for many units, which gain less than twofold, and wait for the slowest lane."""
+    own = CATALOGUE["task"].entries.get(settings.task)
+    if own is None or own.path != "direp.tasks:gate" or sum(settings.hidden) > _SMALL:
         return None
     seeds = len(parse_seeds(settings.seeds))
     return max(1, _LANES // seeds) * seeds
