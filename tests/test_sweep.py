@@ -5,6 +5,7 @@ import csv
 import json
 import sys
 import threading
+import time
 import types
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,13 +19,13 @@ import direp
 from direp.plot.style import save
 from direp.program.figures.sweep import sweep_figure
 from direp.program.presets import preset
-from direp.program.record import Complete, How, record
+from direp.program.record import Complete
 from direp.program.settings import parse_seeds
 from direp.program.sweep import run as sweeps
 from direp.program.sweep.spec import spec_of
 from direp.program.sweep.trials import ended, folder_of, mark, state_of, summary_of
 from direp.program.sweep.work import train_block
-from direp.program.sweep.workers import Crew, InProcess, here, processes
+from direp.program.sweep.workers import Crew, InProcess
 from direp.runs import RunFolder
 
 GRID = {"task": "digits", "seeds": "0..1", "grid": {"beta": [1.0, 2.0, 4.0], "learning_rate": [0.01, 0.1]}}
@@ -277,6 +278,14 @@ def test_a_trial_that_somebody_is_at_is_running_and_waited_for(trainer, tmp_path
     assert len(trainer.trained) == 1  # the other one
 
 
+def test_two_sweeps_of_one_folder_at_the_same_time_train_nothing_twice(trainer, tmp_path):
+    trainer.hook = lambda settings: time.sleep(0.02) or "done"
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: direp.sweep(GRID, tmp_path), range(2))
+    assert len(set(trainer.trained)) == len(trainer.trained) == 6
+    assert one.document == other.document == whole(tmp_path)
+
+
 def test_threads_share_out_the_trials(trainer, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         spec = {"task": "digits", "grid": {"beta": [1, 2, 4], "seeds": "0..19"}}
@@ -426,35 +435,6 @@ def test_without_its_extra_a_sweep_names_it(trainer, tmp_path, monkeypatch):
     (tmp_path / "d.toml").write_text("task='digits'\n")
     code, _, err = call("sweep", tmp_path / "d.toml", "--out", tmp_path / "out", "--scheduler", "x", "--quiet")
     assert (code, err) == (2, "direp: --scheduler needs Dask: pip install 'direp[cluster]'\n")
-
-
-@pytest.mark.usefixtures("_optax")
-def test_a_trial_is_the_run_that_direp_train_makes(tmp_path):
-    """Trained for real, in this process."""
-    (tmp_path / "s.toml").write_text(
-        "task='xor'\npreset='small'\nseeds='0..1'\n[settings]\nepochs=5\n[grid]\nhidden=[2]\nbeta=[1, 6]\n"
-    )
-    code, out, _ = call("sweep", tmp_path / "s.toml", "--quiet", "--json", "--out", tmp_path / "out", drawn=True)
-    assert code == 0
-    document = json.loads(out)
-    assert document["all_patterns"]
-    assert (tmp_path / "out" / "sweep.png").stat().st_size > 5000
-    assert "the task has no others" in (tmp_path / "out" / "table.md").read_text()
-    run = direp.load(document["chosen"]["runs"][0])
-    assert run.settings.epochs == 5
-    again = record(run.settings, tmp_path / "again", How(show=False, formats=())).summary
-    assert document["chosen"]["validation"]["loss"]["mean"] == pytest.approx(float(again["validation"]["loss"]))
-
-
-@pytest.mark.usefixtures("_optax")
-def test_processes_of_this_machine_train_what_one_does(tmp_path):
-    spec = spec_of({"task": "xor", "preset": "small", "settings": {"epochs": 3}, "grid": {"seeds": [0, 1]}})
-    found = sweeps.run_sweep(spec, tmp_path / "several", processes(1))
-    whole(tmp_path / "several")
-    other = sweeps.run_sweep(spec, tmp_path / "here", here)
-    for name in ("accuracy", "loss"):
-        one, two = (each.chosen["validation"][name]["mean"] for each in (found, other))
-        assert one == pytest.approx(two, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def run_sweep(
     finally:
         if found and folder.is_dir():
             document = document_of(found, spec.swept, spec.objective, folder)
-            write_results(document, folder, formats)
+            with folders.alone(folder):
+                write_results(document, folder, formats)
     return Sweep(folder, document)
 
 
@@ -153,7 +154,8 @@ def _admit(trials: list[Trial], folder: Path, *, first: bool, retry: bool, spec:
         _, reason = next(iter(refused.values()))
         raise WrongUse(f"none of its trials ({len(trials)}) can be trained: {reason}")
     new_folder(folder / "trials")
-    write_json(folder / "spec.json", spec.to_dict())
+    with folders.alone(folder):
+        write_json(folder / "spec.json", spec.to_dict())
     for trial, reason in refused.values():
         folders.mark(trial.folder, "refused", reason)
 

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -98,6 +98,22 @@ def mark(folder: Path, state: State, reason: str) -> None:
     try:
         if ended(folder) is None:
             write_json(folder / "status.json", {"state": state, "reason": reason, _MARK: True, "at": time.time()})
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Write in a folder while no other process does: it is waited for."""
+    lock = Lock(folder)
+    while True:
+        try:
+            lock.take()
+            break
+        except Held:
+            time.sleep(0.05)
+    try:
+        yield
     finally:
         lock.release()
 
