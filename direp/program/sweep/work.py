@@ -65,22 +65,30 @@ def _trained(trials: dict[Path, Settings]) -> Iterable[tuple[Path, Exception | N
     from .. import record
 
     how = record.How(show=False, formats=())
+    alone: dict[Path, Settings] = {}
     together: dict[tuple, list[tuple[Settings, Path]]] = {}  # by what JAX is set to
     for where, settings in trials.items():
-        if settings.lanes is not None:
+        try:
+            settings.check()
+        except WrongUse as error:
+            yield where, error
+            continue
+        if settings.lanes is None:
+            alone[where] = settings
+        else:
             together.setdefault((settings.precision, settings.device), []).append((settings, where))
     wide = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
     try:
         for several in together.values():
             yield from ((where, _error(found)) for where, found in record.record_together(several, how).items())
-        for where, settings in trials.items():
-            if settings.lanes is None:
-                try:
-                    yield where, _error(record.record_on(settings, where, how))
-                except OSError:
-                    raise
-                except Exception as error:
-                    yield where, _error(error)
+        for where, settings in alone.items():
+            try:
+                found = record.record_on(settings, where, how)
+            except OSError:
+                raise
+            except Exception as error:
+                found = error
+            yield where, _error(found)
     finally:
         jax.config.update("jax_enable_x64", wide)
 
