@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-import types
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -19,63 +18,14 @@ import direp
 from direp.plot.style import save
 from direp.program.figures.sweep import sweep_figure
 from direp.program.presets import preset
-from direp.program.record import Complete
-from direp.program.settings import parse_seeds
 from direp.program.sweep import run as sweeps
 from direp.program.sweep.spec import spec_of
-from direp.program.sweep.trials import ended, folder_of, mark, state_of, summary_of
+from direp.program.sweep.trials import folder_of, mark, state_of, summary_of
 from direp.program.sweep.work import train_block
 from direp.program.sweep.workers import Crew, InProcess
 from direp.runs import RunFolder
 
 GRID = {"task": "digits", "seeds": "0..1", "grid": {"beta": [1.0, 2.0, 4.0], "learning_rate": [0.01, 0.1]}}
-
-
-class Trainer:
-    """Stands in for training: figures are a function of the settings, and the last seed tests worst where it validates
-    best. `hook` sees the settings before."""
-
-    def __init__(self):
-        self.trained, self.hook = [], lambda settings: "done"
-
-    def __call__(self, settings, out, how):
-        with RunFolder(out, {"settings": settings.to_dict()}, begun=True) as folder:
-            if ended(out):
-                raise Complete
-            return self._train(settings, out, folder)
-
-    def _train(self, settings, out, folder):
-        status = self.hook(settings)
-        self.trained.append((settings.beta, settings.learning_rate, settings.seeds))
-        seeds = parse_seeds(settings.seeds)
-        loss = [abs(np.log(settings.beta / 2)) + settings.learning_rate + 0.001 * seed for seed in seeds]
-        each = [
-            {
-                "seed": seed, "failed": status == "failed", "train": {"loss": 0.0, "accuracy": 1.0},
-                "validation": {"loss": value, "accuracy": 1 - value}, "test": {"loss": 7 - value, "accuracy": value},
-            }
-            for seed, value in zip(seeds, loss, strict=True)
-        ]  # fmt: skip
-        means = {
-            part: {name: float(np.mean([one[part][name] for one in each])) for name in ("loss", "accuracy")}
-            for part in ("train", "validation", "test")
-        }
-        summary = {
-            "run": str(out), "status": status, "failed": len(seeds) * (status == "failed"), **means, "seconds": 1.0,
-            "certificate": {"verdict": "proved"}, "per_seed": each,
-            **({"failure": "training diverged"} if status == "failed" else {}),
-        }  # fmt: skip
-        if status != "interrupted":
-            (out / "summary.json").write_text(json.dumps(summary))
-        folder.tell(status)
-        return types.SimpleNamespace(run=types.SimpleNamespace(status=status), rescued=False)
-
-
-@pytest.fixture
-def trainer(monkeypatch):
-    made = Trainer()
-    monkeypatch.setattr("direp.program.record.record_on", made)
-    return made
 
 
 def whole(folder, spec=GRID):
@@ -376,54 +326,6 @@ def test_workers_with_other_files_are_found_out(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("direp.program.sweep.work.folder_of", lambda sweep, settings: sweep / "trials" / "other")
     found = direp.sweep({"task": "digits", "grid": {"beta": [1]}}, tmp_path)
     assert "are the files and modules that it names the same there?" in found.document["trials"][0]["reason"]
-
-
-SEARCH = {
-    "task": "digits",
-    "search": {
-        "trials": 12, "at_once": 3, "beta": {"low": 0.1, "high": 10, "log": True},
-        "learning_rate": {"low": 0.01, "high": 0.2}, "hidden": [[8], [8, 8], [4]], "batch_size": {"low": 1, "high": 99},
-    },
-}  # fmt: skip
-
-
-def test_a_search_asks_for_the_same_however_often_it_was_interrupted(trainer, tmp_path):
-    pytest.importorskip("optuna")
-    straight = direp.sweep(SEARCH, tmp_path / "one")
-    expected = [entry["trial"] for entry in straight.document["trials"]]
-    assert len(expected) == 12
-    trainer.trained.clear()
-
-    def interrupts(settings):
-        if len(trainer.trained) in stops:
-            stops.remove(len(trainer.trained))
-            raise KeyboardInterrupt
-        return "failed" if settings.beta > 1e9 else "done"
-
-    stops = {1, 4, 5, 9}
-    trainer.hook = interrupts
-    for _ in range(4):
-        with pytest.raises(KeyboardInterrupt):
-            direp.sweep(SEARCH, tmp_path / "two")
-    found = direp.sweep(SEARCH, tmp_path / "two")
-    assert [entry["trial"] for entry in found.document["trials"]] == expected
-    assert len(trainer.trained) == 12
-    more = {**SEARCH, "search": {**SEARCH["search"], "trials": 15}}
-    assert [entry["trial"] for entry in direp.sweep(more, tmp_path / "two").document["trials"]][:12] == expected
-    told = sweeps.told(sweeps.status(spec_of({**SEARCH, "search": {**SEARCH["search"], "seed": 1}}), tmp_path / "two"),
-                       spec_of(SEARCH))  # fmt: skip
-    assert told == "12 trials: 0 done, 0 failed, 0 refused, 0 running, 3 missing, 9 to be drawn"
-
-
-def test_a_search_finds_what_random_draws_do_not(trainer, tmp_path):
-    pytest.importorskip("optuna")
-    losses = {}
-    for sampler in ("tpe", "random"):
-        search = {"trials": 40, "at_once": 4, "sampler": sampler, "beta": {"low": 1e-4, "high": 1e4, "log": True}}
-        found = direp.sweep({"task": "digits", "objective": "validation_loss", "search": search}, tmp_path / sampler)
-        last = found.document["trials"][20:]
-        losses[sampler] = np.median([entry["validation"]["loss"] for entry in last])
-    assert losses["tpe"] < 0.5 * losses["random"]
 
 
 def test_without_its_extra_a_sweep_names_it(trainer, tmp_path, monkeypatch):
