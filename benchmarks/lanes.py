@@ -7,11 +7,14 @@ is that of the processes run, times seeds over processes. Exit code 1 if weights
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 from direp.runs import WEIGHTS, read_back
 
@@ -28,10 +31,16 @@ seeds = "0..{last}"
 """
 
 
-def timed(*arguments: object) -> float:
-    begun = time.perf_counter()
+def timed(*arguments: object) -> np.ndarray:
+    """Seconds that pass, and of processors."""
+    begun = now()
     subprocess.run([sys.executable, "-m", "direp", *map(str, arguments), "--quiet"], check=True, capture_output=True)
-    return time.perf_counter() - begun
+    return now() - begun
+
+
+def now() -> np.ndarray:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return np.array([time.perf_counter(), used.ru_utime + used.ru_stime])
 
 
 def networks(run: Path) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -39,9 +48,9 @@ def networks(run: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     return metadata, {name: array.tobytes() for name, array in arrays.items()}
 
 
-def swept(home: Path, name: str, epochs: int, seeds: int, lanes: str = "") -> tuple[Path, float]:
+def swept(home: Path, name: str, epochs: int, seeds: int, lanes: str = "") -> tuple[Path, np.ndarray]:
     """A sweep's folder, and its time; one of a single trial goes before, so that nothing is compiled in it."""
-    seconds = 0.0
+    seconds = np.zeros(2)
     for part, last in (("before", 0), ("all", seeds - 1)):
         spec = home / f"{name}-{part}.toml"
         spec.write_text(SPEC.format(epochs=epochs, last=last, lanes=lanes))
@@ -64,14 +73,16 @@ def main() -> int:
         timed("train", "--config", runs[0] / "config.json", "--out", home / "first")
         each = [timed("train", "--config", run / "config.json", "--out", home / run.name) for run in chosen]
         differing = sum(networks(run) != networks(home / run.name) for run in chosen)
-    processes = sum(each) * len(runs) / len(chosen)
-    print(f"| XOR, {len(runs)} seeds of {asked.epochs} epochs | time | times as fast |\n| --- | --- | --- |")
+    processes = np.mean(each, 0) * len(runs)
+    print(
+        f"| XOR, {len(runs)} seeds of {asked.epochs} epochs | time | of processors | times less of it |\n| --- | --- | --- | --- |"
+    )
     said = f"a process for each seed, one after another ({len(chosen)} run)"
     for what, seconds in (
         (said, processes), ("one sweep, each trial by itself", alone), ("one sweep, trials side by side", together),
     ):  # fmt: skip
-        print(f"| {what} | {seconds:.0f} s | {processes / seconds:.1f} |")
-    print(f"| weights that differ in any bit | {differing} of {len(chosen)} | |")
+        print(f"| {what} | {seconds[0]:.0f} s | {seconds[1]:.1f} s | {processes[1] / seconds[1]:.0f} |")
+    print(f"| weights that differ in any bit | {differing} of {len(chosen)} | | |")
     return int(bool(differing))
 
 
