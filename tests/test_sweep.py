@@ -3,10 +3,9 @@
 import contextlib
 import csv
 import json
-import socket
-import subprocess
 import sys
-import types
+import threading
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -19,55 +18,14 @@ import direp
 from direp.plot.style import save
 from direp.program.figures.sweep import sweep_figure
 from direp.program.presets import preset
-from direp.program.record import How, record
-from direp.program.settings import parse_seeds
 from direp.program.sweep import run as sweeps
 from direp.program.sweep.spec import spec_of
-from direp.program.sweep.trials import begun, mark, put, state_of, summary_of
+from direp.program.sweep.trials import folder_of, mark, state_of, summary_of
 from direp.program.sweep.work import train_block
-from direp.program.sweep.workers import Crew, InProcess, here, processes
+from direp.program.sweep.workers import Crew, InProcess
+from direp.runs import RunFolder
 
 GRID = {"task": "digits", "seeds": "0..1", "grid": {"beta": [1.0, 2.0, 4.0], "learning_rate": [0.01, 0.1]}}
-
-
-class Trainer:
-    """Stands in for training: figures are a function of the settings, and the last seed tests worst where it validates
-    best. `hook` sees the settings before."""
-
-    def __init__(self):
-        self.trained, self.hook = [], lambda settings: "done"
-
-    def __call__(self, settings, out, how):
-        status = self.hook(settings)
-        self.trained.append((settings.beta, settings.learning_rate, settings.seeds))
-        seeds = parse_seeds(settings.seeds)
-        loss = [abs(np.log(settings.beta / 2)) + settings.learning_rate + 0.001 * seed for seed in seeds]
-        each = [
-            {
-                "seed": seed, "failed": status == "failed", "train": {"loss": 0.0, "accuracy": 1.0},
-                "validation": {"loss": value, "accuracy": 1 - value}, "test": {"loss": 7 - value, "accuracy": value},
-            }
-            for seed, value in zip(seeds, loss, strict=True)
-        ]  # fmt: skip
-        means = {
-            part: {name: float(np.mean([one[part][name] for one in each])) for name in ("loss", "accuracy")}
-            for part in ("train", "validation", "test")
-        }
-        out.mkdir(parents=True)
-        summary = {
-            "run": str(out), "status": status, "failed": len(seeds) * (status == "failed"), **means, "seconds": 1.0,
-            "certificate": {"verdict": "proved"}, "per_seed": each,
-            **({"failure": "training diverged"} if status == "failed" else {}),
-        }  # fmt: skip
-        (out / "summary.json").write_text(json.dumps(summary))
-        return types.SimpleNamespace(run=types.SimpleNamespace(status=status))
-
-
-@pytest.fixture
-def trainer(monkeypatch):
-    made = Trainer()
-    monkeypatch.setattr("direp.program.record.record", made)
-    return made
 
 
 def whole(folder, spec=GRID):
@@ -76,7 +34,7 @@ def whole(folder, spec=GRID):
     names = [entry["trial"] for entry in document["trials"]]
     assert len(set(names)) == len(names)
     assert {path.name for path in (folder / "trials").iterdir()} == set(names)
-    assert not (folder / "unfinished").exists()
+    assert not [*(folder / "trials").glob("*/lock"), *(folder / "trials").glob("*/*.part")]
     for name in names:
         summary = summary_of(folder / "trials" / name)
         assert summary is None or summary["run"] == str(folder / "trials" / name)
@@ -127,12 +85,14 @@ def test_an_interrupted_sweep_goes_on_where_it_was(at, trainer, tmp_path):
     assert found.document["candidates"] == other.document["candidates"]
 
 
-def test_training_that_was_interrupted_itself_is_no_trial(trainer, tmp_path):
+def test_training_that_was_interrupted_itself_is_missing_and_gone_on_with(trainer, tmp_path):
     trainer.hook = lambda settings: "interrupted"
     with pytest.raises(KeyboardInterrupt):
         direp.sweep(GRID, tmp_path)
     assert len(trainer.trained) == 1
-    assert not list((tmp_path / "trials").glob("*"))
+    assert [state_of(folder) for folder in (tmp_path / "trials").iterdir()] == ["missing"]
+    trainer.hook = lambda settings: "done"
+    assert direp.sweep(GRID, tmp_path).document["counts"]["done"] == 6
 
 
 def test_the_command_tells_what_is_in_and_goes_on(trainer, tmp_path, monkeypatch):
@@ -228,31 +188,52 @@ def test_failures_are_listed_with_their_reason_and_tried_again_where_asked(train
     assert "every trial failed or was refused" in err
 
 
-def test_a_trial_that_was_trained_twice_is_there_once(trainer, tmp_path):
+def test_a_result_stays_whoever_comes_late(trainer, tmp_path):
     found = direp.sweep(GRID, tmp_path)
-    trial = found.document["trials"][0]["trial"]
-    folder = tmp_path / "trials" / trial
+    folder = tmp_path / "trials" / found.document["trials"][0]["trial"]
     before = (folder / "summary.json").read_text()
-    with begun(folder) as own:  # of somebody who began before, and ends now
-        (own / "run").mkdir()
-        (own / "run" / "summary.json").write_text(json.dumps({"status": "done", "other": 1}))
-        put(own / "run", folder)
-    assert (folder / "summary.json").read_text() == before
     mark(folder, "failed", "late")
     assert state_of(folder) == "done"
+    assert (folder / "summary.json").read_text() == before
     train_block(str(tmp_path), [json.loads(json.dumps(preset("digits").to_dict()))] * 3)
     assert len(trainer.trained) == len(list((tmp_path / "trials").iterdir())) == 7
 
 
-def test_a_result_takes_the_place_of_a_mark(tmp_path):
-    folder = tmp_path / "trials" / "abc"
-    mark(folder, "failed", "its worker ended")
-    assert state_of(folder) == "failed"
-    with begun(folder) as own:
-        (own / "run").mkdir()
-        (own / "run" / "summary.json").write_text('{"status": "done"}')
-        put(own / "run", folder)
+def test_a_trial_that_somebody_is_at_is_running_and_waited_for(trainer, tmp_path):
+    direp.sweep({**GRID, "grid": {"beta": [1.0]}}, tmp_path)
+    settings = preset("digits")
+    folder = folder_of(tmp_path, settings)
+    began, went_on = threading.Event(), threading.Event()
+
+    def slow(asked):
+        began.set()
+        went_on.wait(10)
+        return "done"
+
+    def other():
+        with RunFolder(folder, {"settings": {}}) as held:
+            slow(settings)
+            (folder / "summary.json").write_text("{}")
+            held.tell("done")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    began.wait(10)
+    assert state_of(folder) == "running"
+    mark(folder, "failed", "not while somebody is at it")
+    threading.Timer(0.3, went_on.set).start()
+    train_block(str(tmp_path), [settings.to_dict()])
+    thread.join()
     assert state_of(folder) == "done"
+    assert len(trainer.trained) == 1  # the other one
+
+
+def test_two_sweeps_of_one_folder_at_the_same_time_train_nothing_twice(trainer, tmp_path):
+    trainer.hook = lambda settings: time.sleep(0.02) or "done"
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: direp.sweep(GRID, tmp_path), range(2))
+    assert len(set(trainer.trained)) == len(trainer.trained) == 6
+    assert one.document == other.document == whole(tmp_path)
 
 
 def test_threads_share_out_the_trials(trainer, tmp_path):
@@ -347,66 +328,6 @@ def test_workers_with_other_files_are_found_out(trainer, tmp_path, monkeypatch):
     assert "are the files and modules that it names the same there?" in found.document["trials"][0]["reason"]
 
 
-def test_what_ended_processes_left_is_cleared_up(tmp_path):
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    left = tmp_path / "unfinished" / "abc" / f"{socket.gethostname()}.{int(ended.stdout)}.x"
-    other = tmp_path / "unfinished" / "def" / "another.host.1.x"
-    for folder in (left, other):
-        (folder / "run").mkdir(parents=True)
-    assert state_of(tmp_path / "trials" / "abc") == "running"
-    sweeps.folders.tidy(tmp_path)
-    assert state_of(tmp_path / "trials" / "abc") == "missing"
-    assert other.exists()
-
-
-SEARCH = {
-    "task": "digits",
-    "search": {
-        "trials": 12, "at_once": 3, "beta": {"low": 0.1, "high": 10, "log": True},
-        "learning_rate": {"low": 0.01, "high": 0.2}, "hidden": [[8], [8, 8], [4]], "batch_size": {"low": 1, "high": 99},
-    },
-}  # fmt: skip
-
-
-def test_a_search_asks_for_the_same_however_often_it_was_interrupted(trainer, tmp_path):
-    pytest.importorskip("optuna")
-    straight = direp.sweep(SEARCH, tmp_path / "one")
-    expected = [entry["trial"] for entry in straight.document["trials"]]
-    assert len(expected) == 12
-    trainer.trained.clear()
-
-    def interrupts(settings):
-        if len(trainer.trained) in stops:
-            stops.remove(len(trainer.trained))
-            raise KeyboardInterrupt
-        return "failed" if settings.beta > 1e9 else "done"
-
-    stops = {1, 4, 5, 9}
-    trainer.hook = interrupts
-    for _ in range(4):
-        with pytest.raises(KeyboardInterrupt):
-            direp.sweep(SEARCH, tmp_path / "two")
-    found = direp.sweep(SEARCH, tmp_path / "two")
-    assert [entry["trial"] for entry in found.document["trials"]] == expected
-    assert len(trainer.trained) == 12
-    more = {**SEARCH, "search": {**SEARCH["search"], "trials": 15}}
-    assert [entry["trial"] for entry in direp.sweep(more, tmp_path / "two").document["trials"]][:12] == expected
-    told = sweeps.told(sweeps.status(spec_of({**SEARCH, "search": {**SEARCH["search"], "seed": 1}}), tmp_path / "two"),
-                       spec_of(SEARCH))  # fmt: skip
-    assert told == "12 trials: 0 done, 0 failed, 0 refused, 0 running, 3 missing, 9 to be drawn"
-
-
-def test_a_search_finds_what_random_draws_do_not(trainer, tmp_path):
-    pytest.importorskip("optuna")
-    losses = {}
-    for sampler in ("tpe", "random"):
-        search = {"trials": 40, "at_once": 4, "sampler": sampler, "beta": {"low": 1e-4, "high": 1e4, "log": True}}
-        found = direp.sweep({"task": "digits", "objective": "validation_loss", "search": search}, tmp_path / sampler)
-        last = found.document["trials"][20:]
-        losses[sampler] = np.median([entry["validation"]["loss"] for entry in last])
-    assert losses["tpe"] < 0.5 * losses["random"]
-
-
 def test_without_its_extra_a_sweep_names_it(trainer, tmp_path, monkeypatch):
     for name in ("optuna", "distributed"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -416,35 +337,6 @@ def test_without_its_extra_a_sweep_names_it(trainer, tmp_path, monkeypatch):
     (tmp_path / "d.toml").write_text("task='digits'\n")
     code, _, err = call("sweep", tmp_path / "d.toml", "--out", tmp_path / "out", "--scheduler", "x", "--quiet")
     assert (code, err) == (2, "direp: --scheduler needs Dask: pip install 'direp[cluster]'\n")
-
-
-@pytest.mark.usefixtures("_optax")
-def test_a_trial_is_the_run_that_direp_train_makes(tmp_path):
-    """Trained for real, in this process."""
-    (tmp_path / "s.toml").write_text(
-        "task='xor'\npreset='small'\nseeds='0..1'\n[settings]\nepochs=5\n[grid]\nhidden=[2]\nbeta=[1, 6]\n"
-    )
-    code, out, _ = call("sweep", tmp_path / "s.toml", "--quiet", "--json", "--out", tmp_path / "out", drawn=True)
-    assert code == 0
-    document = json.loads(out)
-    assert document["all_patterns"]
-    assert (tmp_path / "out" / "sweep.png").stat().st_size > 5000
-    assert "the task has no others" in (tmp_path / "out" / "table.md").read_text()
-    run = direp.load(document["chosen"]["runs"][0])
-    assert run.settings.epochs == 5
-    again = record(run.settings, tmp_path / "again", How(show=False, formats=())).summary
-    assert document["chosen"]["validation"]["loss"]["mean"] == pytest.approx(float(again["validation"]["loss"]))
-
-
-@pytest.mark.usefixtures("_optax")
-def test_processes_of_this_machine_train_what_one_does(tmp_path):
-    spec = spec_of({"task": "xor", "preset": "small", "settings": {"epochs": 3}, "grid": {"seeds": [0, 1]}})
-    found = sweeps.run_sweep(spec, tmp_path / "several", processes(1))
-    whole(tmp_path / "several")
-    other = sweeps.run_sweep(spec, tmp_path / "here", here)
-    for name in ("accuracy", "loss"):
-        one, two = (each.chosen["validation"][name]["mean"] for each in (found, other))
-        assert one == pytest.approx(two, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from program import call
 from direp.program.catalogue import WrongUse
 from direp.program.presets import preset
 from direp.program.settings import Settings
-from direp.program.sweep.run import blocks_of, opened, program_of
+from direp.program.sweep.run import blocks_of, opened
 from direp.program.sweep.sampling import points, rounds
 from direp.program.sweep.spec import read_spec, spec_of
 from direp.program.sweep.trials import name_of, settings_of
@@ -96,7 +96,7 @@ def test_whole_numbers_are_strengths_too(tmp_path):
         for grid in ({"beta": [6], "hidden": [5]}, {"beta": [6.0, 6], "hidden": [[5]]})
     ]
     assert [trial.name for trial in trials[0]] == [trial.name for trial in trials[1]]
-    assert trials[0][0].settings == dataclasses.replace(preset("xor"), beta=6.0, hidden=(5,))
+    assert trials[0][0].settings == dataclasses.replace(preset("xor"), beta=6.0, hidden=(5,), lanes=16)
 
 
 def test_a_trial_of_a_file_is_named_by_its_content_wherever_it_lies(tmp_path):
@@ -136,13 +136,28 @@ def test_what_carries_deviations_back_goes_with_the_rule():
 
 def test_blocks_hold_what_may_share_a_program(tmp_path):
     grid = {"hidden": [3, 5], "beta": [1, 2, 4], "seeds": "0..9"}
-    trials = next(rounds(spec_of({"task": "xor", "grid": grid}), tmp_path))
-    for count in (1, 4, 100):
-        blocks = [*blocks_of(trials, count)]
-        assert sorted(trial.name for block in blocks for trial in block) == sorted(trial.name for trial in trials)
-        for block in blocks:
-            assert len({repr(program_of(trial.settings)) for trial in block}) == 1
-        assert max(map(len, blocks)) == min(15, -(-60 // (4 * count)))
+    for task, sizes in (("digits", (15, 4, 1)), ("xor", (16, 16, 16))):  # those that have lanes fill them
+        trials = next(rounds(spec_of({"task": task, "grid": grid}), tmp_path))
+        for count, size in zip((1, 4, 100), sizes, strict=True):
+            blocks = [*blocks_of(trials, count)]
+            assert sorted(trial.name for block in blocks for trial in block) == sorted(trial.name for trial in trials)
+            for block in blocks:
+                assert len({trial.settings.hidden for trial in block}) == 1
+            assert max(map(len, blocks)) == size
+
+
+def test_lanes_are_those_of_the_settings_alone_unless_they_are_given(tmp_path):
+    def lanes(**spec):
+        return {trial.settings.lanes for trial in next(rounds(spec_of({"preset": "small", **spec}), tmp_path))}
+
+    grid = {"beta": [1, 2]}
+    assert lanes(task="xor", grid=grid) == lanes(task="xor", grid={"beta": [1]}) == {16}
+    assert lanes(task="and", seeds="0..4", grid=grid) == {15}
+    assert lanes(task="xor", seeds="0..99", grid=grid) == {100}
+    assert lanes(task="xor", settings={"hidden": 65}, grid=grid) == {None}
+    assert lanes(task="xor", settings={"lanes": 3}, grid=grid) == {3}
+    assert lanes(task="xor", settings={"lanes": "none"}, grid=grid) == {None}
+    assert lanes(task="digits", preset="default", grid=grid) == {None}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
-"""New folders for what a command writes: nothing is overwritten."""
+"""Folders for what a command writes: new ones, where nothing is overwritten; and what has come of a run in one."""
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
+from ..runs import status_of
 from .catalogue import WrongUse
 
 
@@ -32,3 +35,19 @@ def new_folder(folder: Path) -> Path:
 def stamped(*names: str) -> Path:
     """Where a folder goes by default: runs/, the names and the time."""
     return Path("runs") / "-".join([*names, time.strftime("%Y%m%d-%H%M%S")])
+
+
+def ended_as(run: Path) -> str | None:
+    """`done` or `failed` for the folder of a run that has come to its end, as its status and its summary say; `None` if
+    there is something left to do, or no run."""
+    state = status_of(run).get("state")
+    return state if state in ("done", "failed") and summary_of(run) is not None else None
+
+
+def summary_of(run: Path) -> dict[str, Any] | None:
+    """The figures of a run that has come to its end."""
+    try:
+        content = json.loads((run / "summary.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

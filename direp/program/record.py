@@ -1,12 +1,14 @@
 """A training from its settings to its run folder: begun, gone on with, recorded."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import device
 from .commands import Stop
+from .folders import ended_as
 from .graph_file import folded
 from .presets import sized
 from .settings import Settings, is_file, parse_seeds
@@ -29,6 +31,10 @@ class How:
     track: Sequence[str] = ()
 
 
+class Complete(ValueError):
+    """A run that has come to its end already."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """A run that has been trained and recorded; without a summary it was interrupted, after an `epoch`. `rescued`: its
@@ -47,10 +53,27 @@ def record(
 ) -> Outcome:
     """Train by some settings and write a new run folder. `data`: what the run of a --config kept of its data. `free`:
     settings that the number of samples decides."""
+    from .run_folder import new_run
+
+    return _record(settings, how, lambda settings, task: new_run(out, settings, task), data, free)
+
+
+def record_on(settings: Settings, out: Path, how: How) -> Outcome:
+    """Train by some settings into a folder of their own; one that was begun is gone on with, from its checkpoint. What
+    is in it beside is taken for what a killed process has left.
+
+    Raises `Held` where another process is at it, and `Complete` where there is nothing left to do.
+    """
+    return _record(settings, how, lambda settings, task: folder_for(out, settings, task))
+
+
+def _record(
+    settings: Settings, how: How, opened: Callable[[Settings, Any], "RunFolder"], data: dict[str, Any] | None = None,
+    free: tuple[str, ...] = (),
+) -> Outcome:  # fmt: skip
     configure(settings)
     from .build import Parts, load_task
     from .data import check_data
-    from .run_folder import new_run
 
     task = load_task(settings)
     own = sized(len(task.train.x))
@@ -59,69 +82,123 @@ def record(
     parts = Parts(settings, task)
     arguments = parts.fit()  # what cannot be is refused before there is a folder
     Stop.check()
-    with new_run(out, settings, task) as folder:
+    with opened(settings, task) as folder:
         return carry_on(folder, parts, arguments, how)
 
 
-def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> list[Outcome]:
-    """Train settings that name a number of lanes, those that share a program side by side in it, each into its folder;
-    one that was begun is gone on with. Each comes to the bits that it comes to alone.
+def record_together(several: Sequence[tuple[Settings, Path]], how: How) -> dict[Path, Outcome | Exception]:
+    """Train settings that name a number of lanes, those that share a program side by side in it, each into its folder
+    as `record_on` does. Each comes to the bits that it comes to alone.
 
-    Raises `KeyboardInterrupt` where it was interrupted; whoever was not done then is as it was.
+    What one raises is what has come of it, `Held` and `Complete` among them, and the others are trained. Raises
+    `OSError` where nothing can be written, and `KeyboardInterrupt`; whoever was not done then is as it was.
     """
     first = several[0][0]
     device.configure(double=first.precision == "float64", platform=first.device)
-    from ..training import planned, program_of, train_together
+    from ..training import planned, program_of
     from .build import Parts, load_task
 
+    outcomes: dict[Path, Outcome | Exception] = {}
     tasks: dict[Any, Any] = {}
-    groups: dict[Any, list[tuple[Any, Any, Path]]] = {}
+    groups: dict[Any, list[_Member]] = {}
     for settings, out in several:
-        data = tuple(getattr(settings, name) for name in _DATA)
-        task = tasks[data] if data in tasks else tasks.setdefault(data, load_task(settings))
-        parts = Parts(settings, task)
-        plan = planned(task=task, **{name: value for name, value in parts.fit().items() if name != "lanes"})
-        groups.setdefault((settings.lanes, program_of(plan)), []).append((parts, plan, out))
-    outcomes: dict[Path, Outcome] = {}
+        Stop.check()
+        try:
+            data = tuple(getattr(settings, name) for name in _DATA)
+            task = tasks[data] if data in tasks else tasks.setdefault(data, load_task(settings))
+            parts = Parts(settings, task)
+            plan = planned(task=task, **{name: value for name, value in parts.fit().items() if name != "lanes"})
+            groups.setdefault((settings.lanes, program_of(plan)), []).append(_Member(out, parts, plan))
+        except OSError:
+            raise
+        except Exception as error:
+            outcomes[out] = error
     for (lanes, _), members in groups.items():
         for some in _filling(members, lanes):
-            Stop.check()
-            stands = train_together([plan for _, plan, _ in some], lanes)
-            if stands is None:
-                raise KeyboardInterrupt
-            for (parts, plan, out), now in zip(some, stands, strict=True):
-                outcomes[out] = _put(out, parts, plan, now, how)
-    return [outcomes[out] for _, out in several]
+            outcomes |= _lanes(some, lanes, how)
+    return outcomes
 
 
 _DATA = ("task", "target", "drop", "kind", "data_dir", "scale", "split", "cost", "neuron", "activation", "leak")
 
 
-def _filling(members: list[Any], lanes: int) -> list[list[Any]]:
+class _Member(NamedTuple):
+    """A training that is to be a lane, or several: where it goes, and what it consists of."""
+
+    out: Path
+    parts: "Parts"
+    plan: Any
+
+
+def _filling(members: list[_Member], lanes: int) -> list[list[_Member]]:
     """Trainings dealt out to programs of so many lanes."""
-    dealt: list[list[Any]] = [[]]
+    dealt: list[list[_Member]] = [[]]
     for member in members:
-        if sum(len(plan.seeds) for _, plan, _ in (*dealt[-1], member)) > lanes and dealt[-1]:
+        if sum(len(each.plan.seeds) for each in (*dealt[-1], member)) > lanes and dealt[-1]:
             dealt.append([])
         dealt[-1].append(member)
     return dealt
 
 
-def _put(out: Path, parts: "Parts", plan: Any, now: Any, how: How) -> Outcome:
-    """A training that has come to its end, as a run folder."""
-    from ..training import Keeper
+def _lanes(members: list[_Member], lanes: int, how: How) -> dict[Path, Outcome | Exception]:
+    """Train in one program, every folder held from before the first epoch on."""
+    from ..runs import Held, RunFolder
+    from ..training import train_together
 
-    with folder_for(out, parts.settings, parts.task) as folder:
-        Keeper(folder, plan, now.state, how.every).save(now)
-        return carry_on(folder, parts, parts.fit(), how)
+    outcomes: dict[Path, Outcome | Exception] = {}
+    ours: list[tuple[_Member, RunFolder, contextlib.ExitStack]] = []
+    try:
+        with contextlib.ExitStack() as held:
+            for member in members:
+                place = contextlib.ExitStack()  # each is left by itself, as it is written
+                try:
+                    folder = place.enter_context(folder_for(member.out, member.parts.settings, member.parts.task))
+                except (Held, Complete) as error:
+                    outcomes[member.out] = error
+                else:
+                    ours.append((member, folder, held.enter_context(place)))
+            Stop.check()
+            stands = train_together([member.plan for member, *_ in ours], lanes) if ours else []
+            if stands is None:
+                raise KeyboardInterrupt
+            for (member, folder, place), now in zip(ours, stands, strict=True):
+                with place.pop_all():
+                    outcomes[member.out] = _written(member, folder, now, how)
+    except OSError:
+        raise
+    except Exception as error:  # of the program, which is that of all
+        outcomes |= dict.fromkeys((member.out for member, *_ in ours), error)
+    return outcomes
+
+
+def _written(member: _Member, folder: "RunFolder", now: Any, how: How) -> Outcome | Exception:
+    """What has come of a lane that was trained to its end."""
+    from ..training import Keeper, run_of
+
+    try:
+        doubts = _doubts(folder, member.parts, how)
+        Keeper(folder, member.plan, now.state, how.every).put(now)
+        return _kept(folder, member.parts, run_of(member.plan, now), doubts, how)
+    except OSError:
+        raise
+    except Exception as error:
+        return error
 
 
 def folder_for(out: Path, settings: Settings, task: Any) -> "RunFolder":
-    """The run folder of some settings: a new one, or one that was begun."""
+    """The run folder of some settings, held: a new one, or one that was begun. Raises `Held` and `Complete`."""
     from ..runs import RunFolder
-    from .run_folder import new_run
+    from .run_folder import contents_of
 
-    return RunFolder(out) if (out / "config.json").exists() else new_run(out, settings, task)
+    contents = contents_of(settings, task)
+    if ended_as(out) is not None:
+        raise Complete(f"{out} is complete")
+    with contextlib.ExitStack() as held:
+        folder = held.enter_context(RunFolder(out, *contents, begun=True))
+        if ended_as(out) is not None:  # by somebody who was at it until now
+            raise Complete(f"{out} is complete")
+        held.pop_all()
+        return folder
 
 
 def configure(settings: Settings) -> None:
@@ -131,11 +208,21 @@ def configure(settings: Settings) -> None:
 
 def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how: How) -> Outcome:
     """Train from where a run folder stands to its end, and record what has come of it."""
-    from ..runs import Requests, write_json
     from ..training import MLflow, TensorBoard, fit
+
+    task, doubts = parts.task, _doubts(folder, parts, how)
+    Stop.check()
+    said = (how.label or task.name) if how.show else False
+    trackers = {"tensorboard": lambda: TensorBoard(folder.path / "tensorboard"), "mlflow": lambda: MLflow(task.name)}
+    callbacks = [trackers[name]() for name in how.track]
+    own = {"folder": folder, "checkpoint": how.every, "callbacks": callbacks, "progress": said}
+    return _kept(folder, parts, fit(task=task, **own, **arguments), doubts, how)
+
+
+def _doubts(folder: "RunFolder", parts: "Parts", how: How) -> dict[str, str]:
+    """Say what the data is taken for, and what is odd about it and the settings."""
     from .advice import faint, misfit, odd_data, unscaled
-    from .report import certificates_of, save_figures, summary_of, task_line, worst_of
-    from .run_folder import keep_networks
+    from .report import task_line
 
     settings, task = parts.settings, parts.task
     looks = {"unscaled": unscaled, "odd_data": odd_data, "misfit": misfit, "faint": faint}
@@ -146,12 +233,16 @@ def carry_on(folder: "RunFolder", parts: "Parts", arguments: dict[str, Any], how
         folder.say(f"{settings.graph}: {note}", show=how.show)
     for doubt in doubts.values():
         folder.say(doubt, show=how.show)
-    Stop.check()
-    said = (how.label or task.name) if how.show else False
-    trackers = {"tensorboard": lambda: TensorBoard(folder.path / "tensorboard"), "mlflow": lambda: MLflow(task.name)}
-    callbacks = [trackers[name]() for name in how.track]
-    own = {"folder": folder, "checkpoint": how.every, "callbacks": callbacks, "progress": said}
-    run = fit(task=task, **own, **arguments)
+    return doubts
+
+
+def _kept(folder: "RunFolder", parts: "Parts", run: "Run", doubts: dict[str, str], how: How) -> Outcome:
+    """What has come of a training, in its folder."""
+    from ..runs import Requests, write_json
+    from .report import certificates_of, save_figures, summary_of, worst_of
+    from .run_folder import keep_networks
+
+    settings, task = parts.settings, parts.task
     epoch = len(run.history.get("loss", ()))
     if run.status == "interrupted":
         folder.tell("interrupted", epoch=epoch)

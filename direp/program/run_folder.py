@@ -48,10 +48,7 @@ _MANY = 2**20  # synapses
 def new_run(out: Path | None, settings: Settings, task: Task | None = None) -> RunFolder:
     """A new run folder for some settings, with a copy of the graph's file. Raises `WrongUse` for a place that already
     holds something, and `Held`, naming the holder, for one that another process writes in."""
-    kept = {} if task is None else data_of(settings, task)
-    graph, copy, said = kept_graph(settings.graph) or (None, b"", {})
-    config = plain({**config_of(settings), **kept, **said})
-    files = {} if graph is None else {graph: copy}
+    config, files = contents_of(settings, task)
     if out is not None and (holder := holder_of(out)):
         raise Held(f"{out} is being written by {holder}")
     for _ in range(100):
@@ -66,6 +63,13 @@ def new_run(out: Path | None, settings: Settings, task: Task | None = None) -> R
                 f"{path} cannot be made ({error.strerror}): name a folder you may write to, with --out"
             ) from None
     raise WrongUse("runs/ is being written by many others: name a folder with --out")
+
+
+def contents_of(settings: Settings, task: Task | None = None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What a run folder is begun with: what config.json says of settings and data, and files beside it."""
+    kept = {} if task is None else data_of(settings, task)
+    graph, copy, said = kept_graph(settings.graph) or (None, b"", {})
+    return plain({**config_of(settings), **kept, **said}), {} if graph is None else {graph: copy}
 
 
 def keep_networks(

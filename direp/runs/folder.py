@@ -1,6 +1,7 @@
 """A run folder while somebody writes in it: one writer, files that are whole, and a disk that may fail."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from .lock import Lock
 from .seals import intact, seal
 
 _SHOWN = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
-CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
+_STATUS, CHECKPOINT, WEIGHTS = "status.json", "checkpoint.safetensors", "weights.safetensors"
 SCHEMA = 2  # of config.json; the first one was not written down
 
 
@@ -36,12 +37,16 @@ class RunFolder:
     Raises `Held` if another process writes there.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None):
-        """A new folder with a config, and more files beside it; without a config, one that is there, to go on with."""
+    def __init__(
+        self, path: Path, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None, *,
+        begun: bool = False,
+    ):  # fmt: skip
+        """A new folder with a config, and more files beside it; without a config, one that is there, to go on with.
+        With `begun`, one that may have been begun: a whole `config.json` in it stays."""
         self.path, self._files = path, dict(files or {})
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         self._lines: list[str] = []
-        self._new, self._started, self._pending = config is not None, False, False
+        self._started, self._pending = False, False
         self._failing: set[str] = set()
         self._begun = self._last = time.monotonic()
         self._spent = 0.0  # seconds of earlier processes
@@ -51,8 +56,9 @@ class RunFolder:
         self._lock = Lock(path)
         self._lock.take()
         try:
-            if config is not None:
-                content = plain({"schema": SCHEMA, **config, "environment": environment()})
+            self._new = config is not None and not (begun and _whole(path / "config.json"))
+            if self._new:
+                content = plain({"schema": SCHEMA, **(config or {}), "environment": environment()})
                 self._files["config.json"] = _text({"sha256": seal(content), **content})
                 self._lay()
             else:
@@ -105,12 +111,7 @@ class RunFolder:
 
     def stands(self) -> dict[str, Any]:
         """What `tell` told last, perhaps in another process; empty if nothing did."""
-        try:
-            found = json.loads((self.path / "status.json").read_text())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        numbers = (found.get(name, 0) for name in ("epoch", "seconds")) if isinstance(found, dict) else (None,)
-        return found if all(isinstance(number, int | float) for number in numbers) else {}
+        return status_of(self.path)
 
     def say(self, text: str, *, show: bool = True) -> None:
         """To the log, and to standard error."""
@@ -121,13 +122,12 @@ class RunFolder:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def tell(self, state: str, reason: str | None = None, **more: Any) -> None:
-        """How the run stands: `running`, `interrupted`, `done`, `failed` (every seed did), or `error`, and why."""
+        """How the run stands: `running`, `interrupted`, `done`, `failed` (every seed did), `refused` or `error`, and
+        why."""
         now = {"state": state, "reason": reason, "pid": os.getpid(), "host": platform.node(), **more}
         if now != self._status:
             self._status = now
-            self._try(
-                "status.json", lambda: write_json(self.path / "status.json", {**now, "seconds": round(self.seconds, 1)})
-            )
+            self._try(_STATUS, lambda: write_json(self.path / _STATUS, {**now, "seconds": round(self.seconds, 1)}))
 
     def line(self, content: Mapping[str, Any]) -> None:
         """The figures of an epoch, as a line of `metrics.jsonl` that is on its way to the disk at once."""
@@ -225,12 +225,36 @@ class RunFolder:
         raise failed or OSError(f"{self.path} cannot be written")
 
 
+def status_of(path: Path) -> dict[str, Any]:
+    """What a run folder's `status.json` says; empty if there is none that can be read."""
+    try:
+        found = json.loads((path / _STATUS).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    numbers = [found.get(name, 0) for name in ("epoch", "seconds")] if isinstance(found, dict) else [None]
+    return found if all(isinstance(number, int | float) for number in numbers) else {}
+
+
 def environment() -> dict[str, Any]:
     """What a number may depend on beside its config: versions, machine."""
     from .. import __version__
 
-    versions = {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
-    return {"versions": versions, "platform": platform.platform(), "machine": platform.machine()}
+    versions = {"direp": __version__, "python": platform.python_version()}
+    return {"versions": {**versions, **_installed()}, "platform": platform.platform(), "machine": platform.machine()}
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    return {name: version(name) for name in _SHOWN}
+
+
+def _whole(path: Path) -> bool:
+    """Whether a config.json is there as it was written."""
+    try:
+        content = json.loads(path.read_bytes())
+        return content["sha256"] == seal(content)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def _text(content: Any) -> bytes:

@@ -6,7 +6,7 @@ from .control import AbstractControl, LeakController, WeightProjection
 from .epochs import STOP
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
 from .limits import AbstractLimits, Bounds, Dale, FixedSynapses
-from .loop import fit
+from .loop import fit, run_of
 from .loops import LoopProjection
 from .metrics import Evaluation, Metrics, rounded, summarise
 from .plan import planned
@@ -25,6 +25,6 @@ __all__ = [
     "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow", "Metrics", "Pairs", "Prediction",
     "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState", "Trainer", "WeightProjection",
     "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned", "predict", "program_of",
-    "progress_bar", "prune", "read", "rounded", "shrink", "summarise", "train_together", "trainable",
-    "weight_names", "weights_of",
+    "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise", "train_together",
+    "trainable", "weight_names", "weights_of",
 ]  # fmt: skip

@@ -76,6 +76,11 @@ class Keeper:
         self.folder.tell("running", epoch=now.epoch)
         return not self._unsaved
 
+    def put(self, now: Standing) -> None:
+        """Keep where a training stands that was trained elsewhere: whoever goes on does so from there."""
+        self.folder.start([line_of(k, row) for k, row in enumerate(now.rows, 1)])
+        self.folder.save(CHECKPOINT, *self._files(now)[CHECKPOINT])
+
     def end(self, now: Standing, status: str) -> None:
         """Leave a folder that nobody else looks after."""
         if self._unsaved:

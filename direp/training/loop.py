@@ -155,6 +155,13 @@ def fit(
         return run
 
 
+def run_of(plan: Plan, now: Standing) -> Run:
+    """What a training that `train_together` has trained has come to."""
+    status = "failed" if now.rows and now.rows[-1]["failed"].all() else "done"
+    keys = jax.vmap(jax.random.key)(np.asarray(plan.seeds))
+    return conclude(plan, now, status, jax.device_put(plan.parts), keys)
+
+
 def conclude(plan: Plan, now: Standing, status: str, parts: Any, keys: Any, *, evaluate: bool = True) -> Run:
     """What a training has come to: how the networks that are kept do on all parts of the task."""
     task, seeds, state = plan.task, plan.seeds, now.state

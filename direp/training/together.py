@@ -10,6 +10,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..runs import listening
@@ -81,5 +82,7 @@ def train_together(plans: Sequence[Plan], lanes: int) -> list[Standing] | None:
         )
     if status == "interrupted":
         return None
+    on_host = lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)  # noqa: E731
+    now = now._replace(state=jax.tree.map(on_host, now.state))
     ends = np.cumsum([len(plan.seeds) for plan in plans])
     return [cut(now, end - len(plan.seeds), end) for plan, end in zip(plans, ends.tolist(), strict=True)]

@@ -114,7 +114,7 @@ def disturbed(spec: Path, folder: Path, home: Path, count: int, kills: int, tria
                 time.sleep(0.02)
             if client.poll() is not None:
                 raise RuntimeError(f"the client has ended early; see {log}")
-            busy = len(list((folder / "unfinished").glob("*/*")))
+            busy = len(list((folder / "trials").glob("*/lock")))
             victim = client if what == "client" else members.pop(0)
             os.kill(victim.pid, signal.SIGKILL)
             victim.wait()
@@ -136,7 +136,7 @@ def compared(one: Path, other: Path, trials: int) -> list[str]:
         if not len(document["trials"]) == len(table) == len(names) == trials or set(names) != set(table):
             wrong.append(f"{folder}: {len(document['trials'])} entries, {len(names)} folders; expected {trials}")
         wrong += [f"{name}: {state}" for name in names if (state := state_of(folder / "trials" / name)) != "done"]
-        wrong += [f"left over: {path}" for path in (folder / "unfinished").glob("*/*")]
+        wrong += [f"left over: {path}" for path in folder.glob("trials/*/*.part")]
     for name, entry in tables[0].items():
         mine, its = ({**each, "seconds": None} for each in (entry, tables[1].get(name, {})))
         if mine != its:

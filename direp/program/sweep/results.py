@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...runs import plain, write, write_json
+from ..folders import summary_of
 from ..settings import parse_seeds
-from .trials import Trial, reason_of, summary_of
+from .trials import Trial, reason_of
 
 _WORSE = {"validation_accuracy": -1, "validation_loss": 1}  # the sign with which a figure counts as worse
 SHOWN = 20  # lines of a table for people

@@ -15,24 +15,18 @@ from ..catalogue import WrongUse
 from ..commands import Stop, plural, progress
 from ..folders import new_folder
 from ..parts import permit
-from ..settings import Settings, is_file
+from ..settings import Settings, is_file, parse_seeds
 from . import trials as folders
 from .results import document_of, failures, table_of, write_results
 from .sampling import rounds, sized_base
 from .spec import Spec, read_spec, spec_of
-from .trials import ENDED, Trial
+from .trials import Trial
 from .work import train_block
 from .workers import Crew, Workers, given, here
 
 TRIES = 3  # so often a trial may lose its worker
 _MOST = 16  # trials of a block
 _POLL = 0.2  # seconds
-
-# Settings in which trials of one block may differ: numbers that a compiled program takes. Others make another program.
-NUMBERS = (
-    "seeds", "beta", "beta_end", "learning_rate", "decay", "momentum", "weight_scale", "input_scale", "feedback_scale",
-    "bias", "bias_scale", "companion_scale",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,9 +119,9 @@ def run_sweep(
                 _train(trials, folder, workers, step)
     finally:
         if found and folder.is_dir():
-            folders.tidy(folder)
             document = document_of(found, spec.swept, spec.objective, folder)
-            write_results(document, folder, formats)
+            with folders.alone(folder):
+                write_results(document, folder, formats)
     return Sweep(folder, document)
 
 
@@ -136,7 +130,7 @@ def status(spec: Spec, folder: Path) -> Sweep:
     found: list[Trial] = []
     for trials in rounds(spec, folder):
         found += trials
-        if not all(trial.state in ENDED for trial in trials):
+        if not all(trial.ended for trial in trials):
             break
     return Sweep(folder, document_of(found, spec.swept, spec.objective, folder))
 
@@ -155,13 +149,13 @@ def _admit(trials: list[Trial], folder: Path, *, first: bool, retry: bool, spec:
     """Refuse before the first training what a later one would be refused for; make the folder."""
     if retry:
         folders.forget(trials)
-    refused = _refusals([trial for trial in trials if trial.state not in ENDED], sized_base(spec))
+    refused = _refusals([trial for trial in trials if not trial.ended], sized_base(spec))
     if first and len(refused) == len(trials):
         _, reason = next(iter(refused.values()))
         raise WrongUse(f"none of its trials ({len(trials)}) can be trained: {reason}")
-    new_folder(folder)
-    folders.tidy(folder)
-    write_json(folder / "spec.json", spec.to_dict())
+    new_folder(folder / "trials")
+    with folders.alone(folder):
+        write_json(folder / "spec.json", spec.to_dict())
     for trial, reason in refused.values():
         folders.mark(trial.folder, "refused", reason)
 
@@ -197,27 +191,33 @@ def _build(settings: Settings, tasks: dict[tuple, Any]) -> None:
 
 
 def blocks_of(trials: Sequence[Trial], count: int) -> Iterator[list[Trial]]:
-    """Trials that may share a program, some at a time: so few that `count` workers end together."""
-    most = min(_MOST, -(-len(trials) // (4 * count)))
+    """Trials that may share a program, some at a time: so few that `count` workers end together, and as many as fill
+    the lanes of their program."""
+    share = -(-len(trials) // (4 * count))
     alike: dict[str, list[Trial]] = {}
     for trial in trials:
-        alike.setdefault(repr(program_of(trial.settings)), []).append(trial)
+        alike.setdefault(repr(_kind(trial.settings)), []).append(trial)
     for group in alike.values():
-        for k in range(0, len(group), max(most, 1)):
-            yield group[k : k + max(most, 1)]
+        settings = group[0].settings
+        filled = 1 if settings.lanes is None else max(1, settings.lanes // len(parse_seeds(settings.seeds)))
+        most = max(1, min(_MOST, share) // filled) * filled
+        for k in range(0, len(group), most):
+            yield group[k : k + most]
 
 
-def program_of(settings: Settings) -> dict[str, Any]:
-    """What two trials have in common that may share a compiled program."""
-    return {name: value for name, value in settings.to_dict().items() if name not in NUMBERS}
+def _kind(settings: Settings) -> dict[str, Any]:
+    """What trials of one program have in common, at least: all but numbers that it takes, and seeds but for how many
+    there are."""
+    kept = {name: value for name, value in settings.to_dict().items() if not isinstance(value, float)}
+    return {**kept, "seeds": len(parse_seeds(settings.seeds))}
 
 
 def _train(trials: list[Trial], folder: Path, workers: Workers, step: Any) -> None:
     """Until every trial has ended. One that loses its worker comes again: after all others and alone, so that what
     ends a worker is found out; and not for ever."""
     tries: Counter[str] = Counter()
-    step(share=sum(trial.state in ENDED for trial in trials))
-    while left := [trial for trial in trials if trial.state not in ENDED]:
+    step(share=sum(trial.ended for trial in trials))
+    while left := [trial for trial in trials if not trial.ended]:
         fresh, ended = [trial for trial in left if not tries[trial.name]], 0
         with workers() as crew:
             crew = crew if fresh else crew._replace(ahead=1)
@@ -225,14 +225,14 @@ def _train(trials: list[Trial], folder: Path, workers: Workers, step: Any) -> No
             for block, error in _outcomes(crew, folder, blocks):
                 _judge(block, error, tries)
                 ended += 1
-                step(share=sum(trial.state in ENDED for trial in block))
+                step(share=sum(trial.ended for trial in block))
         if not ended:
             raise ConnectionError("the executor is broken: the same call goes on, with another one")
 
 
 def _judge(block: list[Trial], error: BaseException | None, tries: Counter[str]) -> None:
     """What the end of a block means for those of its trials that have not ended."""
-    left = [trial for trial in block if trial.state not in ENDED]
+    left = [trial for trial in block if not trial.ended]
     if isinstance(error, CancelledError):
         raise ConnectionError("the scheduler is lost: the same command goes on, with it or another one")
     if isinstance(error, ImportError):

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import WrongUse
+from ..catalogue import CATALOGUE, WrongUse
+from ..folders import summary_of
 from ..presets import sized
-from ..settings import Settings, is_file
+from ..settings import Settings, is_file, parse_seeds
 from .results import objective_of, value_of
 from .spec import SAMPLERS, Drawn, Spec
-from .trials import ENDED, Trial, folder_of, summary_of
+from .trials import Trial, folder_of
 from .values import Range
 
 
@@ -70,9 +71,26 @@ def _trials(spec: Spec, base: Settings, sweep: Path, found: Iterator[dict[str, A
         # One number may stand for several, such as units of hidden layers.
         own = {name: _several(name, value) for name, value in point.items()}
         settings = spec.at(base, own)
+        if "lanes" not in (*spec.settings, *spec.swept):
+            settings = dataclasses.replace(settings, lanes=lanes_of(settings))
         folder = folder_of(sweep, settings)
         made.setdefault(folder, Trial(settings, own, folder))
     return [*made.values()]
+
+
+_LANES = 16  # by benchmarks/lanes.py: more gain little, and a trial alone in its program pays for all of them
+_SMALL = 64  # hidden units
+
+
+def lanes_of(settings: Settings) -> int | None:
+    """How many lanes the program of a trial has, in which others may be trained beside it: by its settings alone, so
+    that its bits do not depend on which others there are. `None` for tasks of more samples than the four of a gate, and
+    for many units, which gain less than twofold, and wait for the slowest lane."""
+    own = CATALOGUE["task"].entries.get(settings.task)
+    if own is None or own.path != "direp.tasks:gate" or sum(settings.hidden) > _SMALL:
+        return None
+    seeds = len(parse_seeds(settings.seeds))
+    return max(1, _LANES // seeds) * seeds
 
 
 def _several(name: str, value: Any) -> Any:
@@ -96,7 +114,7 @@ def _searched(spec: Spec, search: Drawn, base: Settings, sweep: Path) -> Iterato
         seen |= set(fresh)
         if fresh:
             yield [*fresh.values()]
-        if not all(trial.state in ENDED for trial in trials):
+        if not all(trial.ended for trial in trials):
             raise RuntimeError("the next round was asked for before this one had ended")
 
 

@@ -1,26 +1,24 @@
 """Trials: settings, the folder that bears their hash, and what its content says of them. Folders are the only truth."""
 
+import contextlib
 import functools
 import hashlib
 import json
-import os
-import shutil
-import socket
-import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from ...runs import write_json
+from ...runs import Held, Lock, holder_of, status_of, write_json
 from ..config import config_of
+from ..folders import ended_as, summary_of
 from ..graph_file import is_graph_file
 from ..settings import Settings, is_file
 from .values import HINTS, exact
 
 State = Literal["done", "failed", "refused", "running", "missing"]
-ENDED = ("done", "failed", "refused")
-_MARK = "not-trained.json"  # in the folder of a trial without a run: its state and the reason
+_MARK = "given_up"  # in the status of a trial that is not to be trained
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,10 @@ class Trial:
     @property
     def state(self) -> State:
         return state_of(self.folder)
+
+    @property
+    def ended(self) -> bool:
+        return ended(self.folder) is not None
 
 
 def settings_of(values: dict[str, Any]) -> Settings:
@@ -70,113 +72,56 @@ def folder_of(sweep: Path, settings: Settings) -> Path:
 
 def state_of(folder: Path) -> State:
     """What has become of the trial of a folder: `done`, `failed` (every seed did, or it could not be trained),
-    `refused` (its settings cannot be), `running` (somebody has begun it) or `missing`."""
-    if (summary := summary_of(folder)) is not None:
-        return "failed" if summary.get("status") == "failed" else "done"
-    if (mark := _read(folder / _MARK)) is not None:
-        return "refused" if mark.get("state") == "refused" else "failed"
-    return "running" if _unfinished(folder).is_dir() else "missing"
+    `refused` (its settings cannot be), `running` (somebody is at it) or `missing`, perhaps begun."""
+    return ended(folder) or ("running" if holder_of(folder) else "missing")
+
+
+def ended(folder: Path) -> State | None:
+    """How the trial of a folder has ended, if it has."""
+    told = status_of(folder)
+    return told["state"] if told.get(_MARK) else cast(State | None, ended_as(folder))
 
 
 def reason_of(folder: Path) -> str | None:
     """Why a trial has no result, if somebody knows."""
-    summary, mark = summary_of(folder) or {}, _read(folder / _MARK) or {}
-    return summary.get("failure") or mark.get("reason")
-
-
-def summary_of(folder: Path) -> dict[str, Any] | None:
-    return _read(folder / "summary.json")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    return (summary_of(folder) or {}).get("failure") or status_of(folder).get("reason")
 
 
 def mark(folder: Path, state: State, reason: str) -> None:
-    """Keep why a trial has no run, unless it has one by now."""
-    with begun(folder) as own:
-        (own / "run").mkdir()
-        write_json(own / "run" / _MARK, {"state": state, "reason": reason})
-        put(own / "run", folder)
+    """Say in its status why a trial has no run, unless it has one by now, or somebody is at it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder)
+    try:
+        lock.take()
+    except Held:
+        return
+    try:
+        if ended(folder) is None:
+            write_json(folder / "status.json", {"state": state, "reason": reason, _MARK: True, "at": time.time()})
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Write in a folder while no other process does: it is waited for."""
+    lock = Lock(folder)
+    while True:
+        try:
+            lock.take()
+            break
+        except Held:
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def forget(trials: Iterable[Trial]) -> None:
     """Let trials that could not be trained be missing again."""
     for trial in trials:
-        if (trial.folder / _MARK).exists():
-            shutil.rmtree(trial.folder)
-
-
-class begun:
-    """A trial that is being trained: a folder of this process alone, which nobody takes for a result. What is left in
-    it at the end is no trial, and goes."""
-
-    def __init__(self, folder: Path):
-        self._shared = _unfinished(folder)
-
-    def __enter__(self) -> Path:
-        for last in (False, False, True):
-            self._shared.mkdir(parents=True, exist_ok=True)
-            try:
-                self._own = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}.{os.getpid()}.", dir=self._shared))
-                break
-            except FileNotFoundError:  # whoever was at this trial has just cleared up
-                if last:
-                    raise
-        return self._own
-
-    def __exit__(self, *_: object) -> None:
-        _clear(self._own)
-
-
-def _clear(own: Path) -> None:
-    shutil.rmtree(own, ignore_errors=True)
-    for empty in (own.parent, own.parent.parent):
-        try:
-            empty.rmdir()
-        except OSError:  # others are at it
-            return
-
-
-def put(run: Path, folder: Path) -> None:
-    """Let a whole folder be the trial, in one step. Where there is a result already, that one stays."""
-    folder.parent.mkdir(exist_ok=True)
-    for _ in range(2):
-        try:
-            run.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-            if summary_of(folder) is not None or summary_of(run) is None:
-                return
-            shutil.rmtree(folder, ignore_errors=True)  # a mark, and here is a result
-        else:
-            return
-
-
-def tidy(sweep: Path) -> None:
-    """Remove what processes of this machine have left that were ended in the middle of a trial."""
-    for own in (sweep / "unfinished").glob("*/*"):
-        host, pid, _ = own.name.rsplit(".", 2)
-        if host == socket.gethostname() and not _alive(int(pid)):
-            _clear(own)
-
-
-def _alive(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere to ask is to kill
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _unfinished(folder: Path) -> Path:
-    return folder.parent.parent / "unfinished" / folder.name
+        if status_of(trial.folder).get(_MARK):
+            (trial.folder / "status.json").unlink()
+            with contextlib.suppress(OSError):
+                trial.folder.rmdir()

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from ...runs import Unreadable
+from ...runs import Unreadable, listening
 from ..catalogue import WrongUse
 
 _FAR = 1000  # blocks that another machine is given ahead
@@ -60,10 +60,10 @@ def processes(count: int) -> Workers:
     def opened() -> Iterator[Crew]:
         spawn = multiprocessing.get_context("spawn")  # a process that has begun JAX cannot be forked
         before = {*multiprocessing.active_children()}
-        pool = ProcessPoolExecutor(count, spawn, _begin, (spawn.Value("i", 0), count))
+        pool = _Processes(count, spawn, _begin, (spawn.Value("i", 0), count))
         try:
             yield Crew(pool, count, count)
-        except BaseException:  # their trials are left: none is there by half
+        except BaseException:  # their trials are left, to be gone on with
             ours = {*multiprocessing.active_children()} - before
             for process in ours:
                 process.terminate()
@@ -74,6 +74,21 @@ def processes(count: int) -> Workers:
         pool.shutdown()
 
     return opened
+
+
+class _Processes(ProcessPoolExecutor):
+    """Processes that a signal ends at a safe point: what they were at is saved."""
+
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        return super().submit(_heard, fn, *args, **kwargs)
+
+
+def _heard(fn: Callable, *args: Any, **kwargs: Any) -> None:
+    with listening(leaves=True) as asked:
+        try:
+            fn(*args, **kwargs)
+        except KeyboardInterrupt:
+            os._exit(128 + (asked.received or signal.SIGTERM))
 
 
 def _begin(begun: Any, count: int) -> None:
