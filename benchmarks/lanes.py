@@ -74,10 +74,8 @@ def main() -> int:
         each = [timed("train", "--config", run / "config.json", "--out", home / run.name) for run in chosen]
         differing = sum(networks(run) != networks(home / run.name) for run in chosen)
     processes = np.mean(each, 0) * len(runs)
-    print(
-        f"| XOR, {len(runs)} seeds of {asked.epochs} epochs | time | of processors | times less of it |\n"
-        "| --- | --- | --- | --- |"
-    )
+    print(f"| XOR, {len(runs)} seeds of {asked.epochs} epochs | time | of processors | times less of it |")
+    print("| --- | --- | --- | --- |")
     said = f"a process for each seed, one after another ({len(chosen)} run)"
     for what, seconds in (
         (said, processes), ("one sweep, each trial by itself", alone), ("one sweep, trials side by side", together),
