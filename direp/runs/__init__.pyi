@@ -17,6 +17,8 @@ from .folder import RunFolder as RunFolder
 from .history import read_history as read_history
 from .lock import Held as Held
 from .lock import holder_of as holder_of
+from .messages import Told as Told
+from .messages import say as say
 from .requests import Requests as Requests
 from .requests import listening as listening
 from .seals import intact as intact

@@ -1,6 +1,5 @@
 """Who is told of a training while it goes on: a protocol of three calls, and services that plot what they are told."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runs import say
 from .described import description_of
 from .epochs import STOP, Callback
 from .metrics import summarise
@@ -67,7 +67,7 @@ class Audience:
             except Exception as error:
                 self._callbacks.remove(callback)
                 told = f"{type(callback).__name__} fails ({type(error).__name__}: {error}) and is told nothing more"
-                print(f"direp: {told}", file=sys.stderr)
+                say(told)
 
 
 class TensorBoard(AbstractCallback):
