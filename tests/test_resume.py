@@ -122,7 +122,7 @@ def test_every_safe_point_ends_and_goes_on(whole, tmp_path):
     folder, rounds = tmp_path / "run", 0
 
     class Asks:
-        late, leaves, save = None, False, False
+        late, received, leaves, save = None, None, False, False
         asked = 0
 
         def take(self):
