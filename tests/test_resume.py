@@ -384,4 +384,7 @@ def test_other_versions_are_told_of(tmp_path, capsys):
     with mock.patch("direp.runs.folder.environment", return_value={"versions": {}, "platform": "", "machine": "z"}):
         _fit(folder, epochs=1)
     _fit(folder)
-    assert "was begun with other versions and platform and machine: numbers may differ" in capsys.readouterr().err
+    assert (
+        "was begun with other versions and platform and machine and devices: numbers may differ"
+        in capsys.readouterr().err
+    )

@@ -236,3 +236,34 @@ def test_a_run_in_which_every_seed_failed_and_that_was_killed_then_is_not_traine
     (folder / "status.json").write_text('{"state": "running", "epoch": 10}')
     assert call("resume", folder, "--quiet")[0] == 4
     assert (folder / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_checkpoints_take_a_tenth_of_the_time_at_most(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with RunFolder(tmp_path, {"settings": {}}) as folder:
+        folder.start([])
+        monkeypatch.setattr(folder, "put", lambda *_: now.__setitem__(0, now[0] + 7.0))
+        folder.save(CHECKPOINT, {}, {})
+        now[0] += 30
+        assert not folder.due(30.0)
+        assert folder.due(0.0)
+        now[0] += 40
+        assert folder.due(30.0)
+
+
+def test_what_a_process_left_that_was_killed_as_it_began_is_begun_in(tmp_path):
+    for name in ("fit", "train"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+        (tmp_path / name / "config.json.part").touch()
+    assert _fit(tmp_path / "fit").status == "done"
+    assert call("train", *SMALL, "--epochs", "2", "--out", tmp_path / "train")[0] == 0
+    (tmp_path / "fit" / "config.json").rename(tmp_path / "fit" / "mine.json")
+    with pytest.raises(ValueError, match="holds something else"):
+        _fit(tmp_path / "fit")
+
+
+def test_the_number_of_devices_that_seeds_are_dealt_out_to_is_part_of_the_environment():
+    environment = json.loads((finished()[0] / "config.json").read_text())["environment"]
+    assert environment["devices"] == f"{jax.device_count()} x {jax.devices()[0].device_kind}"

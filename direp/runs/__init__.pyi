@@ -14,6 +14,7 @@ from .folder import CHECKPOINT as CHECKPOINT
 from .folder import SCHEMA as SCHEMA
 from .folder import WEIGHTS as WEIGHTS
 from .folder import RunFolder as RunFolder
+from .folder import unused as unused
 from .history import read_history as read_history
 from .lock import Held as Held
 from .lock import holder_of as holder_of

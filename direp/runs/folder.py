@@ -47,6 +47,7 @@ class RunFolder:
         self._failing: set[str] = set()
         self._begun = self._last = time.monotonic()
         self._spent = 0.0  # seconds of earlier processes
+        self._took = 0.0  # seconds, by the last checkpoint
         self._status: dict[str, Any] = {}
         path.mkdir(parents=True, exist_ok=True)
         self._writing = threading.RLock()  # a request that comes late saves from a thread of its own
@@ -174,13 +175,16 @@ class RunFolder:
         self._pending = False
 
     def due(self, seconds: float) -> bool:
-        """Whether the last checkpoint is so long ago."""
-        return time.monotonic() - self._last >= seconds
+        """Whether the last checkpoint is so long ago; where one takes long, they take a tenth of the time at most."""
+        return time.monotonic() - self._last >= (seconds and max(seconds, 10 * self._took))
 
     def save(self, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> bool:
         """Arrays in the place of those that were there, once they were read back; whether that could be."""
+        begun = time.monotonic()
         done = self._try(name, lambda: self.put(self.path, name, arrays, metadata))
         self._last = time.monotonic()
+        if name == CHECKPOINT:
+            self._took = self._last - begun
         return done
 
     def put(self, place: Path, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
@@ -253,12 +257,26 @@ class RunFolder:
         raise failed or OSError(f"{self.path} cannot be written")
 
 
+def unused(path: Path) -> bool:
+    """Whether a run may begin in a folder: there is none, or nothing in it but what a process left that was killed as
+    it began."""
+    left = lambda name: name == "lock" or name.endswith(".part")  # noqa: E731
+    return not path.exists() or (path.is_dir() and all(left(entry.name) for entry in path.iterdir()))
+
+
 def environment() -> dict[str, Any]:
-    """What a number may depend on beside its config: versions, machine."""
+    """What a number may depend on beside its config: versions, machine, and the devices that seeds are dealt out to."""
+    import jax
+
     from .. import __version__
 
+    chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    devices = jax.devices(getattr(chosen, "platform", chosen))
     versions = {"direp": __version__, "python": platform.python_version(), **{name: version(name) for name in _SHOWN}}
-    return {"versions": versions, "platform": platform.platform(), "machine": platform.machine()}
+    return {
+        "versions": versions, "platform": platform.platform(), "machine": platform.machine(),
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+    }  # fmt: skip
 
 
 def _text(content: Any) -> bytes:

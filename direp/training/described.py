@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..runs import RunFolder, seal
+from ..runs import RunFolder, seal, unused
 from .plan import Plan
 from .recorded import RecordedOptimiser
 
@@ -89,9 +89,9 @@ def folder_of(plan: Plan, folder: str | Path | RunFolder | None, lanes: int | No
         yield folder
         return
     path, own = Path(folder), {**description_of(plan), "lanes": lanes}
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "config.json").exists())):
-        raise ValueError(f"fit(folder={str(path)!r}) holds something else: name a new folder, nothing is overwritten")
     there = (path / "config.json").exists()
+    if not there and not unused(path):
+        raise ValueError(f"fit(folder={str(path)!r}) holds something else: name a new folder, nothing is overwritten")
     with RunFolder(path) if there else RunFolder(path, {"fit": own}) as made:
         if there:
             kept = made.config.get("fit")

@@ -149,7 +149,11 @@ def fit(
                     show(number, row)
             audience = Audience((*callbacks, *shown), plan, now.epoch)
             now = now if wide is plan else widened(now, len(wide.seeds))
-            now, status = train_epochs(wide, now, *parts[:2], last, audience.epoch, safe, lanes_of(wide))
+            try:
+                now, status = train_epochs(wide, now, *parts[:2], last, audience.epoch, safe, lanes_of(wide))
+            except BaseException:
+                audience.end("error")
+                raise
             now = own(now)
             if keeper is not None:
                 keeper.save(now)

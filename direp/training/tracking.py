@@ -28,7 +28,7 @@ class AbstractCallback(ABC):
 
     @abstractmethod
     def end(self, status: str) -> None:
-        """After the last one: `"done"`, `"stopped"`, `"failed"` or `"interrupted"`."""
+        """After the last one: `"done"`, `"stopped"`, `"failed"`, `"interrupted"` or `"error"`."""
 
 
 class Audience:
@@ -116,7 +116,7 @@ class MLflow(AbstractCallback):
         self._mlflow.log_metrics(_finite(figures), step=number)
 
     def end(self, status: str) -> None:
-        self._mlflow.end_run({"failed": "FAILED", "interrupted": "KILLED"}.get(status, "FINISHED"))
+        self._mlflow.end_run({"failed": "FAILED", "error": "FAILED", "interrupted": "KILLED"}.get(status, "FINISHED"))
 
 
 def flattened(tree: Any, lead: str = "") -> dict[str, Any]:
