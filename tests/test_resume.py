@@ -122,7 +122,7 @@ def test_every_safe_point_ends_and_goes_on(whole, tmp_path):
     folder, rounds = tmp_path / "run", 0
 
     class Asks:
-        late, leaves, save = None, False, False
+        late, received, leaves, save = None, None, False, False
         asked = 0
 
         def take(self):
@@ -384,4 +384,7 @@ def test_other_versions_are_told_of(tmp_path, capsys):
     with mock.patch("direp.runs.folder.environment", return_value={"versions": {}, "platform": "", "machine": "z"}):
         _fit(folder, epochs=1)
     _fit(folder)
-    assert "was begun with other versions and platform and machine: numbers may differ" in capsys.readouterr().err
+    assert (
+        "was begun with other versions and platform and machine and devices: numbers may differ"
+        in capsys.readouterr().err
+    )

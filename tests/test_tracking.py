@@ -56,6 +56,16 @@ def test_a_callback_that_fails_ends_no_training(capsys):
     assert capsys.readouterr().err == ("direp: Fails fails (OSError: the service is down) and is told nothing more\n")
 
 
+def test_a_callback_is_told_of_an_error_that_ends_the_training():
+    def breaks(number, row):
+        raise RuntimeError("out of something")
+
+    notes = Notes()
+    with pytest.raises(RuntimeError):
+        _fit(callbacks=[notes, breaks])
+    assert notes.told[-1] == "error"
+
+
 def scalars(folder):
     """What event files hold: step and name -> value. A record is a length, its checksum, a message, its checksum."""
     from tensorboardX.proto import event_pb2

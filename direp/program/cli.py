@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from ..runs import listening, one_line
+from ..runs import Told, listening, one_line
 from .catalogue import WrongUse, names, nearest
 from .commands import COMMANDS, INTERNAL, OK, UNREADABLE, WRONG_USE, Stop
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("stdout", "stderr"):  # closed by whoever started the program: messages would go to the other one
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-    with listening(leaves=True):
+    with listening(leaves=True), contextlib.redirect_stderr(Told(sys.stderr)):  # what nobody hears ends nothing
         code = _coded(arguments, debug)
         if own:
             _leave(code)

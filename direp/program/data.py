@@ -28,11 +28,16 @@ def _seal(task: Task) -> str:
 
 def check_data(settings: Settings, task: Task, data: dict[str, Any] | None) -> str | None:
     """Whether a task's samples are those of a run: if not, why, which standard error says too."""
+    if why := differs(settings, task, data):
+        print(f"direp: {why}", file=sys.stderr)
+    return why
+
+
+def differs(settings: Settings, task: Task, data: dict[str, Any] | None) -> str | None:
+    """Why a task's samples are not those of a run, if so."""
     if not data or "sha256" not in data or data["sha256"] == _seal(task):
         return None
-    why = f"the data in {settings.task}, as scaled and split, is not that of the run, which was in {data['path']}"
-    print(f"direp: {why}", file=sys.stderr)
-    return why
+    return f"the data in {settings.task}, as scaled and split, is not that of the run, which was in {data['path']}"
 
 
 def load_again(settings: Settings, data: dict[str, Any] | None, needed: bool | None) -> tuple[Task, str | None]:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..runs import status_of
+from ..runs import status_of, unused
 from .catalogue import WrongUse
 
 
@@ -17,7 +17,7 @@ def fresh_folder(out: Path | None, default: Path) -> Path:
         if found is None:
             raise WrongUse(f"{default} and 998 more exist already: name a folder with --out")
         return found
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not unused(out):
         raise WrongUse(f"--out {out} already holds something: name a new folder, nothing is overwritten")
     return out
 

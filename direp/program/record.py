@@ -245,7 +245,6 @@ def _kept(folder: "RunFolder", parts: "Parts", run: "Run", doubts: dict[str, str
     settings, task = parts.settings, parts.task
     epoch = len(run.history.get("loss", ()))
     if run.status == "interrupted":
-        folder.tell("interrupted", epoch=epoch)
         return Outcome(run, None, folder.path, settings, epoch)
     if Requests.now is not None:
         Requests.now.late = lambda number: folder.say(f"interrupted after training; direp resume {folder.path} ends it")
@@ -263,5 +262,11 @@ def _kept(folder: "RunFolder", parts: "Parts", run: "Run", doubts: dict[str, str
             save_figures(run, place, how.formats)
         except Exception as error:  # no figure is worth a training
             folder.say(f"figures could not be drawn ({type(error).__name__}: {error}); direp plot {place} tries again")
-    folder.tell("failed" if run.status == "failed" else "done", summary.get("failure"), epoch=epoch)
-    return Outcome(run, {**summary, "run": str(place)}, place, settings, epoch, rescued=place != folder.path)
+    rescued = place != folder.path
+    if rescued:  # direp resume ends it, once there is room
+        folder.tell("interrupted", f"it cannot be written: the networks are in {place}", epoch=epoch)
+    else:
+        folder.tell("failed" if run.status == "failed" else "done", summary.get("failure"), epoch=epoch)
+    if Requests.now is not None:
+        Requests.now.late = None
+    return Outcome(run, {**summary, "run": str(place)}, place, settings, epoch, rescued)

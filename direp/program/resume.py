@@ -15,8 +15,8 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
     Raises `Unreadable` for what is no run folder, and `Held`, naming the holder, where another process writes.
     """
     from ..runs import CHECKPOINT, WEIGHTS, RunFolder, Unreadable
-    from .build import Parts
-    from .data import load_again
+    from .build import Parts, load_task
+    from .data import differs
     from .parts import permit
     from .run_folder import read_run_config
 
@@ -25,7 +25,11 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
     settings = dataclasses.replace(config.settings, **changes)
     settings.check()
     configure(settings)
-    task, _ = load_again(settings, config.data, True)
+    task = load_task(settings)
+    if why := differs(settings, task, config.data):
+        raise Unreadable(
+            f"{why}: nothing goes on with other samples; direp train --config {path}/config.json begins anew"
+        )
     parts = Parts(settings, task)
     arguments = parts.fit()
     with RunFolder(path) as place:

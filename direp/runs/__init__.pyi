@@ -15,10 +15,13 @@ from .folder import SCHEMA as SCHEMA
 from .folder import WEIGHTS as WEIGHTS
 from .folder import RunFolder as RunFolder
 from .folder import status_of as status_of
+from .folder import unused as unused
 from .history import read_history as read_history
 from .lock import Held as Held
 from .lock import Lock as Lock
 from .lock import holder_of as holder_of
+from .messages import Told as Told
+from .messages import say as say
 from .requests import Requests as Requests
 from .requests import listening as listening
 from .seals import intact as intact

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ class Lock:
     """The file `lock` of a folder, held from `take` to `release`.
 
     Two things keep others out: the operating system's lock on the file, which ends with its process however that ends;
-    and, for holders on other machines whose file system may not pass such locks on, the time of the file, which a
+    and, for holders on other machines and on file systems that do not know such locks, the time of the file, which a
     living holder renews every 10 seconds. A file that nobody has locked and nobody has renewed for 60 is left over.
     """
 
@@ -39,21 +40,17 @@ class Lock:
         while True:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._elsewhere(file):
-                    raise OSError
-            except OSError:
-                holder = _holder(self.path)
-                os.close(file)
-                raise Held(f"{self.path.parent} is being written by {_named(holder)}") from None
-            with contextlib.suppress(FileNotFoundError):
-                if os.fstat(file).st_ino == self.path.stat().st_ino:
+                if self._others(file):
+                    raise Held(f"{self.path.parent} is being written by {_named(_holder(self.path))}")
+                if _same(file, self.path):
+                    os.ftruncate(file, 0)
+                    told = {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "since": _now()}
+                    os.pwrite(file, json.dumps(told).encode(), 0)
                     break
+            except BaseException:
+                os.close(file)
+                raise
             os.close(file)  # whoever held it has taken it away meanwhile
-        os.ftruncate(file, 0)
-        told = {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "since": _now()}
-        os.pwrite(file, json.dumps(told).encode(), 0)
         self._file = file
         self._over.clear()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -63,21 +60,34 @@ class Lock:
             return
         self._over.set()
         with contextlib.suppress(OSError):
-            if os.fstat(self._file).st_ino == self.path.stat().st_ino:
+            if _same(self._file, self.path):
                 self.path.unlink()
         os.close(self._file)
         self._file = None
 
-    def _elsewhere(self, file: int) -> bool:
-        """Whether a process on another machine holds it, by what the file says and when that was renewed."""
+    @property
+    def held(self) -> bool:
+        """Whether it is still held here: a folder that was removed has taken its lock along."""
+        return self._file is not None and _same(self._file, self.path)
+
+    def _others(self, file: int) -> bool:
+        """Whether somebody else holds it: by the system's lock, or by what the file says and when that was renewed."""
+        locked = False
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
+            except (BlockingIOError, PermissionError):
+                return True
+            except OSError:  # a file system without such locks
+                pass
         holder = _holder(self.path)
-        if not holder or (holder.get("host"), holder.get("boot")) == (socket.gethostname(), _boot()):
-            return fcntl is None and bool(holder) and time.time() - os.fstat(file).st_mtime < _DEAD
-        probe = self.path.with_name(f".{os.getpid()}.now")  # times are those of the file system, whose clock is its own
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-        return now - os.fstat(file).st_mtime < _DEAD
+        here = (holder.get("host"), holder.get("boot")) == (socket.gethostname(), _boot())
+        if not holder or (here and locked):
+            return False
+        # Times are those of the file system, whose clock is its own.
+        with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".") as probe:
+            return os.fstat(probe.fileno()).st_mtime - os.fstat(file).st_mtime < _DEAD
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT):
@@ -99,6 +109,14 @@ def holder_of(folder: Path) -> str | None:
         return _named(_holder(path))
     lock.release()
     return None
+
+
+def _same(file: int, path: Path) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(path: Path) -> dict:

@@ -28,10 +28,10 @@ class Requests:
     now: ClassVar["Requests | None"] = None  # who listens in this process
     grace: ClassVar[float] = 2.0  # seconds that a step may take to its end
 
-    def __init__(self, *, leaves: bool, late: Callable[[int], None] | None = None):
+    def __init__(self, *, leaves: bool):
         self.received: int | None = None
         self.taken, self.save = False, False
-        self.late: Callable[[int], None] | None = late  # saves what there is if no safe point comes in time
+        self.late: Callable[[int], None] | None = None  # saves what there is if no safe point comes in time
         self.leaves, self._since = leaves, 0.0
 
     @property
@@ -97,7 +97,11 @@ def listening(*, leaves: bool) -> Iterator[Requests]:
     2 seconds then. Otherwise it is but SIGINT that is heard, and the second one is Python's own `KeyboardInterrupt`.
     """
     if Requests.now is not None or threading.current_thread() is not threading.main_thread():
-        yield Requests.now or Requests(leaves=False)
+        inner = Requests.now or Requests(leaves=False)
+        try:
+            yield inner
+        finally:
+            inner.late = None  # what it would save has been saved, or is lost
         return
     heard = (*ENDING, *SAVING) if leaves else (signal.SIGINT,)
     if not leaves and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -113,7 +117,7 @@ def listening(*, leaves: bool) -> Iterator[Requests]:
         try:
             yield asked
         finally:
-            Requests.now = None
+            Requests.now, asked.taken = None, True  # nobody is left to be waited for
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from .messages import say
 
 
 def seal(description: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> str:
@@ -30,4 +31,4 @@ def intact(description: Mapping[str, Any], arrays: Mapping[str, Any] | None = No
 
 def tell_unsealed(path: Path, unknown: str = "whether it is as it was written cannot be told") -> None:
     """Say on standard error that a file has no SHA-256, and what is not known therefore."""
-    print(f"direp: {path} carries no SHA-256 of its content: {unknown}", file=sys.stderr)
+    say(f"{path} carries no SHA-256 of its content: {unknown}")

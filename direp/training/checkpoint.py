@@ -82,7 +82,7 @@ class Keeper:
         self.folder.save(CHECKPOINT, *self._files(now)[CHECKPOINT])
 
     def end(self, now: Standing, status: str) -> None:
-        """Leave a folder that nobody else looks after."""
+        """Leave a folder that nobody else looks after. What could not be saved there goes elsewhere."""
         if self._unsaved:
             files = self._files(now)
             self.folder.finish(lambda home: [self.folder.put(home, name, *content) for name, content in files.items()])
@@ -102,7 +102,7 @@ class Keeper:
     def leave(self, now: Standing) -> None:
         """Save from another thread while this one cannot, and say how to go on."""
         self.save(now)
-        self.folder.tell("interrupted", epoch=now.epoch)
+        self.end(now, "interrupted")
         self.folder.say(f"interrupted in the middle of a step; direp resume {self.folder.path} goes on before it")
 
     def weights(self, parameters: Parameters, best: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:

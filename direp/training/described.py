@@ -5,15 +5,19 @@ Objects are described, not stored: a file holds no code. Who goes on gives them 
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ..runs import RunFolder, seal
+from ..runs import RunFolder, seal, unused
 from .plan import Plan
 from .recorded import RecordedOptimiser
 
@@ -38,15 +42,18 @@ def description_of(plan: Plan) -> dict[str, Any]:
 
 def described(value: Any) -> Any:
     """An object as JSON would have it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))  # which JSON does not know
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, RecordedOptimiser):
-        program = f"{value.init.program.jaxpr}{value.update.program.jaxpr}"
-        return {"program": hashlib.sha256(program.encode()).hexdigest(), "numbers": described(value.update.numbers)}
+        return {name: _recorded(getattr(value, name)) for name in ("init", "update")}
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return described(jax.random.key_data(value))
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
         if array.size <= _SHORT:
-            return array.tolist()
+            return described(array.tolist())
         return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": seal({}, {"": array})}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
@@ -57,7 +64,17 @@ def described(value: Any) -> Any:
         return [described(own) for own in value]
     if isinstance(value, dict):
         return {str(name): described(own) for name, own in value.items()}
+    if isinstance(value, functools.partial):
+        return {"kind": "functools:partial", "of": described([value.func, value.args, value.keywords])}
     return _place(value if hasattr(value, "__qualname__") else type(value))
+
+
+def _recorded(value: Any) -> dict[str, Any]:
+    """What a recorded function computes, and all its numbers: its text has no arrays of the functions within, and of
+    functions of Python a place in memory, which is another one in every process."""
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(value.program.jaxpr))
+    arrays = [part for part in value.program.parts if isinstance(part, jax.Array | np.ndarray)]
+    return {"program": hashlib.sha256(text.encode()).hexdigest(), "numbers": described([*value.numbers, *arrays])}
 
 
 def _place(value: Any) -> str:
@@ -65,16 +82,16 @@ def _place(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def folder_of(plan: Plan, folder: str | Path | RunFolder | None) -> Iterator[RunFolder | None]:
-    """The folder that keeps a training: one that somebody else looks after, or that of a path, which is made, or gone
-    on with. Raises `ValueError` for one that holds another training, naming the differences."""
+def folder_of(plan: Plan, folder: str | Path | RunFolder | None, lanes: int | None) -> Iterator[RunFolder | None]:
+    """The folder that keeps a training in so many lanes: one that somebody else looks after, or that of a path, which
+    is made, or gone on with. Raises `ValueError` for one that holds another training, naming the differences."""
     if folder is None or isinstance(folder, RunFolder):
         yield folder
         return
-    path, own = Path(folder), description_of(plan)
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "config.json").exists())):
-        raise ValueError(f"fit(folder={str(path)!r}) holds something else: name a new folder, nothing is overwritten")
+    path, own = Path(folder), {**description_of(plan), "lanes": lanes}
     there = (path / "config.json").exists()
+    if not there and not unused(path):
+        raise ValueError(f"fit(folder={str(path)!r}) holds something else: name a new folder, nothing is overwritten")
     with RunFolder(path) if there else RunFolder(path, {"fit": own}) as made:
         if there:
             kept = made.config.get("fit")
@@ -87,6 +104,8 @@ def folder_of(plan: Plan, folder: str | Path | RunFolder | None) -> Iterator[Run
                     f"fit(folder={str(path)!r}) holds another training: {told}. Only epochs may change; name a new "
                     "folder for another training"
                 )
+            if kept["epochs"] != plan.epochs:
+                made.amend(fit=own)
         yield made
 
 

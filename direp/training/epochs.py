@@ -206,7 +206,8 @@ def train_epochs(
     lanes: Lanes,
 ) -> tuple[Standing, str]:
     """Train up to an epoch: where it stands then, and how that ended."""
-    trainer, table, weight, status = plan.trainer, plan.rows, plan.weight, "done"
+    trainer, table, weight = plan.trainer, plan.rows, plan.weight
+    status = "failed" if now.rows and now.rows[-1]["failed"].all() else "done"
     valid = (np.arange(-(-table // plan.size) * plan.size) < plan.samples).reshape(-1, plan.size)
     # Small tasks run several epochs a call, so that the round trip to the host does not count. Larger ones come to a
     # safe point several times an epoch.

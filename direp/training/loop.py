@@ -101,12 +101,19 @@ def fit(
       stands. Called again with the same folder and arguments, `fit` goes on there, after whatever ended it, and comes
       to the same bits; `epochs` may be raised.
 
+    Raises `ValueError` for arguments that cannot be, and for a `folder` that holds another training, naming what
+    differs, or that another process writes in, naming that.
+
     Seeds are dealt out evenly to all devices that JAX has.
 
     A sample whose phases do not settle, or which a nudge does not move, is left out of the update and counted. Seeds
     whose parameters stop being finite, or all of whose samples are left out in an epoch, stop with their last good
     state and are marked `failed`.
     """
+    if state is not None and folder is not None:
+        raise ValueError(
+            "fit(state=..., folder=...) both say where to go on: leave out state, which the folder keeps by itself"
+        )
     plan = planned(
         network, task, rule=rule, optimiser=optimiser, epochs=epochs, batch_size=batch_size, cost=cost, control=control,
         guarantee=guarantee, constraints=constraints, learn_leak=learn_leak, outputs_only=outputs_only, method=method,
@@ -114,7 +121,7 @@ def fit(
     )  # fmt: skip
     wide, count = plan if lanes is None else side_by_side([plan], lanes), len(plan.seeds)
     own = (lambda now: now) if wide is plan else (lambda now: cut(now, 0, count))
-    with folder_of(plan, folder) as place, listening(leaves=False) as asked:
+    with folder_of(plan, folder, lanes) as place, listening(leaves=False) as asked:
         begun, keys = begin(wide.trainer, wide.parameters, np.asarray(wide.seeds), wide.rows, wide.each)
         parts = jax.device_put(plan.parts)
         now, keeper = own(Standing(begun, [])), None
@@ -142,16 +149,21 @@ def fit(
                     show(number, row)
             audience = Audience((*callbacks, *shown), plan, now.epoch)
             now = now if wide is plan else widened(now, len(wide.seeds))
-            now, status = train_epochs(wide, now, *parts[:2], last, audience.epoch, safe, lanes_of(wide))
+            try:
+                now, status = train_epochs(wide, now, *parts[:2], last, audience.epoch, safe, lanes_of(wide))
+            except BaseException:
+                audience.end("error")
+                raise
             now = own(now)
             if keeper is not None:
                 keeper.save(now)
             audience.end(status)
         evaluate = evaluate and not (status == "interrupted" and asked.leaves)  # a process that is to end
         run = conclude(plan, now, status, parts, keys[:count], evaluate=evaluate)
-        if keeper is not None and place is not folder:
+        if asked.received is not None and not asked.leaves:  # the last epoch, or the evaluation, was the step
+            run.status = "interrupted"
+        if keeper is not None and (place is not folder or status == "interrupted"):
             keeper.end(now, run.status)
-        asked.late = None
         return run
 
 

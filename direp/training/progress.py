@@ -4,10 +4,11 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
+from ..runs import Told, say
 from ..tasks import Task
 from .metrics import summarise
 
@@ -35,7 +36,7 @@ def progress_bar(name: str, total: int, *, counted: bool = True, quiet: bool = F
     widgets = notebook and _widgets()
     drawn = widgets or (not notebook and sys.stderr.isatty())  # a notebook calls itself a terminal
     look: dict[str, Any] = {"width": None} if drawn else {"width": 160, "force_terminal": False}
-    console = Console(file=sys.stderr, force_jupyter=widgets, **look)
+    console = Console(file=cast(IO[str], Told(sys.stderr)), force_jupyter=widgets, **look)
     bar = Progress(
         "{task.description}", BarColumn(bar_width=18), *count, *left, console=console, disable=quiet,
         redirect_stdout=sys.stdout.isatty(),  # what goes to a file stays what it is
@@ -55,7 +56,7 @@ def progress_bar(name: str, total: int, *, counted: bool = True, quiet: bool = F
         yield step
     seconds = time.perf_counter() - begun
     if seconds > _LONG and not quiet:
-        print(f"direp: {name} took {seconds:.0f} s", file=sys.stderr)
+        say(f"{name} took {seconds:.0f} s")
 
 
 def _notebook() -> bool:

@@ -21,7 +21,8 @@ class _Program:
     def __init__(self, jaxpr: jex.Jaxpr, tree: Any):
         self.jaxpr, self.tree = jaxpr, tree
         # The text leaves out what has no text of its own, such as functions and constants within functions.
-        self._key = (str(jaxpr), tree, *map(_comparable, _parts(jaxpr)))
+        self.parts = tuple(_parts(jaxpr))
+        self._key = (str(jaxpr), tree, *map(_comparable, self.parts))
         self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:

@@ -1,6 +1,5 @@
 """Who is told of a training while it goes on: a protocol of three calls, and services that plot what they are told."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runs import say
 from .described import description_of
 from .epochs import STOP, Callback
 from .metrics import summarise
@@ -28,7 +28,7 @@ class AbstractCallback(ABC):
 
     @abstractmethod
     def end(self, status: str) -> None:
-        """After the last one: `"done"`, `"stopped"`, `"failed"` or `"interrupted"`."""
+        """After the last one: `"done"`, `"stopped"`, `"failed"`, `"interrupted"` or `"error"`."""
 
 
 class Audience:
@@ -67,7 +67,7 @@ class Audience:
             except Exception as error:
                 self._callbacks.remove(callback)
                 told = f"{type(callback).__name__} fails ({type(error).__name__}: {error}) and is told nothing more"
-                print(f"direp: {told}", file=sys.stderr)
+                say(told)
 
 
 class TensorBoard(AbstractCallback):
@@ -116,7 +116,7 @@ class MLflow(AbstractCallback):
         self._mlflow.log_metrics(_finite(figures), step=number)
 
     def end(self, status: str) -> None:
-        self._mlflow.end_run({"failed": "FAILED", "interrupted": "KILLED"}.get(status, "FINISHED"))
+        self._mlflow.end_run({"failed": "FAILED", "error": "FAILED", "interrupted": "KILLED"}.get(status, "FINISHED"))
 
 
 def flattened(tree: Any, lead: str = "") -> dict[str, Any]:

@@ -114,6 +114,8 @@ def compare(arguments: list[str]) -> int:
         if outcomes[text].run.status == "interrupted":
             del outcomes[text]
             interrupted = True
+        interrupted = interrupted or Stop.asked()  # in the last epoch of this rule, or after it
+        if interrupted:
             break
     document = _document(variants, outcomes, folder)
     _write(document, outcomes, folder, output.format)

@@ -1,0 +1,29 @@
+"""Messages to people, who may have gone: what they cannot be told is lost, and nothing else."""
+
+import contextlib
+import sys
+from typing import Any
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(f"direp: {text}", file=Told(sys.stderr))
+
+
+class Told:
+    """A stream of text whose writing never fails: a closed terminal, a pipe that nobody reads, a full disk."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
