@@ -5,7 +5,12 @@ Objects are described, not stored: a file holds no code. Who goes on gives them 
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import json
+import math
+import re
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +23,19 @@ from .plan import Plan
 from .recorded import RecordedOptimiser
 
 _SHORT = 8  # numbers up to which an array is written out
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # that an object happens to have in memory
 
 
-def description_of(plan: Plan) -> dict[str, Any]:
-    """Parts by their classes and numbers, arrays by their SHA-256."""
+def description_of(plan: Plan, lanes: int | None = None) -> dict[str, Any]:
+    """Parts by their classes and numbers, functions by their names and what they hold, arrays by their SHA-256. What
+    code does is no part of it."""
     trainer = {field.name: getattr(plan.trainer, field.name) for field in dataclasses.fields(plan.trainer)}
     network = trainer.pop("network")
     task = plan.task
     return {
         "seeds": list(plan.seeds),
         "neuron": described(network.neuron), "graph": described(network.graph), "precision": str(network.dtype),
+        "layout": described(network.synapses), "lanes": lanes, "rows": [plan.samples, plan.rows],
         "task": {"name": task.name, "kind": task.kind}, "samples": described(plan.parts),
         "weight": described(task.weight),
         "batch_size": plan.size, "epochs": plan.epochs,
@@ -38,15 +46,23 @@ def description_of(plan: Plan) -> dict[str, Any]:
 
 def described(value: Any) -> Any:
     """An object as JSON would have it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))  # JSON has no such numbers
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, RecordedOptimiser):
         program = f"{value.init.program.jaxpr}{value.update.program.jaxpr}"
-        return {"program": hashlib.sha256(program.encode()).hexdigest(), "numbers": described(value.update.numbers)}
+        parts = [described(own.program.arrays) for own in (value.init, value.update)]
+        return {
+            "program": hashlib.sha256(_ADDRESS.sub("", program).encode()).hexdigest(),
+            "numbers": described(value.update.numbers), "begin": described(value.init.numbers), "arrays": parts,
+        }  # fmt: skip
+    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return {"kind": str(value.dtype), "data": described(jax.random.key_data(value))}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
         if array.size <= _SHORT:
-            return array.tolist()
+            return described(array.tolist())
         return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": seal({}, {"": array})}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
@@ -57,7 +73,20 @@ def described(value: Any) -> Any:
         return [described(own) for own in value]
     if isinstance(value, dict):
         return {str(name): described(own) for name, own in value.items()}
-    return _place(value if hasattr(value, "__qualname__") else type(value))
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, map(described, value)))
+    if isinstance(value, functools.partial):
+        return {"kind": "partial", "of": described(value.func), "with": described([value.args, value.keywords])}
+    if isinstance(value, types.MethodType):
+        return {"kind": _place(value), "of": described(value.__self__)}
+    if isinstance(value, types.FunctionType):
+        held = [described(cell.cell_contents) for cell in value.__closure__ or () if cell.cell_contents is not value]
+        written = [own for own in value.__code__.co_consts if own is None or isinstance(own, bool | int | float | str)]
+        held = [held, described([written, value.__defaults__, value.__kwdefaults__])]
+        return {"kind": _place(value), "holds": hashlib.sha256(json.dumps(held).encode()).hexdigest()}
+    if hasattr(value, "__qualname__"):
+        return _place(value)
+    return {"kind": _place(type(value)), "is": _ADDRESS.sub("", repr(value))}
 
 
 def _place(value: Any) -> str:
@@ -65,13 +94,13 @@ def _place(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def folder_of(plan: Plan, folder: str | Path | RunFolder | None) -> Iterator[RunFolder | None]:
+def folder_of(plan: Plan, folder: str | Path | RunFolder | None, lanes: int | None) -> Iterator[RunFolder | None]:
     """The folder that keeps a training: one that somebody else looks after, or that of a path, which is made, or gone
     on with. Raises `ValueError` for one that holds another training, naming the differences."""
     if folder is None or isinstance(folder, RunFolder):
         yield folder
         return
-    path, own = Path(folder), description_of(plan)
+    path, own = Path(folder), description_of(plan, lanes)
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "config.json").exists())):
         raise ValueError(f"fit(folder={str(path)!r}) holds something else: name a new folder, nothing is overwritten")
     there = (path / "config.json").exists()

@@ -114,7 +114,7 @@ def fit(
     )  # fmt: skip
     wide, count = plan if lanes is None else side_by_side([plan], lanes), len(plan.seeds)
     own = (lambda now: now) if wide is plan else (lambda now: cut(now, 0, count))
-    with folder_of(plan, folder) as place, listening(leaves=False) as asked:
+    with folder_of(plan, folder, lanes) as place, listening(leaves=False) as asked:
         begun, keys = begin(wide.trainer, wide.parameters, np.asarray(wide.seeds), wide.rows, wide.each)
         parts = jax.device_put(plan.parts)
         now, keeper = own(Standing(begun, [])), None

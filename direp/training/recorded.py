@@ -24,6 +24,11 @@ class _Program:
         self._key = (str(jaxpr), tree, *map(_comparable, _parts(jaxpr)))
         self._hash = hash(self._key)
 
+    @property
+    def arrays(self) -> list[Any]:
+        """Those within its functions, of which its text tells nothing."""
+        return [part for part in _parts(self.jaxpr) if isinstance(part, jax.Array | np.ndarray)]
+
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, _Program) and self._key == other._key)
 
