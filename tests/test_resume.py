@@ -13,65 +13,21 @@ from unittest import mock
 
 import jax
 import numpy as np
-import optax
 import pytest
 from program import call, finished, signalled
+from resume_cases import FORMATS, Ended, content, fit, gone, same
 
 import direp
-from direp import runs, tasks
+from direp import runs
 from direp.runs import CHECKPOINT, WEIGHTS, Held, RunFolder, Unreadable, read_back
 from direp.runs.lock import Lock
 
 pytestmark = pytest.mark.usefixtures("_optax")
-FORMATS = {WEIGHTS: "direp 2", CHECKPOINT: "direp checkpoint 1"}
-
-
-class _Ended(BaseException):
-    """A process that is gone."""
-
-
-def _content(path):
-    metadata, arrays = read_back(path, "file", FORMATS[path.name], ())
-    return metadata, {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
-
-
-def _same(one, other):
-    for name in FORMATS:
-        assert _content(one / name) == _content(other / name), name
-    for name in ("metrics.jsonl", "config.json"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-
-
-X = np.random.default_rng(0).normal(size=(60, 4))
-TABLE = tasks.from_arrays(X, (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0))
-
-
-def _fit(folder, epochs=3, count=2, task=TABLE, rule=None, **more):
-    """Epochs of several calls each, as those of larger tasks are."""
-    graph = direp.Graph.layered((task.inputs, 5, task.outputs))
-    made = [
-        direp.Network(graph, direp.Projected(), direp.FanIn(hidden_bias=0.3), key=jax.random.key(k), dtype=np.float32)
-        for k in range(count)
-    ]
-    rule = rule or direp.AsymEP(beta=1.0, feedback=direp.LearnedFeedback())
-    with mock.patch("direp.training.epochs._FEW", 1):
-        return direp.fit(
-            made, task, rule=rule, optimiser=optax.adam(0.02), control=direp.LeakController(), epochs=epochs,
-            batch_size=8, folder=folder, checkpoint=0.0, **more,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A training that nobody ended: its folder and its run."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    with jax.numpy_dtype_promotion("standard"):
-        return folder, _fit(folder)
 
 
 def test_a_folder_holds_the_training_and_changes_none_of_its_bits(whole):
     folder, run = whole
-    plain = _fit(None)
+    plain = fit(None)
     for name, values in plain.history.items():
         np.testing.assert_array_equal(run.history[name], values)
     for a, b in zip(jax.tree.leaves(plain.networks), jax.tree.leaves(run.networks), strict=True):
@@ -96,25 +52,19 @@ def test_whatever_write_a_process_ends_in_the_run_goes_on_to_the_same_bits(whole
                 source.write_bytes(content[: len(content) // 2])
             if where == "after":
                 put(source, target)
-            raise _Ended
+            raise Ended
         put(source, target)
 
     folder = tmp_path / "run"
     with (
-        mock.patch("os.replace", ending), mock.patch.object(RunFolder, "__exit__", _gone), pytest.raises(_Ended),
+        mock.patch("os.replace", ending), mock.patch.object(RunFolder, "__exit__", gone), pytest.raises(Ended),
     ):  # fmt: skip
-        _fit(folder)
+        fit(folder)
     for name in (name for name in FORMATS if (folder / name).exists()):
-        _content(folder / name)
-    run = _fit(folder)
-    _same(folder, whole[0])
+        content(folder / name)
+    run = fit(folder)
+    same(folder, whole[0])
     np.testing.assert_array_equal(run.history["loss"], whole[1].history["loss"])
-
-
-def _gone(self, *_):
-    """As a process that is killed leaves a folder: the lock is the system's to take away."""
-    os.close(self._lock._file)
-    self._lock._over.set()
 
 
 def test_every_safe_point_ends_and_goes_on(whole, tmp_path):
@@ -136,13 +86,13 @@ def test_every_safe_point_ends_and_goes_on(whole, tmp_path):
         rounds += 1
         listens = mock.patch("direp.training.loop.listening", return_value=contextlib.nullcontext(Asks()))
         with listens, mock.patch("direp.training.epochs._CALL", 0.0):
-            run = _fit(folder)
+            run = fit(folder)
         if run.status == "done":
             break
         assert run.status == "interrupted"
         assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     assert rounds > 4
-    _same(folder, whole[0])
+    same(folder, whole[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -164,7 +114,7 @@ def test_a_signal_ends_a_run_that_resume_ends_as_if_there_was_none(number, tmp_p
     monkeypatch.undo()
     code, out, err = call("resume", folder, "--json", "--quiet")
     assert (code, err) == (0, "")
-    _same(folder, reference)
+    same(folder, reference)
     assert json.loads(out)["per_seed"] == json.loads((reference / "summary.json").read_text())["per_seed"]
     code, out, err = call("resume", folder)
     assert (code, out) == (0, "")
@@ -188,7 +138,7 @@ def test_usr1_saves_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("direp.training.checkpoint.Keeper.due", lambda self: False)
     assert call("train", *arguments, "--quiet", "--out", folder)[0] == 0
     assert states == ["10"]
-    _same(folder, finished()[0])
+    same(folder, finished()[0])
 
 
 def test_a_request_after_the_last_epoch_loses_nothing(tmp_path, monkeypatch):
@@ -216,7 +166,7 @@ def test_a_run_is_trained_for_longer_and_can_be_ended_where_it_is(tmp_path):
     assert (short / "metrics.jsonl").read_bytes() == (finished()[0] / "metrics.jsonl").read_bytes()
     assert len(direp.load_run(short).networks) == 3  # files that were written with the earlier config stay its own
     assert call("train", "--config", short / "config.json", "--quiet", "--out", long)[0] == 0
-    assert _content(long / CHECKPOINT)[1] == _content(short / CHECKPOINT)[1]
+    assert content(long / CHECKPOINT)[1] == content(short / CHECKPOINT)[1]
 
 
 def test_what_may_not_change_is_listed_with_what_it_is():
@@ -233,9 +183,9 @@ def test_another_training_does_not_go_on_in_a_folder(whole):
     folder = whole[0]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ValueError, match=r"rule.nudge.beta was 1.0 and is 2.0. Only epochs may change"):
-        _fit(folder, rule=direp.AsymEP(beta=2.0, feedback=direp.LearnedFeedback()))
+        fit(folder, rule=direp.AsymEP(beta=2.0, feedback=direp.LearnedFeedback()))
     with pytest.raises(ValueError, match="seeds"):
-        _fit(folder, count=1)
+        fit(folder, count=1)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     with pytest.raises(ValueError, match="call that again with this folder"):
         direp.resume(folder)
@@ -304,19 +254,19 @@ def test_a_full_disk_ends_no_training_and_the_last_checkpoint_stays(whole, tmp_p
 
     def fills(number, row):
         if number == 2:
-            full.append(_content(folder / CHECKPOINT))
+            full.append(content(folder / CHECKPOINT))
 
     with mock.patch("os.fsync", fails):
-        run = _fit(folder, callbacks=[fills])
+        run = fit(folder, callbacks=[fills])
     assert run.status == "done"
     said = capsys.readouterr().err
     assert "No space left on device); training goes on" in said
-    assert _content(folder / CHECKPOINT) == full[0]
+    assert content(folder / CHECKPOINT) == full[0]
     (rescued,) = tmp_path.glob("run-rescued-*")
     assert f"the networks are in {rescued}" in said
-    assert _content(rescued / WEIGHTS) == _content(whole[0] / WEIGHTS)
-    again = _fit(folder)  # there is room again
-    _same(folder, whole[0])
+    assert content(rescued / WEIGHTS) == content(whole[0] / WEIGHTS)
+    again = fit(folder)  # there is room again
+    same(folder, whole[0])
     np.testing.assert_array_equal(again.history["loss"], run.history["loss"])
 
 
@@ -329,17 +279,17 @@ def test_a_folder_that_is_gone_is_made_again(whole, tmp_path):
                 path.unlink()
             folder.rmdir()
 
-    _fit(folder, callbacks=[removes])
-    _same(folder, whole[0])
+    fit(folder, callbacks=[removes])
+    same(folder, whole[0])
 
 
 def test_a_training_of_lanes_comes_to_the_same_bits_beside_whomever():
-    one = _fit(None, lanes=6)
-    two = _fit(None, lanes=6, count=1)
+    one = fit(None, lanes=6)
+    two = fit(None, lanes=6, count=1)
     for a, b in zip(jax.tree.leaves(one.networks[0]), jax.tree.leaves(two.networks[0]), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="lanes=1 do not hold 2 networks"):
-        _fit(None, lanes=1)
+        fit(None, lanes=1)
 
 
 def test_a_config_of_a_newer_version_says_so(tmp_path):
@@ -372,18 +322,18 @@ def test_an_error_of_a_training_is_kept_as_its_reason_and_gone_on_from(whole, tm
             raise RuntimeError("out of something")
 
     with pytest.raises(RuntimeError):
-        _fit(folder, callbacks=[breaks])
+        fit(folder, callbacks=[breaks])
     status = json.loads((folder / "status.json").read_text())
     assert (status["state"], status["reason"]) == ("error", "RuntimeError: out of something")
-    _fit(folder)
-    _same(folder, whole[0])
+    fit(folder)
+    same(folder, whole[0])
 
 
 def test_other_versions_are_told_of(tmp_path, capsys):
     folder = tmp_path / "run"
     with mock.patch("direp.runs.folder.environment", return_value={"versions": {}, "platform": "", "machine": "z"}):
-        _fit(folder, epochs=1)
-    _fit(folder)
+        fit(folder, epochs=1)
+    fit(folder)
     assert (
         "was begun with other versions and platform and machine and devices: numbers may differ"
         in capsys.readouterr().err

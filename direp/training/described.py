@@ -7,8 +7,10 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import json
 import math
 import re
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +24,19 @@ from .plan import Plan
 from .recorded import RecordedOptimiser
 
 _SHORT = 8  # numbers up to which an array is written out
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # that an object happens to have in memory
 
 
-def description_of(plan: Plan) -> dict[str, Any]:
-    """Parts by their classes and numbers, arrays by their SHA-256."""
+def description_of(plan: Plan, lanes: int | None = None) -> dict[str, Any]:
+    """Parts by their classes and numbers, functions by their names and what they hold, arrays by their SHA-256. What
+    code does is no part of it."""
     trainer = {field.name: getattr(plan.trainer, field.name) for field in dataclasses.fields(plan.trainer)}
     network = trainer.pop("network")
     task = plan.task
     return {
         "seeds": list(plan.seeds),
         "neuron": described(network.neuron), "graph": described(network.graph), "precision": str(network.dtype),
+        "layout": described(network.synapses), "lanes": lanes, "rows": [plan.samples, plan.rows],
         "task": {"name": task.name, "kind": task.kind}, "samples": described(plan.parts),
         "weight": described(task.weight),
         "batch_size": plan.size, "epochs": plan.epochs,
@@ -43,13 +48,13 @@ def description_of(plan: Plan) -> dict[str, Any]:
 def described(value: Any) -> Any:
     """An object as JSON would have it."""
     if isinstance(value, float) and not math.isfinite(value):
-        return str(float(value))  # which JSON does not know
+        return str(float(value))  # JSON has no such numbers
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, RecordedOptimiser):
         return {name: _recorded(getattr(value, name)) for name in ("init", "update")}
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return described(jax.random.key_data(value))
+        return {"kind": str(value.dtype), "data": described(jax.random.key_data(value))}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
         if array.size <= _SHORT:
@@ -64,15 +69,26 @@ def described(value: Any) -> Any:
         return [described(own) for own in value]
     if isinstance(value, dict):
         return {str(name): described(own) for name, own in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, map(described, value)))
     if isinstance(value, functools.partial):
-        return {"kind": "functools:partial", "of": described([value.func, value.args, value.keywords])}
-    return _place(value if hasattr(value, "__qualname__") else type(value))
+        return {"kind": "partial", "of": described(value.func), "with": described([value.args, value.keywords])}
+    if isinstance(value, types.MethodType):
+        return {"kind": _place(value), "of": described(value.__self__)}
+    if isinstance(value, types.FunctionType):
+        held = [described(cell.cell_contents) for cell in value.__closure__ or () if cell.cell_contents is not value]
+        written = [own for own in value.__code__.co_consts if own is None or isinstance(own, bool | int | float | str)]
+        held = [held, described([written, value.__defaults__, value.__kwdefaults__])]
+        return {"kind": _place(value), "holds": hashlib.sha256(json.dumps(held).encode()).hexdigest()}
+    if hasattr(value, "__qualname__"):
+        return _place(value)
+    return {"kind": _place(type(value)), "is": _ADDRESS.sub("", repr(value))}
 
 
 def _recorded(value: Any) -> dict[str, Any]:
     """What a recorded function computes, and all its numbers: its text has no arrays of the functions within, and of
     functions of Python a place in memory, which is another one in every process."""
-    text = re.sub(r" at 0x[0-9a-f]+", "", str(value.program.jaxpr))
+    text = _ADDRESS.sub("", str(value.program.jaxpr))
     arrays = [part for part in value.program.parts if isinstance(part, jax.Array | np.ndarray)]
     return {"program": hashlib.sha256(text.encode()).hexdigest(), "numbers": described([*value.numbers, *arrays])}
 
@@ -88,7 +104,7 @@ def folder_of(plan: Plan, folder: str | Path | RunFolder | None, lanes: int | No
     if folder is None or isinstance(folder, RunFolder):
         yield folder
         return
-    path, own = Path(folder), {**description_of(plan), "lanes": lanes}
+    path, own = Path(folder), description_of(plan, lanes)
     there = (path / "config.json").exists()
     if not there and not unused(path):
         raise ValueError(f"fit(folder={str(path)!r}) holds something else: name a new folder, nothing is overwritten")

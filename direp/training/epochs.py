@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -191,6 +191,23 @@ def steps_of(plan: Plan, begun: TrainState) -> StepMetrics:
     return jax.eval_shape(lambda orders: _opened(plan.trainer, begun, plan.parts[0], orders, *more)[1], order)
 
 
+def together_of(plan: Plan) -> int:
+    """How many epochs a call trains.
+
+    Small tasks run several, so that the round trip to the host does not count. Larger ones come to a safe point several
+    times an epoch, in programs of their own, whose last digits are others: how long a training is has no say in which
+    of both it is. A single epoch is the first one of two.
+    """
+    return max(1, min(10, max(plan.epochs, 2), _FEW // (plan.rows * len(plan.seeds))))
+
+
+def rows_to_failure(rows: Sequence[Mapping[str, np.ndarray]], together: int, epochs: int) -> int | None:
+    """How many epochs a training of some `epochs` has after which every seed has failed, so that it ends: those of the
+    calls up to there. `None` if it goes on."""
+    ends = [k for k in range(1, len(rows) + 1) if k % together == 0 or k == epochs]
+    return next((k for k in ends if rows[k - 1]["failed"].all()), None)
+
+
 # Where a training is at a safe point: it may be saved, or end, as the return value says.
 SafePoint = Callable[[Standing], bool]
 
@@ -209,17 +226,17 @@ def train_epochs(
     trainer, table, weight = plan.trainer, plan.rows, plan.weight
     status = "failed" if now.rows and now.rows[-1]["failed"].all() else "done"
     valid = (np.arange(-(-table // plan.size) * plan.size) < plan.samples).reshape(-1, plan.size)
-    # Small tasks run several epochs a call, so that the round trip to the host does not count. Larger ones come to a
-    # safe point several times an epoch.
-    together = max(1, min(10, plan.epochs, _FEW // (table * len(plan.seeds))))
-    pace = Pace()
+    together, pace = together_of(plan), Pace()
+    if rows_to_failure(now.rows, together, epochs - now.first) is not None:  # before its last process could tell
+        status = "failed"
     try:
         while status == "done" and now.epoch < epochs:
             first = now.epoch + 1
             numbers = range(first, first + together)
+            last = min(epochs, now.epoch + together - len(now.rows) % together)  # calls end where they always would
             orders = np.asarray(_orders(plan.seeds, numbers, plan.samples, plan.size, table), np.int32)
             if together > 1 and now.under is None:
-                more: Any = (orders, valid, np.array(numbers, np.int32), np.int32(epochs), weight, lanes)
+                more: Any = (orders, valid, np.array(numbers, np.int32), np.int32(last), weight, lanes)
                 state, metrics = _epochs(trainer, now.state, train, validation, *more)
             else:
                 how: Any = (orders[:, 0], valid, np.int32(first), weight)
@@ -232,7 +249,7 @@ def train_epochs(
                 metrics = metrics._replace(**{name: leaf[:, None] for name, leaf in metrics._asdict().items()})
             metrics = jax.device_get(metrics)
             rows = now.rows
-            for k in range(min(metrics.loss.shape[1], epochs + 1 - first)):
+            for k in range(min(metrics.loss.shape[1], last + 1 - first)):
                 rows = [*rows, {name: values[:, k] for name, values in metrics._asdict().items()}]
                 try:
                     if callback(first + k, rows[-1]) is STOP:

@@ -15,14 +15,14 @@ import numpy as np
 
 from ..runs import listening
 from ..settling import traced
-from .epochs import Standing, begin, lanes_of, train_epochs
+from .epochs import Standing, begin, lanes_of, rows_to_failure, together_of, train_epochs
 from .plan import Plan
 
 
 def program_of(plan: Plan) -> Any:
     """What two trainings have in common if they can be lanes of one program: all but the values of numbers."""
     arrays, rest = eqx.partition((plan.trainer, plan.parameters, plan.weight), eqx.is_array_like)
-    leaves = [(np.asarray(leaf), skip) for skip, tree in enumerate(arrays[:2]) for leaf in jax.tree.leaves(tree)]
+    leaves = [(_array(leaf), skip) for skip, tree in enumerate(arrays[:2]) for leaf in jax.tree.leaves(tree)]
     kinds = tuple((leaf.shape[skip:], leaf.dtype) for leaf, skip in leaves)  # of parameters, the seeds are no matter
     sizes = (plan.samples, plan.rows, plan.size, plan.epochs)
     return id(plan.task), sizes, kinds, jax.tree.structure(arrays), jax.tree.structure(rest), *jax.tree.leaves(rest)
@@ -38,8 +38,8 @@ def side_by_side(plans: Sequence[Plan], lanes: int) -> Plan:
     trainers = [traced(plan.trainer, plan.network.dtype) for plan in plans for _ in plan.seeds]
     trainers += [trainers[-1]] * (lanes - len(seeds))
     static = eqx.filter(trainers[0], eqx.is_array_like, inverse=True)
-    arrays = [jax.tree.map(np.asarray, eqx.filter(trainer, eqx.is_array_like)) for trainer in trainers]
-    stacked = eqx.combine(jax.tree.map(lambda *leaves: np.stack(leaves), *arrays), static)
+    arrays = [jax.tree.map(_array, eqx.filter(trainer, eqx.is_array_like)) for trainer in trainers]
+    stacked = eqx.combine(jax.tree.map(_stacked, *arrays), static)
     parameters = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(plan.parameters for plan in plans))
     return dataclasses.replace(
         plans[0],
@@ -48,6 +48,15 @@ def side_by_side(plans: Sequence[Plan], lanes: int) -> Plan:
         parameters=padded(parameters, lanes),
         each=True,
     )
+
+
+def _array(leaf: Any) -> Any:
+    """On the host, where random keys cannot be."""
+    return leaf if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key) else np.asarray(leaf)
+
+
+def _stacked(*leaves: Any) -> Any:
+    return np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jnp.stack(leaves)
 
 
 def padded(tree: Any, lanes: int) -> Any:
@@ -85,4 +94,7 @@ def train_together(plans: Sequence[Plan], lanes: int) -> list[Standing] | None:
     on_host = lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)  # noqa: E731
     now = now._replace(state=jax.tree.map(on_host, now.state))
     ends = np.cumsum([len(plan.seeds) for plan in plans])
-    return [cut(now, end - len(plan.seeds), end) for plan, end in zip(plans, ends.tolist(), strict=True)]
+    stands = [cut(now, end - len(plan.seeds), end) for plan, end in zip(plans, ends.tolist(), strict=True)]
+    # One that has failed ends there, whether others go on or not.
+    over = [rows_to_failure(now.rows, together_of(wide), wide.epochs) for now in stands]
+    return [now._replace(rows=now.rows[:count]) for now, count in zip(stands, over, strict=True)]

@@ -42,8 +42,8 @@ def killed(arguments: list[str], after: float, folder: Path, writing: bool) -> b
     while not (folder / "lock").exists() and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.005)
     time.sleep(after)
-    while writing and process.poll() is None and not any(folder.glob("*.part")):
-        time.sleep(0.0002)
+    while writing and process.poll() is None and not any(folder.glob("*.safetensors.part")):
+        time.sleep(0.0002)  # a checkpoint, or weights
     alive = process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
