@@ -385,3 +385,37 @@ def test_other_versions_are_told_of(tmp_path, capsys):
         _fit(folder, epochs=1)
     _fit(folder)
     assert "was begun with other versions and platform and machine: numbers may differ" in capsys.readouterr().err
+
+
+PIPES = """
+import os, sys
+from pathlib import Path
+from direp.program.folders import ended_as
+from direp.runs import RunFolder, Unreadable, holder_of
+
+home = Path(sys.argv[1])
+for name in ("status.json", "summary.json", "log.txt", "metrics.jsonl", "config.json"):
+    os.mkfifo(home / name)
+assert ended_as(home) is None
+with RunFolder(home, {}, begun=True) as folder:
+    folder.start([])
+    (home / "metrics.jsonl").unlink()
+    os.mkfifo(home / "metrics.jsonl")
+    folder.line({"epoch": 1})
+    folder.line({"epoch": 2})
+    folder.tell("running")
+assert (home / "metrics.jsonl").read_text().count("epoch") == 2
+os.mkfifo(home / "lock")
+for ask in (holder_of, RunFolder):
+    try:
+        ask(home)
+    except Unreadable as error:
+        assert str(error) == f"{home}/lock is no file, as a lock is: delete it", error
+    else:
+        raise AssertionError
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path):
+    subprocess.run([sys.executable, "-c", PIPES, str(tmp_path)], check=True, timeout=60)

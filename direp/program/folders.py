@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..runs import status_of
+from ..runs import read_text, status_of
 from .catalogue import WrongUse
 
 
@@ -47,7 +47,7 @@ def ended_as(run: Path) -> str | None:
 def summary_of(run: Path) -> dict[str, Any] | None:
     """The figures of a run that has come to its end."""
     try:
-        content = json.loads((run / "summary.json").read_text())
+        content = json.loads(read_text(run / "summary.json"))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .errors import Unreadable, reading
-from .files import plain, read_back, write, write_arrays, write_json
+from .files import append, plain, read_back, read_text, write, write_arrays, write_json
 from .lock import Lock
 from .seals import intact, seal
 
@@ -118,8 +118,8 @@ class RunFolder:
         if show:
             with contextlib.suppress(OSError):
                 print(f"direp: {text}", file=sys.stderr)
-        with contextlib.suppress(OSError), (self.path / "log.txt").open("a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        with contextlib.suppress(OSError):
+            append(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def tell(self, state: str, reason: str | None = None, **more: Any) -> None:
         """How the run stands: `running`, `interrupted`, `done`, `failed` (every seed did), `refused` or `error`, and
@@ -152,8 +152,7 @@ class RunFolder:
         try:
             if not self.path.joinpath("metrics.jsonl").exists():
                 raise FileNotFoundError(f"{self.path}/metrics.jsonl is gone")
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(self._lines[-1])
+            append(self.path / "metrics.jsonl", self._lines[-1])
         except OSError:
             self._pending = True  # half a line may be there: next time all are written
             raise
@@ -228,7 +227,7 @@ class RunFolder:
 def status_of(path: Path) -> dict[str, Any]:
     """What a run folder's `status.json` says; empty if there is none that can be read."""
     try:
-        found = json.loads((path / _STATUS).read_text())
+        found = json.loads(read_text(path / _STATUS))
     except (OSError, ValueError, RecursionError):
         return {}
     numbers = [found.get(name, 0) for name in ("epoch", "seconds")] if isinstance(found, dict) else [None]
@@ -251,7 +250,7 @@ def _installed() -> dict[str, str]:
 def _whole(path: Path) -> bool:
     """Whether a config.json is there as it was written."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_text(path))
         return content["sha256"] == seal(content)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False

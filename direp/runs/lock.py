@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from .errors import Unreadable
+
 try:
     import fcntl
 except ImportError:  # not on Windows: there the heartbeat alone tells
@@ -36,6 +38,8 @@ class Lock:
 
     def take(self) -> None:
         """Raise `Held`, naming the holder, if there is one."""
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise Unreadable(f"{self.path} is no file, as a lock is: delete it")
         while True:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
