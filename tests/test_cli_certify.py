@@ -240,6 +240,8 @@ def test_a_run_knows_its_data(tmp_path, monkeypatch):
     assert err.count("is not that of the run") == len(err.splitlines()) == 1
     _, _, err = call("train", "--config", tmp_path / "run" / "config.json", "--epochs", "1", "--quiet")
     assert "is not that of the run" in err
+    code, _, err = call("resume", tmp_path / "run", "--epochs", "4")
+    assert (code, "is not that of the run" in err, err.count("\n")) == (3, True, 1)
     np.savez(data, x=x[:, :2], y=y)  # networks have three inputs all the same
     assert certify("three")[0]["verdict"] == "undecided"
     code, _, err = call("gradient", tmp_path / "run")

@@ -26,12 +26,18 @@ def _seal(task: Task) -> str:
     return seal({}, {f"{name}.{k}": table for name, part in parts.items() for k, table in part.items()})
 
 
-def check_data(settings: Settings, task: Task, data: dict[str, Any] | None) -> str | None:
-    """Whether a task's samples are those of a run: if not, why, which standard error says too."""
+def other_data(settings: Settings, task: Task, data: dict[str, Any] | None) -> str | None:
+    """What to say of a task whose samples are not those of a run."""
     if not data or "sha256" not in data or data["sha256"] == _seal(task):
         return None
-    why = f"the data in {settings.task}, as scaled and split, is not that of the run, which was in {data['path']}"
-    print(f"direp: {why}", file=sys.stderr)
+    return f"the data in {settings.task}, as scaled and split, is not that of the run, which was in {data['path']}"
+
+
+def check_data(settings: Settings, task: Task, data: dict[str, Any] | None) -> str | None:
+    """`other_data`, which standard error says too."""
+    why = other_data(settings, task, data)
+    if why is not None:
+        print(f"direp: {why}", file=sys.stderr)
     return why
 
 
