@@ -292,6 +292,10 @@ def test_a_lock_outlives_no_process_and_is_respected_from_afar(tmp_path):
     os.utime(tmp_path / "lock", (0, 0))  # without a sign of life for long
     lock.take()
     lock.release()
+    (tmp_path / "lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": "2026-01-01 00:00:00"}))
+    os.utime(tmp_path / "lock", (2**32, 2**32))  # and of a time to come, where a clock was put back since
+    lock.take()
+    lock.release()
 
 
 def test_a_full_disk_ends_no_training_and_the_last_checkpoint_stays(whole, tmp_path, capsys):

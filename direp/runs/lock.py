@@ -76,12 +76,12 @@ class Lock:
         """Whether a process on another machine holds it, by what the file says and when that was renewed."""
         holder = _holder(self.path)
         if not holder or (holder.get("host"), holder.get("boot")) == (socket.gethostname(), _boot()):
-            return fcntl is None and bool(holder) and time.time() - os.fstat(file).st_mtime < _DEAD
+            return fcntl is None and bool(holder) and abs(time.time() - os.fstat(file).st_mtime) < _DEAD
         probe = self.path.with_name(f".{os.getpid()}.now")  # times are those of the file system, whose clock is its own
         probe.touch()
         now = probe.stat().st_mtime
         probe.unlink()
-        return now - os.fstat(file).st_mtime < _DEAD
+        return abs(now - os.fstat(file).st_mtime) < _DEAD  # or a clock was put back since
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT):
