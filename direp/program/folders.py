@@ -8,6 +8,8 @@ from typing import Any
 from ..runs import read_text, status_of
 from .catalogue import WrongUse
 
+_FIGURES = {"train", "validation", "test", "failed", "certificate", "seconds", "per_seed"}  # of every summary
+
 
 def fresh_folder(out: Path | None, default: Path) -> Path:
     """A folder that may be made: nothing is overwritten. `new_folder` makes it."""
@@ -50,4 +52,4 @@ def summary_of(run: Path) -> dict[str, Any] | None:
         content = json.loads(read_text(run / "summary.json"))
     except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and content.keys() >= _FIGURES else None
