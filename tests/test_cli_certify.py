@@ -229,6 +229,10 @@ def test_a_run_knows_its_data(tmp_path, monkeypatch):
         assert code == 0
         return json.loads(text)["learning"], err
 
+    shutil.copytree(tmp_path / "run", tmp_path / "less")
+    (tmp_path / "less" / "status.json").write_text('{"state": "interrupted", "epoch": 2}')
+    code, _, err = call("resume", tmp_path / "less", "--epochs", "1", "--quiet")
+    assert (code, err) == (0, "")  # its schedule does not stretch where it ends
     learning, err = certify("one")
     assert err == ""
     assert learning["count"] == 2
