@@ -232,6 +232,9 @@ def test_what_may_not_change_is_listed_with_what_it_is():
 def test_another_training_does_not_go_on_in_a_folder(whole):
     folder = whole[0]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = tasks.from_arrays(X + 1e-3 * X**2, (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0))
+    with pytest.raises(ValueError, match=r"samples\S* is another one.* Only epochs may change"):
+        _fit(folder, task=other)
     with pytest.raises(ValueError, match=r"rule.nudge.beta was 1.0 and is 2.0. Only epochs may change"):
         _fit(folder, rule=direp.AsymEP(beta=2.0, feedback=direp.LearnedFeedback()))
     with pytest.raises(ValueError, match="seeds"):
