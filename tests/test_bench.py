@@ -4,12 +4,14 @@ import dataclasses
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
+from program import call, signalled
 
 import direp
 from direp.program import bench, bench_train
@@ -127,3 +129,14 @@ def test_what_an_update_must_multiply_is_counted_from_the_steps_of_every_sample(
     assert np.isclose(update.ratio, product.seconds / update.seconds)
     assert f"{1e-9 * flops / update.seconds:.0f} GFLOP/s" in update.note
     assert f"{steps.mean((0, 2)).sum():.1f} products a sample" in update.note
+
+
+def test_a_signal_that_ends_what_is_timed_interrupts_the_benchmark(monkeypatch):
+    def ended(command, **_):
+        signalled(signal.SIGTERM)
+        return subprocess.CompletedProcess(command, 143)
+
+    monkeypatch.setattr(bench.subprocess, "run", ended)
+    code, _, err = call("bench", "--parts", "startup", "--quiet")
+    assert code == 143
+    assert "fails" not in err

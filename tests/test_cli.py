@@ -153,6 +153,13 @@ def test_messages_of_a_process_without_standard_error_do_not_go_to_its_standard_
     assert (left.returncode, left.stdout, left.stderr) == (2, "", "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_message_that_cannot_be_written_leaves_the_exit_code_as_it_is():
+    with open("/dev/full", "w") as full:
+        asked = [sys.executable, "-m", "direp", "certify", "nowhere"]
+        assert subprocess.run(asked, stderr=full, check=False).returncode == 3
+
+
 def test_the_current_directory_is_a_run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(finished()[0])
     assert call("certify", ".", "--starts", "0", "--no-figures", "--quiet", "--out", tmp_path / "new")[0] == 0

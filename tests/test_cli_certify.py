@@ -229,6 +229,10 @@ def test_a_run_knows_its_data(tmp_path, monkeypatch):
         assert code == 0
         return json.loads(text)["learning"], err
 
+    shutil.copytree(tmp_path / "run", tmp_path / "less")
+    (tmp_path / "less" / "status.json").write_text('{"state": "interrupted", "epoch": 2}')
+    code, _, err = call("resume", tmp_path / "less", "--epochs", "1", "--quiet")
+    assert (code, err) == (0, "")  # its schedule does not stretch where it ends
     learning, err = certify("one")
     assert err == ""
     assert learning["count"] == 2
@@ -240,6 +244,8 @@ def test_a_run_knows_its_data(tmp_path, monkeypatch):
     assert err.count("is not that of the run") == len(err.splitlines()) == 1
     _, _, err = call("train", "--config", tmp_path / "run" / "config.json", "--epochs", "1", "--quiet")
     assert "is not that of the run" in err
+    code, _, err = call("resume", tmp_path / "run", "--epochs", "4")
+    assert (code, "is not that of the run" in err, err.count("\n")) == (3, True, 1)
     np.savez(data, x=x[:, :2], y=y)  # networks have three inputs all the same
     assert certify("three")[0]["verdict"] == "undecided"
     code, _, err = call("gradient", tmp_path / "run")

@@ -182,6 +182,9 @@ def test_what_may_not_change_is_listed_with_what_it_is():
 def test_another_training_does_not_go_on_in_a_folder(whole):
     folder = whole[0]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = tasks.from_arrays(X + 1e-3 * X**2, (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0))
+    with pytest.raises(ValueError, match=r"samples\S* is another one.* Only epochs may change"):
+        _fit(folder, task=other)
     with pytest.raises(ValueError, match=r"rule.nudge.beta was 1.0 and is 2.0. Only epochs may change"):
         fit(folder, rule=direp.AsymEP(beta=2.0, feedback=direp.LearnedFeedback()))
     with pytest.raises(ValueError, match="seeds"):
@@ -240,6 +243,10 @@ def test_a_lock_outlives_no_process_and_is_respected_from_afar(tmp_path):
     with pytest.raises(Held, match="process 1 on elsewhere"):
         Lock(tmp_path).take()
     os.utime(tmp_path / "lock", (0, 0))  # without a sign of life for long
+    lock.take()
+    lock.release()
+    (tmp_path / "lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": "2026-01-01 00:00:00"}))
+    os.utime(tmp_path / "lock", (2**32, 2**32))  # and of a time to come, where a clock was put back since
     lock.take()
     lock.release()
 
@@ -338,3 +345,37 @@ def test_other_versions_are_told_of(tmp_path, capsys):
         "was begun with other versions and platform and machine and devices: numbers may differ"
         in capsys.readouterr().err
     )
+
+
+PIPES = """
+import os, sys
+from pathlib import Path
+from direp.program.folders import ended_as
+from direp.runs import RunFolder, Unreadable, holder_of
+
+home = Path(sys.argv[1])
+for name in ("status.json", "summary.json", "log.txt", "metrics.jsonl", "config.json"):
+    os.mkfifo(home / name)
+assert ended_as(home) is None
+with RunFolder(home, {}, begun=True) as folder:
+    folder.start([])
+    (home / "metrics.jsonl").unlink()
+    os.mkfifo(home / "metrics.jsonl")
+    folder.line({"epoch": 1})
+    folder.line({"epoch": 2})
+    folder.tell("running")
+assert (home / "metrics.jsonl").read_text().count("epoch") == 2
+os.mkfifo(home / "lock")
+for ask in (holder_of, RunFolder):
+    try:
+        ask(home)
+    except Unreadable as error:
+        assert str(error) == f"{home}/lock is no file, as a lock is: delete it", error
+    else:
+        raise AssertionError
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path):
+    subprocess.run([sys.executable, "-c", PIPES, str(tmp_path)], check=True, timeout=60)

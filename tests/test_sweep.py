@@ -188,6 +188,21 @@ def test_failures_are_listed_with_their_reason_and_tried_again_where_asked(train
     assert "every trial failed or was refused" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", {}), ("summary.json", {"validation": 3}), ("status.json", {"given_up": True}),
+        ("status.json", {"given_up": True, "state": [1]}),
+    ],
+)  # fmt: skip
+def test_a_trial_whose_files_say_nothing_is_missing(name, content, trainer, tmp_path):
+    found = direp.sweep(GRID, tmp_path)
+    folder = tmp_path / "trials" / found.document["trials"][0]["trial"]
+    (folder / name).write_text(json.dumps(content))
+    assert state_of(folder) == "missing"
+    assert direp.sweep(GRID, tmp_path).document["counts"]["done"] == found.document["counts"]["done"]
+
+
 def test_a_result_stays_whoever_comes_late(trainer, tmp_path):
     found = direp.sweep(GRID, tmp_path)
     folder = tmp_path / "trials" / found.document["trials"][0]["trial"]
@@ -201,6 +216,7 @@ def test_a_result_stays_whoever_comes_late(trainer, tmp_path):
 
 def test_a_trial_that_somebody_is_at_is_running_and_waited_for(trainer, tmp_path):
     direp.sweep({**GRID, "grid": {"beta": [1.0]}}, tmp_path)
+    summary = next(tmp_path.glob("trials/*/summary.json")).read_text()
     settings = preset("digits")
     folder = folder_of(tmp_path, settings)
     began, went_on = threading.Event(), threading.Event()
@@ -213,7 +229,7 @@ def test_a_trial_that_somebody_is_at_is_running_and_waited_for(trainer, tmp_path
     def other():
         with RunFolder(folder, {"settings": {}}) as held:
             slow(settings)
-            (folder / "summary.json").write_text("{}")
+            (folder / "summary.json").write_text(summary)
             held.tell("done")
 
     thread = threading.Thread(target=other)

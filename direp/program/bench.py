@@ -258,7 +258,10 @@ def startup(repeats: int) -> list[Timing]:
             with tempfile.TemporaryDirectory() as folder:
                 where = ["--out", f"{folder}/run"] if arguments[0] == "train" else []
                 command = [sys.executable, "-m", "direp", *arguments, *where]
-                return subprocess.run(command, check=True, capture_output=True).returncode
+                left = subprocess.run(command, check=False, capture_output=True)
+                Stop.check()  # a signal to all processes of a terminal ends this one too
+                left.check_returncode()
+                return left.returncode
 
         return call
 

@@ -69,7 +69,8 @@ def _complain(error: Exception, code: int, debug: bool) -> int:
 
         traceback.print_exc()
     lead = "internal error, please report it (--debug shows where): " if code == INTERNAL else ""
-    print(f"direp: {lead}{one_line(error)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # a standard error that is full
+        print(f"direp: {lead}{one_line(error)}", file=sys.stderr, flush=True)
     return code
 
 

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..runs import status_of, unused
+from ..runs import read_text, status_of, unused
 from .catalogue import WrongUse
+
+_FIGURES = {"train", "validation", "test", "failed", "certificate", "seconds", "per_seed"}  # of every summary
 
 
 def fresh_folder(out: Path | None, default: Path) -> Path:
@@ -47,7 +49,7 @@ def ended_as(run: Path) -> str | None:
 def summary_of(run: Path) -> dict[str, Any] | None:
     """The figures of a run that has come to its end."""
     try:
-        content = json.loads((run / "summary.json").read_text())
+        content = json.loads(read_text(run / "summary.json"))
     except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and content.keys() >= _FIGURES else None

@@ -12,7 +12,8 @@ FREE = ("epochs", "device", "data_dir")  # settings that a run may go on with an
 def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> Outcome | None:
     """Go on with the run of a folder; `None` if it is complete. `changes`: other values of `FREE` settings.
 
-    Raises `Unreadable` for what is no run folder, and `Held`, naming the holder, where another process writes.
+    Raises `Unreadable` for what is no run folder, and for other data than that of the run; and `Held`, naming the
+    holder, where another process writes.
     """
     from ..runs import CHECKPOINT, WEIGHTS, RunFolder, Unreadable
     from .build import Parts, load_task
@@ -28,7 +29,7 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
     task = load_task(settings)
     if why := differs(settings, task, config.data):
         raise Unreadable(
-            f"{why}: nothing goes on with other samples; direp train --config {path}/config.json begins anew"
+            f"{path} cannot go on: {why}. Put that back, or direp train --config {path}/config.json begins anew"
         )
     parts = Parts(settings, task)
     arguments = parts.fit()
@@ -46,7 +47,8 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
             return None
         if settings.epochs != config.settings.epochs:
             place.amend(settings={**config.settings.to_dict(), "epochs": settings.epochs})
-            if settings.schedule != "constant" or settings.beta_end is not None:
+            changing = settings.schedule != "constant" or settings.beta_end is not None
+            if changing and settings.epochs > done.get("epoch", 0):
                 place.say(f"what changes over a training, changes over {settings.epochs} epochs from here on")
         place.say(f"goes on after epoch {done.get('epoch', 0)}", show=False)
         return carry_on(place, parts, arguments, how)

@@ -7,6 +7,7 @@ from .files import check_file as check_file
 from .files import plain as plain
 from .files import read_arrays as read_arrays
 from .files import read_back as read_back
+from .files import read_text as read_text
 from .files import write as write
 from .files import write_arrays as write_arrays
 from .files import write_json as write_json

@@ -60,6 +60,18 @@ def check_file(path: Path) -> None:
         raise Unreadable(f"{path} {'is no file' if path.exists() else 'does not exist'}")
 
 
+def read_text(path: Path) -> str:
+    check_file(path)
+    return path.read_text(encoding="utf-8")
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a file, which is made if need be. Raises `OSError` for a pipe without a reader, and waits for none."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+    with open(path, "a", encoding="utf-8", opener=lambda name, _: os.open(name, flags, 0o666)) as file:
+        file.write(text)
+
+
 def read_back(path: Path, what: str, form: str, older: Sequence[str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Metadata and arrays of a file that `write_arrays` wrote in the format `form`, or in an `older` one without a
     SHA-256.

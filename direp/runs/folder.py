@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .errors import Unreadable, reading
-from .files import plain, read_back, write, write_arrays, write_json
+from .files import append, plain, read_back, read_text, write, write_arrays, write_json
 from .lock import Held, Lock
 from .messages import say
 from .seals import intact, seal
@@ -133,8 +133,8 @@ class RunFolder:
         """To the log, and to standard error."""
         if show:
             say(text)
-        with contextlib.suppress(OSError), (self.path / "log.txt").open("a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        with contextlib.suppress(OSError):
+            append(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def tell(self, state: str, reason: str | None = None, **more: Any) -> None:
         """How the run stands, and why: `running`, `interrupted`, `done`, `stopped` (by a callback), `failed` (every
@@ -171,8 +171,7 @@ class RunFolder:
         if whole or not path.exists():
             write(path, "".join(self._lines))
         else:
-            with path.open("a") as file:
-                file.write(self._lines[-1])
+            append(path, self._lines[-1])
         self._pending = False
 
     def due(self, seconds: float) -> bool:
@@ -261,7 +260,7 @@ class RunFolder:
 def status_of(path: Path) -> dict[str, Any]:
     """What a run folder's `status.json` says; empty if there is none that can be read."""
     try:
-        found = json.loads((path / _STATUS).read_text())
+        found = json.loads(read_text(path / _STATUS))
     except (OSError, ValueError, RecursionError):
         return {}
     numbers = [found.get(name, 0) for name in ("epoch", "seconds")] if isinstance(found, dict) else [None]
@@ -298,7 +297,7 @@ def _installed() -> dict[str, str]:
 def _whole(path: Path) -> bool:
     """Whether a config.json is there as it was written."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_text(path))
         return content["sha256"] == seal(content)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False

@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from .errors import Unreadable
+
 try:
     import fcntl
 except ImportError:  # not on Windows: there the heartbeat alone tells
@@ -37,6 +39,8 @@ class Lock:
 
     def take(self) -> None:
         """Raise `Held`, naming the holder, if there is one."""
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise Unreadable(f"{self.path} is no file, as a lock is: delete it")
         while True:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
@@ -85,9 +89,9 @@ class Lock:
         here = (holder.get("host"), holder.get("boot")) == (socket.gethostname(), _boot())
         if not holder or (here and locked):
             return False
-        # Times are those of the file system, whose clock is its own.
+        # Times are those of the file system, whose clock is its own, and may be put back.
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".") as probe:
-            return os.fstat(probe.fileno()).st_mtime - os.fstat(file).st_mtime < _DEAD
+            return abs(os.fstat(probe.fileno()).st_mtime - os.fstat(file).st_mtime) < _DEAD
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT):

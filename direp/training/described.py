@@ -115,7 +115,10 @@ def folder_of(plan: Plan, folder: str | Path | RunFolder | None, lanes: int | No
                 raise ValueError(f"fit(folder={str(path)!r}) holds a run of direp train: direp.resume goes on with it")
             changes = differences(kept, own)
             if changes := {name: told for name, told in changes.items() if name != "epochs"}:
-                told = "; ".join(f"{name} was {was} and is {now}" for name, (was, now) in list(changes.items())[:4])
+                told = "; ".join(
+                    f"{name} was {was} and is {now}" if was != now else f"{name} is another one"
+                    for name, (was, now) in list(changes.items())[:4]
+                )
                 raise ValueError(
                     f"fit(folder={str(path)!r}) holds another training: {told}. Only epochs may change; name a new "
                     "folder for another training"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import re
 import signal
 import typing
 from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def parse(command: str, kind: type[T], arguments: list[str], default: T) -> T:
             )  # fmt: skip
     except SystemExit as left:
         if left.code:
-            raise WrongUse(_one_line(box.getvalue(), command.split()[0])) from None
+            raise WrongUse(_one_line(box.getvalue(), command.split()[0], arguments)) from None
         raise
 
 
@@ -100,13 +101,19 @@ def _prepared(arguments: list[str]) -> list[str]:
     return prepared
 
 
-def _one_line(box: str, command: str) -> str:
+def _one_line(box: str, command: str, arguments: list[str]) -> str:
     """What is wrong and what was perhaps meant, out of tyro's box of several lines."""
-    lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
-    wrong = " ".join(itertools.takewhile(bool, lines[1:])) or "the options cannot be understood"
+    stripped = (line.strip(" │╭╮╰╯─") for line in box.splitlines())
+    lines = ["" if set(line) == {"-"} else line for line in stripped]  # where there is no UTF-8
+    text = itertools.dropwhile(lambda line: not line, lines[1:])
+    wrong = " ".join(itertools.takewhile(bool, text)) or "the options cannot be understood"
+    if unread := re.match("Error parsing (--[a-z-]+): ", wrong):
+        given = " ".join(values(arguments, unread[1])) or option(arguments, unread[1])
+        needed = "a whole number" if re.search(r"INT|int\(\)", wrong) else "a number"
+        wrong = f"{unread[1]} {given} cannot be read: needed is {needed}"
     hint = lines.index("Perhaps you meant:") + 1 if "Perhaps you meant:" in lines else None
     meant = f"; perhaps you meant {lines[hint]}" if hint is not None else ""
-    return f"{wrong}{meant}; direp {command} --help lists all"
+    return f"{wrong.rstrip('.')}{meant}; direp {command} --help lists all"
 
 
 def option(arguments: list[str], name: str) -> str | None:

@@ -79,7 +79,8 @@ def state_of(folder: Path) -> State:
 def ended(folder: Path) -> State | None:
     """How the trial of a folder has ended, if it has."""
     told = status_of(folder)
-    return told["state"] if told.get(_MARK) else cast(State | None, ended_as(folder))
+    marked = told.get(_MARK) and told.get("state") in ("failed", "refused")
+    return told["state"] if marked else cast(State | None, ended_as(folder))
 
 
 def reason_of(folder: Path) -> str | None:
