@@ -162,6 +162,7 @@ class RunFolder:
             self.say(f"{self.path} was begun with other {' and '.join(changed)}: numbers may differ")
         self._pending = True
         self._try("metrics.jsonl", self._append)
+        self.tell("running", epoch=len(lines))
         self._last = time.monotonic()
 
     def _append(self) -> None:

@@ -132,7 +132,7 @@ def fit(
         elif state is not None:
             state = _going_on(state, now.state)
             now = Standing(state, [], first=int(np.max(np.asarray(state.epoch))))
-        with epochs_shown(task, epochs, progress) as shown:
+        with epochs_shown(task, max(epochs, len(now.rows)), progress) as shown:
 
             def safe(now: Standing) -> bool:
                 """Save where it is time to; whether somebody asked to end."""
