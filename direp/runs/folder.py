@@ -61,6 +61,8 @@ class RunFolder:
         try:
             self._new = config is not None and not (begun and _whole(path / "config.json"))
             if self._new:
+                if begun:
+                    (path / "config.json").unlink(missing_ok=True)  # there by half
                 content = plain({"schema": SCHEMA, **(config or {}), "environment": environment()})
                 self._files["config.json"] = _text({"sha256": seal(content), **content})
                 self._lay()
