@@ -47,8 +47,9 @@ pytest_plugins = ("file_cases", "stand_in", "resume_cases")  # the fixtures `sav
 
 # Files that take longest: workers that share out files begin with them, and end together.
 LONGEST = (
-    "rule_laws", "sweep_trials", "resume", "going_on", "companion_bound", "rule_family", "feedback", "true_as_run", "cli_gradient", "extending", "settling",
-    "estimators", "methods", "learning_campaign", "train", "docs", "shared_strengths", "predict", "part_laws",
+    "rule_laws", "sweep_trials", "resume", "going_on", "companion_bound", "rule_family", "feedback", "true_as_run",
+    "cli_gradient", "extending", "settling", "estimators", "methods", "learning_campaign", "train", "docs",
+    "shared_strengths", "predict", "part_laws",
 )  # fmt: skip
 
 

@@ -15,10 +15,10 @@ import jax
 import numpy as np
 import pytest
 from program import call, finished, signalled
-from resume_cases import FORMATS, Ended, content, fit, gone, same
+from resume_cases import FORMATS, Ended, X, content, fit, gone, same
 
 import direp
-from direp import runs
+from direp import runs, tasks
 from direp.runs import CHECKPOINT, WEIGHTS, Held, RunFolder, Unreadable, read_back
 from direp.runs.lock import Lock
 
@@ -184,7 +184,7 @@ def test_another_training_does_not_go_on_in_a_folder(whole):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     other = tasks.from_arrays(X + 1e-3 * X**2, (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0))
     with pytest.raises(ValueError, match=r"samples\S* is another one.* Only epochs may change"):
-        _fit(folder, task=other)
+        fit(folder, task=other)
     with pytest.raises(ValueError, match=r"rule.nudge.beta was 1.0 and is 2.0. Only epochs may change"):
         fit(folder, rule=direp.AsymEP(beta=2.0, feedback=direp.LearnedFeedback()))
     with pytest.raises(ValueError, match="seeds"):
