@@ -295,3 +295,9 @@ def test_images_are_read_as_they_declare_themselves(pixels, labels, message, tmp
     assert left.value.code == 3
     assert said.count("\n") == 1
     assert message in said
+
+
+def test_a_task_whose_name_is_too_long_for_a_file_is_unknown():
+    code, out, err = call("train", "long " * 2000, "--epochs", "1")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("direp: task 'long long")

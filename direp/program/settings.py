@@ -6,10 +6,10 @@ Pure Python at import, so that the program answers `--help` at once. `build.py` 
 import dataclasses
 import itertools
 import math
+import os
 import re
 import typing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -33,10 +33,10 @@ def is_file(task: str) -> bool:
 def check_task(name: str) -> None:
     if is_file(name):
         return
-    near = next((name + ending for ending in FILES if Path(name + ending).is_file()), None)
+    near = next((name + ending for ending in FILES if os.path.isfile(name + ending)), None)
     if near is not None:
         raise WrongUse(f"task {name!r} is unknown: did you mean {near}?")
-    if Path(name).is_file():
+    if os.path.isfile(name):  # which a name that is too long for a file is not
         raise WrongUse(
             f"{name} is none of {', '.join(FILES)}: save it as CSV with the names of its columns in the first line, or "
             "write numpy.savez('data.npz', x=x, y=y), with x (samples x inputs) and y (a label for each sample)"
