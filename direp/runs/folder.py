@@ -287,7 +287,7 @@ def environment() -> dict[str, Any]:
     devices = jax.devices(getattr(chosen, "platform", chosen))
     versions = {"direp": __version__, "python": platform.python_version(), **_installed()}
     return {
-        "versions": versions, "platform": platform.platform(), "machine": platform.machine(),
+        "versions": versions, "platform": f"{platform.system()} {platform.release()}", "machine": platform.machine(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
     }  # fmt: skip
 
