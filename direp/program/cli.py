@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     with listening(leaves=True), contextlib.redirect_stderr(Told(sys.stderr)):  # what nobody hears ends nothing
         code = _coded(arguments, debug)
         if own:
-            _leave(code)
+            _leave(Stop.code() if code == OK and Stop.asked() else code)  # until the very end
     raise SystemExit(code)
 
 
