@@ -102,7 +102,7 @@ def test_the_slopes_of_the_oracle_are_the_activations_bounds():
         assert ACTIVATIONS[name][1](np.array(steep)).min() > gain * (1 - 1e-7)
 
 
-CAUGHT = {"feedback": 8, "rounding": 4, "outflow": 4, "gain": 3, "spread": 3}  # a chunk that meets the mistake
+CAUGHT = {"feedback": 8, "rounding": 4, "outflow": 4, "steepest": 3, "spread": 3}  # a chunk that meets the mistake
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ CAUGHT = {"feedback": 8, "rounding": 4, "outflow": 4, "gain": 3, "spread": 3}  #
         ("feedback", lambda self, beta, weights: np.zeros(self.size)),
         ("rounding", lambda self, weights, incoming: np.zeros(self.size)),
         ("outflow", property(lambda self: np.zeros(self.size))),
-        ("gain", property(lambda self: 0.999 * self.neuron.gain)),
+        ("steepest", property(lambda self: 2 * (np.full(self.size, 0.9995 * self.neuron.gain**0.5),))),
         ("spread", lambda self, weights, incoming: (self.magnitude if incoming else self.magnitude.T) @ weights),
     ],
 )

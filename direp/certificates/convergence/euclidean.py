@@ -47,7 +47,7 @@ class _Inequality:
         # The nudge of the squared error is a synapse of weight -beta from each output to itself.
         self.coupling[outputs, outputs] = self.coupling[outputs, outputs] - lift(beta)
         self.linear = neuron.bounded
-        self.slope = tuple(lift(bound)[()] for bound in system.slope)
+        self.slope = tuple(map(lift, curved(system)))
 
     def matrix(self, p: np.ndarray, q: np.ndarray, rate: Any = 0) -> np.ndarray:
         """What must be positive definite, from P (square) and the diagonal of Q."""
@@ -71,6 +71,11 @@ class _Inequality:
         except np.linalg.LinAlgError:
             return -math.inf
         return float(np.linalg.eigvalsh(half @ whole @ half.T)[0]) / 2
+
+
+def curved(system: System) -> np.ndarray:
+    """The least and the largest slope of every unit (2 x free), on the side of the matrix where they are not 1."""
+    return system.rate_slope if system.neuron.transfer.linear else system.transfer_slope
 
 
 def _not_covered(neuron: AbstractNeuron) -> str:
@@ -126,7 +131,7 @@ class AbstractEuclidean(AbstractCriterion):
 
 def _stretch(system: System, norm: Euclidean) -> float:
     """A bound on how far any Jacobian of any phase stretches in the norm, rounded up generously."""
-    size = system.gain * np.abs(system.dense())
+    size = system.couplings()
     steepest = max((abs(beta) for beta in system.strengths), default=0.0) * system.gain
     own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
     own = own + np.where(np.arange(system.size) < system.hidden, 0.0, steepest)

@@ -21,9 +21,9 @@ def perron_weights(system: System, *, incoming: bool) -> np.ndarray:
     raised = np.max([system.feedback(beta, np.ones(system.size)) for beta in system.phases.values()], axis=0)
     matrix = None
     if system.size <= DENSE_UP_TO:
-        matrix = system.gain * np.abs(system.dense())
+        matrix = system.couplings()
         matrix = matrix.T if incoming else matrix
-    return noda(system.total_leak - raised, lambda v: system.gain * system.spread(v, incoming), matrix)[0]
+    return noda(system.total_leak - raised, lambda v: system.spread(v, incoming), matrix)[0]
 
 
 def noda(

@@ -37,7 +37,7 @@ def _raised(system: System, weights: np.ndarray) -> np.ndarray:
 
 def _missing(system: System, weights: np.ndarray) -> np.ndarray:
     """Leak that each unit lacks with these norm weights, a hair more than needed."""
-    size = system.total_leak.max() + np.abs(system.leak).max() + system.gain * system.spread(weights, False) / weights
+    size = system.total_leak.max() + np.abs(system.leak).max() + system.spread(weights, False) / weights
     return _raised(system, weights) - system.margin(weights, False) + _hair(system) * np.abs(size)
 
 
@@ -51,7 +51,7 @@ def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
 
     Convex in $\log\eta$ (a sum of maxima of exponentials); the corner is rounded off, less and less.
     """
-    coupling, free = system.gain * np.abs(system.dense()), system.total_leak - _raised(system, weights)
+    coupling, free = system.couplings(), system.total_leak - _raised(system, weights)
 
     def cost(t: np.ndarray, corner: float) -> tuple[float, np.ndarray]:
         ratio = coupling * np.exp(np.clip(t[None] - t[:, None], -200, 200))
@@ -75,8 +75,8 @@ def _weight_scale(system: System) -> float | None:
     room = system.leak - _raised(system, np.ones(system.size))
     if room.min() <= 0:
         return None
-    matrix = system.gain * np.abs(system.dense()) / room[:, None] if system.size <= DENSE_UP_TO else None
-    weights, lowest = noda(system.outflow / room, lambda v: system.gain * system.spread(v, False) / room, matrix)
+    matrix = system.couplings() / room[:, None] if system.size <= DENSE_UP_TO else None
+    weights, lowest = noda(system.outflow / room, lambda v: system.spread(v, False) / room, matrix)
     if lowest >= 0:
         return None
     scale = -(1 - _hair(system)) / lowest

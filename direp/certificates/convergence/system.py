@@ -45,6 +45,8 @@ class System:
       Jacobians are transposes of the network's own.
     - `dtype`: the precision in which the network itself computes. - `nudge_slope`: of what a nudge is multiplied with,
       where it is not the neuron's.
+    - `slopes`: bounds of $\varphi'$ and of $\psi'$ for every unit (each 2 x free: least, largest), where more is known
+      than what the activations declare.
     """
 
     weight: Any
@@ -56,6 +58,7 @@ class System:
     transposed: frozenset[str] = frozenset()
     dtype: Any = np.float64
     nudge_slope: tuple[float, float] | None = None
+    slopes: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def of(
@@ -100,7 +103,7 @@ class System:
         if coupling.jacobian == "bounded":
             # Bounds are those of declared slopes, of which the network rounds each.
             share, other = (share + 4 * self.eps * self.gain for share in (coupling.forth, coupling.back))
-            weight: Any = (share * self.magnitude + other * abs(back).T) * (1 + 16 * _EPS)
+            weight: Any = (share * abs(self.weight) + other * abs(back).T) * (1 + 16 * _EPS)
             weight = csr_array(weight) if isinstance(weight, sparray) else weight
             neuron, slope = Projected(), coupling.slope
         else:
@@ -110,6 +113,7 @@ class System:
         return replace(
             self, weight=weight, neuron=neuron, leak=np.nextafter(self.total_leak - lost, -math.inf),
             phases=named(field.name, field.strengths, self.dtype), transposed=frozenset(), nudge_slope=slope,
+            slopes=None,
         )  # fmt: skip
 
     @property
@@ -122,13 +126,26 @@ class System:
         return tuple(dict.fromkeys(beta for beta in self.phases.values() if beta))
 
     @cached_property
+    def transfer_slope(self) -> np.ndarray:
+        r"""The least and the largest $\varphi'$ of every unit (2 x free)."""
+        return self._declared(self.neuron.transfer) if self.slopes is None else self.slopes[0]
+
+    @cached_property
+    def rate_slope(self) -> np.ndarray:
+        r"""The least and the largest $\psi'$ of every unit (2 x free)."""
+        return self._declared(self.neuron.rate) if self.slopes is None else self.slopes[1]
+
+    def _declared(self, activation: Activation) -> np.ndarray:
+        """The numbers in an activation are rounded too: outwards, in the network's precision."""
+        ends = (-math.inf, math.inf) if activation.slope is None else outwards(activation.slope, self.dtype)
+        return np.repeat(np.array(ends, np.float64)[:, None], self.size, 1)
+
+    @cached_property
     def slope(self) -> tuple[float, float]:
-        r"""Bounds of $\varphi'\psi'$. The numbers in an activation are rounded too: outwards, in the network's
-        precision."""
-        one, other = self.neuron.transfer.slope, self.neuron.rate.slope
-        if one is None or other is None:
+        r"""Bounds of $\varphi'\psi'$, whichever two units they belong to."""
+        one, other = ((float(each[0].min()), float(each[1].max())) for each in (self.transfer_slope, self.rate_slope))
+        if not np.isfinite((*one, *other)).all():
             return -math.inf, math.inf
-        one, other = outwards(one, self.dtype), outwards(other, self.dtype)
         ends = [Fraction(a) * Fraction(b) for a in one for b in other]
         return _below(min(ends)), -_below(-max(ends))
 
@@ -147,9 +164,19 @@ class System:
         return max(map(abs, self.slope))
 
     @cached_property
+    def steepest(self) -> tuple[np.ndarray, np.ndarray]:
+        r"""The largest $|\varphi'|$ and the largest $|\psi'|$ of every unit."""
+        return np.abs(self.transfer_slope).max(0), np.abs(self.rate_slope).max(0)
+
+    @cached_property
     def magnitude(self) -> Any:
-        r"""$|W|$."""
-        return abs(self.weight)
+        r"""The largest $|\varphi_k'||w_{ik}||\psi_i'|$: how much of unit i can reach unit k."""
+        size, (receive, send) = abs(self.weight), self.steepest
+        if (receive == 1).all() and (send == 1).all():
+            return size
+        if isinstance(size, np.ndarray):
+            return size * receive * send[:, None]
+        return csr_array(size.multiply(receive[None]).multiply(send[:, None]))
 
     @cached_property
     def outflow(self) -> np.ndarray:
@@ -164,15 +191,20 @@ class System:
     @cached_property
     def sent(self) -> np.ndarray:
         r"""$\sum_k|w_{ik}|$."""
-        return np.asarray(self.magnitude.sum(1))
+        return np.asarray(abs(self.weight).sum(1))
 
     def spread(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
-        r"""$\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $\sum_i|w_{ij}|\eta_i$ over its sources."""
+        r"""$d_2\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $d_2\sum_i|w_{ij}|\eta_i$ over its sources, with
+        the slopes of each."""
         matrix = self.magnitude.T if incoming else self.magnitude
         return np.asarray(matrix @ weights)
 
     def dense(self) -> np.ndarray:
         return self.weight if isinstance(self.weight, np.ndarray) else self.weight.toarray()
+
+    def couplings(self) -> np.ndarray:
+        """`magnitude` as an array."""
+        return self.magnitude if isinstance(self.magnitude, np.ndarray) else self.magnitude.toarray()
 
     def row(self, unit: int, incoming: bool) -> tuple[np.ndarray, np.ndarray]:
         """The partners of one unit, and the weights to (or from) them."""
@@ -221,7 +253,7 @@ class System:
 
     def margin(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
         r"""$\Lambda_i-d_2\sum_k|w_{ik}|\eta_k/\eta_i$ (or over its sources): plain floating point."""
-        return self.total_leak - self.gain * self.spread(weights, incoming) / weights
+        return self.total_leak - self.spread(weights, incoming) / weights
 
     def rounding(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
         """A bound on the error of every `margin`, whatever the order of the sums.
@@ -230,7 +262,7 @@ class System:
         few products and the rounding of this bound itself.
         """
         outgoing = self.sent if self.neuron.outflow.active else 0.0
-        size = self.leak + outgoing + self.gain * self.spread(weights, incoming) / weights
+        size = self.leak + outgoing + self.spread(weights, incoming) / weights
         lost = np.finfo(np.float64).tiny * (self.longest + 8) * (1 + max(1.0, self.gain) / weights)  # to underflow
         return 4 * (self.longest + 8) * _EPS * size + lost
 
@@ -258,11 +290,10 @@ class System:
         if outflow.active:
             margin += sum((outflow.value(Fraction(w)) for w in self.row(unit, False)[1].tolist()), Fraction(0))
         partners, row = self.row(unit, incoming)
-        spread = sum(
-            (Fraction(abs(w)) * Fraction(e) for w, e in zip(row.tolist(), weights[partners].tolist(), strict=True)),
-            Fraction(0),
-        )
-        return margin - Fraction(float(self.gain)) * spread / Fraction(float(weights[unit]))
+        own, others = self.steepest if incoming else self.steepest[::-1]
+        terms = zip(row.tolist(), weights[partners].tolist(), others[partners].tolist(), strict=True)
+        spread = sum((Fraction(abs(w)) * Fraction(e) * Fraction(d) for w, e, d in terms), Fraction(0))
+        return margin - Fraction(float(own[unit])) * spread / Fraction(float(weights[unit]))
 
 
 def outwards(bounds: tuple[float, float], dtype: Any) -> tuple[float, float]:

@@ -63,8 +63,8 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray, title: str)
     weighted = norm if isinstance(norm, L1 | LInf) else L1(perron_weights(system, incoming=False))
     incoming, eta = isinstance(weighted, LInf), weighted.weights
     centre, ones = -system.total_leak, np.ones(system.size)
-    plain = system.gain * system.spread(ones, incoming)
-    sharp = system.gain * system.spread(eta, incoming) / eta
+    plain = system.spread(ones, incoming)
+    sharp = system.spread(eta, incoming) / eta
     figure = canvas(6.4, 4.6)
     axis = figure.subplots()
     equal = np.allclose(plain, sharp)
@@ -115,7 +115,7 @@ def decay(network: Network, certificate: Certificate, x: np.ndarray, pairs: int 
     """Distances between trajectories from random starts, in the certified norm, against the certified rate."""
     system = System.of(network)
     norm: AbstractNorm = certificate.norm or L1(np.ones(system.size))
-    fastest = float(np.abs(system.total_leak).max() + system.gain * np.max(system.spread(np.ones(system.size), True)))
+    fastest = float(np.abs(system.total_leak).max() + np.max(system.spread(np.ones(system.size), True)))
     rate = certificate.phases["free"] if certificate else 0.0
     slowest = rate or 0.05 * fastest
     step = certificate.largest_step if certificate else 0.2 / fastest
