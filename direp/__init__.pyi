@@ -82,7 +82,10 @@ from .certificates import LocalLeak as LocalLeak
 from .certificates import Rows as Rows
 from .certificates import Perron as Perron
 from .certificates import Compartmental as Compartmental
+from .certificates import Circle as Circle
+from .certificates import Spectral as Spectral
 from .certificates import Symmetric as Symmetric
+from .certificates import Vertices as Vertices
 from .certificates import LMI as LMI
 from .certificates import contraction_margin as contraction_margin
 from .certificates.region import certify_region as certify_region

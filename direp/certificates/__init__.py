@@ -6,13 +6,16 @@ from .convergence import (
     AbstractCriterion,
     AbstractDiagonal,
     Certificate,
+    Circle,
     Compartmental,
     Counterexample,
     LocalLeak,
     Perron,
     Remedy,
     Rows,
+    Spectral,
     Symmetric,
+    Vertices,
     certify,
     contraction_margin,
     sharpest_margin,
@@ -20,7 +23,8 @@ from .convergence import (
 from .learning import FeedbackBound, LearningCertificate, bound_feedback, certify_learning, updates_to_descent
 
 __all__ = [
-    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Certificate", "Compartmental", "Counterexample",
-    "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Symmetric", "bound_feedback",
-    "certify", "certify_learning", "contraction_margin", "sharpest_margin", "updates_to_descent",
+    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Certificate", "Circle", "Compartmental",
+    "Counterexample", "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Spectral",
+    "Symmetric", "Vertices", "bound_feedback", "certify", "certify_learning", "contraction_margin",
+    "sharpest_margin", "updates_to_descent",
 ]  # fmt: skip

@@ -153,8 +153,11 @@ CATALOGUE: dict[str, Kind] = {
     "criterion": Kind("direp.certificates:AbstractCriterion", "", {
         **_DIAGONAL,
         "compartmental": Entry("direp.certificates:Compartmental", "networks with outflow and without inhibition"),
+        "spectral": Entry("direp.certificates:Spectral", "one singular value, or the symmetric part: knows signs"),
         "symmetric": Entry("direp.certificates:Symmetric", "the symmetric part of the weights"),
+        "circle": Entry("direp.certificates:Circle", "a full Euclidean norm, by a Riccati equation"),
         "lmi": Entry("direp.certificates:LMI", "a Euclidean norm by semidefinite programming"),
+        "vertices": Entry("direp.certificates:Vertices", "a Euclidean norm for every corner of the slopes"),
     }),
     "part": Kind("", "repeats", {  # of direp bench
         "startup": Entry("direp.program.bench:startup", "help and first result"),

@@ -110,11 +110,11 @@ def draw(rng: np.random.Generator, combination: tuple[str, str, str], size: int,
 def _criterion(rng: np.random.Generator, size: int, outflow: str) -> str:
     """What proves: the whole cascade of diagonal criteria, or one criterion alone."""
     share = rng.random()
-    if share < 0.13 and size <= 20:
-        return "symmetric"
-    if share < 0.17 and size <= 8:
-        return "LMI"
-    if share < 0.22 and outflow != "none":
+    if share < 0.2 and size <= 20:
+        return str(rng.choice(["symmetric", "spectral", "spectral", "circle"]))
+    if share < 0.23 and size <= 8:
+        return str(rng.choice(["LMI", "vertices"]))
+    if share < 0.28 and outflow != "none":
         return "compartmental"
     return str(rng.choice(["cascade", "cascade", "cascade", "local leak", "rows", "Perron"]))
 
@@ -151,6 +151,7 @@ def _weights(rng: np.random.Generator, n: int, criterion: str) -> np.ndarray:
     return (weight - weight.T) / 2 if signs == "antisymmetric" else (weight + weight.T) / 2
 
 
+EUCLIDEAN = ("symmetric", "spectral", "circle", "LMI", "vertices")
 SIGNS = ("excitatory", "inhibitory", "mixed", "one sign a source", "antisymmetric", "symmetric")
 
 
@@ -169,16 +170,16 @@ def _leak(rng: np.random.Generator, batch: Batch, b: int) -> np.ndarray:
     incoming = criterion == "rows"
     if criterion in ("local leak", "rows") and rng.random() < 0.2 and not raised.any() and n <= 25:
         return _within_an_ulp(rng, batch, weight, incoming)
-    if criterion in ("symmetric", "LMI"):
+    if criterion in EUCLIDEAN:
         half = gain * (weight + weight.T) / 2 - np.diag(out)
         need = np.full(n, np.linalg.eigvalsh(half)[-1]) + raised
-        if criterion == "LMI":
+        if criterion != "symmetric":
             need = need * rng.uniform(0.7, 1.5)
     else:
         eta = np.exp(rng.normal(0, 1, n)) if criterion == "Perron" else np.ones(n)
         need = gain * ((size.T if incoming else size) @ eta) / eta - out + raised
     scale = gain * (size.sum(0) if incoming else size.sum(1)) + np.abs(out) + raised + 1e-3 * size.max(initial=1e-3)
-    if criterion in ("symmetric", "LMI"):
+    if criterion in EUCLIDEAN:
         scale = np.full(n, scale.max())
     excess = 10 ** (rng.uniform(-2, 0.3) if rng.random() < 0.6 else rng.uniform(-12, -2))
     if rng.random() < 0.4:

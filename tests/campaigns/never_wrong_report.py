@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-NAMES = ["local leak", "rows", "Perron", "compartmental", "symmetric", "LMI"]
+NAMES = ["local leak", "rows", "Perron", "compartmental", "symmetric", "LMI", "spectral", "circle", "vertices"]
 
 
 @dataclass

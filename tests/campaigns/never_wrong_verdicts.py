@@ -23,6 +23,9 @@ CRITERIA: dict[str, tuple[Any, ...]] = {
     "compartmental": (direp.Compartmental(),),
     "symmetric": (direp.Symmetric(),),
     "LMI": (direp.LMI(),),
+    "spectral": (direp.Spectral(),),
+    "circle": (direp.Circle(),),
+    "vertices": (direp.Vertices(),),
 }
 
 

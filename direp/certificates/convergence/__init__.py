@@ -2,20 +2,23 @@
 
 from .cascade import CASCADE, certify
 from .certificate import Attempt, Certificate, Judged, Proof, Remedy, Verdict, as_data, html_table
+from .circle import Circle
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import AbstractDiagonal, LocalLeak, Perron, Rows, contraction_margin, prove, sharpest_margin
 from .equilibria import BallField, Equilibrium, enclose, solve
 from .euclidean import LMI, AbstractEuclidean, Symmetric
-from .norm import L1, AbstractNorm, Euclidean, LInf
+from .norm import L1, L2, AbstractNorm, Euclidean, LInf
 from .perron import perron_weights
 from .refute import Counterexample, search
+from .spectral import Spectral
 from .system import System, refuse_tracing
+from .vertices import Vertices
 
 __all__ = [
-    "CASCADE", "L1", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm", "Attempt",
-    "BallField", "Certificate", "Compartmental", "Counterexample", "Equilibrium", "Euclidean", "Judged", "LInf",
-    "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "as_data", "certify",
-    "contraction_margin", "enclose", "html_table", "perron_weights", "prove", "refuse_tracing", "search",
-    "sharpest_margin", "solve",
+    "CASCADE", "L1", "L2", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm",
+    "Attempt", "BallField", "Certificate", "Circle", "Compartmental", "Counterexample", "Equilibrium", "Euclidean",
+    "Judged", "LInf", "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Spectral", "Symmetric", "System",
+    "Verdict", "Vertices", "as_data", "certify", "contraction_margin", "enclose", "html_table", "perron_weights",
+    "prove", "refuse_tracing", "search", "sharpest_margin", "solve",
 ]  # fmt: skip

@@ -13,19 +13,21 @@ from ...arithmetic import precise
 from ...model import ACTIVATIONS, OUTFLOWS, Activation, Coupling, Network
 from ...rules import AbstractCost, AbstractNudge, AbstractRule, RuleRun, phases_of
 from .certificate import About, Attempt, Certificate, Proof
+from .circle import Circle
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import LocalLeak, Perron, Rows, prove
 from .euclidean import LMI, Symmetric
-from .norm import Euclidean
 from .refute import Findings, search
 from .remedy import remedy
+from .spectral import Spectral
 from .system import System, outwards, refuse_tracing
+from .vertices import Vertices
 
-CASCADE: tuple[AbstractCriterion, ...] = (LocalLeak(), Rows(), Perron(), Compartmental(), Symmetric(), LMI())
+CASCADE: tuple[AbstractCriterion, ...] = (
+    LocalLeak(), Rows(), Perron(), Compartmental(), Spectral(), Symmetric(), Circle(), LMI(), Vertices(),
+)  # fmt: skip
 _CLAIM = "the network contracts to one equilibrium for each input, from every start"
-_BALLS = "positive definite in 128-bit ball arithmetic"
-_SUMS = "sums in 64 bits less their worst rounding error; signs that this leaves open by exact rationals"
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what overflows is not proved
@@ -159,7 +161,6 @@ def _proved(
     # What a step takes grows with it at least less than in proportion, in every norm.
     shrink = min(proof.shrink * (step / proof.step) for proof in proofs) * (1 - 1e-15 * (len(proofs) > 1))
     failed += [f"nothing covers the phases of {each}" for each in uncovered]
-    euclidean = isinstance(own.norm, Euclidean)
     strengths = {beta: name for name, beta in system.phases.items() if name not in system.transposed}
     return Certificate(
         claim=claim,
@@ -171,7 +172,7 @@ def _proved(
         largest_step=step if proved else 0.0,
         shrink=shrink if proved else 0.0,
         assumptions=assumptions,
-        check=_BALLS if euclidean and len(proofs) == 1 else f"{_BALLS}; {_SUMS}" if euclidean else _SUMS,
+        check="; ".join(dict.fromkeys(proof.check for proof in proofs)),
         attempts=attempts,
         reason="" if proved else f"The free phase contracts, but {'; '.join(failed)}.",
         norms=norms,

@@ -17,7 +17,7 @@ from ...model import AbstractField, Network, NetworkField
 from ...rules import AbstractCost, Nudged
 from ...settling import AbstractMethod, AbstractStop, Fallback, Tolerance
 from .error_bar import error_bar
-from .norm import AbstractNorm, Euclidean
+from .norm import AbstractNorm
 
 Verdict = Literal["proved", "refuted", "undecided"]
 
@@ -88,12 +88,14 @@ class Proof:
 
     - `rates`: the rate of every phase (1/time). `step`: the largest Euler step (time) that is covered.
     - `shrink`: an Euler step of that length takes at least this share from distances and residuals, in every phase.
+    - `check`: how the decisive inequality was decided.
     """
 
     norm: AbstractNorm
     rates: dict[str, float]
     step: float
     shrink: float
+    check: str = "sums in 64 bits less their worst rounding error; signs that this leaves open by exact rationals"
 
     @property
     def rate(self) -> float:
@@ -255,7 +257,7 @@ class Certificate(Judged):
                 f"a certificate that is {self.verdict} bounds no distance and chooses no steps: leave certificate out, "
                 "or mend the network first (its reason says how)"
             )
-        method = chosen if isinstance(self.norm, Euclidean) else chosen.contracting()
+        method = chosen if self.norm is not None and not self.norm.entrywise else chosen.contracting()
         small = self.about is None or self.about.network.graph.free <= _DENSE
         return Fallback(method, patience=2000) if small and not isinstance(method, Fallback) else method
 

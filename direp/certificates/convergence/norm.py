@@ -22,6 +22,11 @@ class AbstractNorm:
         """A bound of the length of every vector whose entries differ from `v` by `doubt` at most, rounded up."""
 
     @property
+    def entrywise(self) -> bool:
+        """Whether it sees the size of every entry by itself, as sums and maxima do: full steps contract in it."""
+        return True
+
+    @property
     @abstractmethod
     def entries(self) -> np.ndarray:
         """Every entry of a vector is at most its length times this one, rounded up."""
@@ -95,11 +100,52 @@ class LInf(AbstractNorm):
 
 
 @dataclass(frozen=True, eq=False)
+class L2(AbstractNorm):
+    r"""$\lVert v\rVert=\sqrt{\sum_ip_iv_i^2}$, or $\sqrt{\sum_iv_i^2/p_i}$ if `inverse`."""
+
+    weights: np.ndarray
+    inverse: bool = False
+
+    @property
+    def entrywise(self):
+        return False
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        root = np.sqrt(self.weights)
+        return 1 / root if self.inverse else root
+
+    def length(self, v):
+        return np.sqrt(((v * self._root) ** 2).sum(-1))
+
+    def upper(self, v, doubt):
+        return self.length(np.abs(v) + doubt) * (1 + 4 * (len(self.weights) + 4) * _EPS)
+
+    @property
+    def entries(self):
+        return 1 / self._root * (1 + 8 * _EPS)
+
+    @property
+    def dual(self):
+        return L2(self.weights, not self.inverse)
+
+    def __str__(self) -> str:
+        return "the Euclidean norm" if (self.weights == 1).all() else "a weighted Euclidean norm"
+
+    def to_dict(self):
+        return {"name": str(self), "weights": self.weights.tolist(), "inverse": self.inverse}
+
+
+@dataclass(frozen=True, eq=False)
 class Euclidean(AbstractNorm):
     r"""$\lVert v\rVert=\sqrt{v^\top Pv}$, or $\sqrt{v^\top P^{-1}v}$ if `inverse`."""
 
     matrix: np.ndarray
     inverse: bool = False
+
+    @property
+    def entrywise(self):
+        return False
 
     def length(self, v):
         other = np.linalg.solve(self.matrix, np.asarray(v)[..., None])[..., 0] if self.inverse else v @ self.matrix

@@ -194,8 +194,8 @@ class System:
         return np.asarray(abs(self.weight).sum(1))
 
     def spread(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
-        r"""$d_2\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $d_2\sum_i|w_{ij}|\eta_i$ over its sources, with
-        the slopes of each."""
+        r"""$d_2\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $d_2\sum_i|w_{ij}|\eta_i$ over its sources;
+        with the slopes of each."""
         matrix = self.magnitude.T if incoming else self.magnitude
         return np.asarray(matrix @ weights)
 
