@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 import direp
 import direp.certificates.convergence.euclidean
 from direp.arithmetic.ball import exact, positive_definite
-from direp.certificates.convergence.norm import L1, Euclidean, LInf
+from direp.certificates.convergence.norm import L1, L2, Euclidean, LInf
 from direp.certificates.convergence.system import System
 
 neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
@@ -67,7 +67,7 @@ def jacobians(net, rng, count=20):
 
 def log_norm(norm, jacobian):
     """Of a matrix, in one of the three kinds of norm."""
-    if isinstance(norm, Euclidean):
+    if isinstance(norm, Euclidean | L2):
         p = np.linalg.inv(norm.matrix) if norm.inverse else norm.matrix
         root = np.linalg.cholesky(p).T
         scaled = root @ jacobian @ np.linalg.inv(root)
@@ -78,7 +78,15 @@ def log_norm(norm, jacobian):
     return size.sum(0 if isinstance(norm, L1) else 1).max()
 
 
-CRITERIA = (direp.LocalLeak(), direp.Rows(), direp.Perron(), direp.Symmetric(), direp.LMI())
+CRITERIA = (
+    direp.LocalLeak(),
+    direp.Rows(),
+    direp.Perron(),
+    direp.Symmetric(),
+    direp.LMI(),
+    direp.Spectral(),
+    direp.Circle(),
+)
 
 
 @settings(max_examples=25)
@@ -88,7 +96,7 @@ def test_no_jacobian_expands_in_the_certified_norm(seed, neuron, outflow, criter
     certificate = alone(net, criterion)
     assume(certificate)
     norm, rng = certificate.norm, np.random.default_rng(seed)
-    assert isinstance(norm, L1 | LInf | Euclidean)
+    assert isinstance(norm, L1 | LInf | L2 | Euclidean)
     if isinstance(net.neuron, direp.Projected) and isinstance(norm, Euclidean):
         assert np.count_nonzero(norm.matrix - np.diag(np.diag(norm.matrix))) == 0
     step = certificate.largest_step

@@ -288,7 +288,7 @@ def one_sided(norm: dict[str, Any], apart: np.ndarray, velocity: np.ndarray) -> 
     """The norm of a difference of states, and how fast it changes when the difference changes with `velocity`."""
     name = norm["name"]
     if "Euclidean" in name:
-        p = np.asarray(norm["matrix"], WIDE)
+        p = square(norm)
         if norm["inverse"]:
             p = refined_inverse(p)
         other = apart @ p
@@ -303,6 +303,11 @@ def one_sided(norm: dict[str, Any], apart: np.ndarray, velocity: np.ndarray) -> 
     return np.abs(apart) @ eta, grown @ eta
 
 
+def square(norm: dict[str, Any]) -> np.ndarray:
+    """The matrix of a Euclidean norm, which one with a weight a unit does not write down."""
+    return np.asarray(norm["matrix"] if "matrix" in norm else np.diag(norm["weights"]), WIDE)
+
+
 def refined_inverse(p: np.ndarray) -> np.ndarray:
     """The inverse in extended precision, by Newton's iteration from that in 64 bits."""
     found = np.linalg.inv(np.asarray(p, np.float64)).astype(WIDE)
@@ -314,7 +319,7 @@ def refined_inverse(p: np.ndarray) -> np.ndarray:
 def most(norm: dict[str, Any], noise: np.ndarray) -> np.ndarray:
     """The largest norm of a vector whose entries are at most `noise`."""
     if "Euclidean" in norm["name"]:
-        p = np.asarray(norm["matrix"], WIDE)
+        p = square(norm)
         p = np.abs(refined_inverse(p) if norm["inverse"] else p)
         return np.sqrt(np.einsum("sj,jk,sk->s", noise, p, noise))
     eta = np.asarray(norm["weights"], WIDE)

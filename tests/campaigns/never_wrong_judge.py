@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from direp.certificates.convergence.norm import Euclidean, LInf
+from direp.certificates.convergence.norm import L2, Euclidean, LInf
 
 if TYPE_CHECKING:
     from never_wrong_draw import Batch
@@ -186,7 +186,7 @@ class Norms:
         kind, weights, root = np.zeros(count, int), np.ones((count, size)), np.zeros((count, size, size))
         stretch, shake = np.zeros(count), np.full(count, (2 * size + 8) * EPS)
         for k, norm in enumerate(norms):
-            if isinstance(norm, Euclidean):
+            if isinstance(norm, Euclidean | L2):
                 lower = np.linalg.cholesky(norm.matrix)
                 kind[k], root[k] = 2, np.linalg.inv(lower).T if norm.inverse else lower
                 spectrum = np.linalg.eigvalsh(norm.matrix)

@@ -11,7 +11,7 @@ from never_wrong_report import NAMES, Report
 
 import direp
 from direp.certificates.convergence.certificate import Certificate, Proof
-from direp.certificates.convergence.norm import L1, Euclidean, LInf
+from direp.certificates.convergence.norm import L1, L2, Euclidean, LInf
 from direp.certificates.convergence.refute import search
 from direp.certificates.convergence.system import System
 
@@ -124,7 +124,7 @@ def judge_verdicts(judge: Judge, b: int) -> list[Case]:
 
 
 def _same(one: Certificate | Proof, other: Certificate | Proof) -> bool:
-    if type(one.norm) is not type(other.norm) or isinstance(one.norm, Euclidean) or one.norm is None:
+    if type(one.norm) is not type(other.norm) or isinstance(one.norm, Euclidean | L2) or one.norm is None:
         return False
     return one.rate == other.rate and np.array_equal(one.norm.weights, other.norm.weights)
 

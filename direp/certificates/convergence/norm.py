@@ -110,6 +110,11 @@ class L2(AbstractNorm):
     def entrywise(self):
         return False
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """$P$ as a matrix."""
+        return np.diag(self.weights)
+
     @cached_property
     def _root(self) -> np.ndarray:
         root = np.sqrt(self.weights)
