@@ -5,6 +5,7 @@ from .convergence import (
     LMI,
     AbstractCriterion,
     AbstractDiagonal,
+    Between,
     Certificate,
     Compartmental,
     Counterexample,
@@ -20,7 +21,7 @@ from .convergence import (
 from .learning import FeedbackBound, LearningCertificate, bound_feedback, certify_learning, updates_to_descent
 
 __all__ = [
-    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Certificate", "Compartmental", "Counterexample",
-    "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Symmetric", "bound_feedback",
-    "certify", "certify_learning", "contraction_margin", "sharpest_margin", "updates_to_descent",
+    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Between", "Certificate", "Compartmental",
+    "Counterexample", "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Symmetric",
+    "bound_feedback", "certify", "certify_learning", "contraction_margin", "sharpest_margin", "updates_to_descent",
 ]  # fmt: skip

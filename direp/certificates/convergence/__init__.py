@@ -1,5 +1,6 @@
 """Does a network settle? Criteria that prove it, and a search for counter-examples that refutes it."""
 
+from .between import Between
 from .cascade import CASCADE, certify
 from .certificate import Attempt, Certificate, Judged, Proof, Remedy, Verdict, as_data, html_table
 from .compartmental import Compartmental
@@ -11,11 +12,12 @@ from .norm import L1, AbstractNorm, Euclidean, LInf
 from .perron import perron_weights
 from .refute import Counterexample, search
 from .system import System, refuse_tracing
+from .within import Within
 
 __all__ = [
     "CASCADE", "L1", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm", "Attempt",
-    "BallField", "Certificate", "Compartmental", "Counterexample", "Equilibrium", "Euclidean", "Judged", "LInf",
-    "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "as_data", "certify",
-    "contraction_margin", "enclose", "html_table", "perron_weights", "prove", "refuse_tracing", "search",
+    "BallField", "Between", "Certificate", "Compartmental", "Counterexample", "Equilibrium", "Euclidean", "Judged",
+    "LInf", "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Symmetric", "System", "Verdict", "Within", "as_data",
+    "certify", "contraction_margin", "enclose", "html_table", "perron_weights", "prove", "refuse_tracing", "search",
     "sharpest_margin", "solve",
 ]  # fmt: skip

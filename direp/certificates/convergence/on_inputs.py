@@ -1,0 +1,176 @@
+r"""Contraction on what inputs allow: the criteria, with the slopes that units can have where every trajectory ends up.
+
+For inputs in $X$ every trajectory from the starts is in a convex, forward invariant box $B$ from some time on (see
+`absorbing`). There $u\in U$, so the slopes of unit $i$ are in $\varphi'(U_i)$ and $\psi'(B_i)$, and units that a face
+holds for good do not move: their rows and columns leave the Jacobian. If the criteria prove $\mu(J)\le-c<0$ for all
+such slopes, then two trajectories approach each other at least like $e^{-ct}$ from the time on when both are in $B$,
+for the segment between them is in $B$. The flow maps the closed set $B$ into itself and shrinks distances, so each
+input has exactly one equilibrium in $B$ (Banach), and whatever starts among the starts comes to it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...arithmetic import down, precise
+from ...model import OUTFLOWS, Network
+from .absorbing import Absorbed, absorb
+from .between import inputs_of, start_of
+from .certificate import About, Attempt, Certificate, Proof
+from .criterion import AbstractCriterion
+from .enclosure import enclosed
+from .norm import L1, AbstractNorm, Euclidean, LInf
+from .system import Bare, System
+from .within import Within
+
+
+def certify_on_inputs(
+    network: Network,
+    system: System,
+    inputs: Any,
+    start: Any,
+    criteria: Sequence[AbstractCriterion],
+    assumptions: tuple[str, ...],
+    checks: tuple[str, str],
+    uncovered: tuple[str, ...],
+) -> Certificate:
+    """The certificate of a network for inputs in a box, or for samples: one norm for all, or else one for each.
+
+    `system` is that of the network with its free phase; `uncovered` are other phases that were asked for; `checks` say
+    how Euclidean and other proofs are checked."""
+    (x, samples), begin = inputs_of(network, inputs), start_of(network, start)
+    absorbed = absorb(network, system, x, begin)
+    attempts = _tried(network, system, absorbed, slice(None), criteria)
+    count = len(x.low)
+    proofs: list[Proof | None] = [attempts[-1].proof] * count
+    norms: tuple[AbstractNorm | None, ...] = (None if proofs[0] is None else proofs[0].norm,)
+    if proofs[0] is None and count > 1:
+        each = [_tried(network, system, absorbed, slice(k, k + 1), criteria) for k in range(count)]
+        proofs = [tried[-1].proof for tried in each]
+        norms = tuple(None if proof is None else proof.norm for proof in proofs)
+        attempts += [dataclasses.replace(_closest(tried), criterion=f"{_closest(tried).criterion}, sample {k}")
+                     for k, tried in enumerate(each) if tried[-1].proof is None][:_SHOWN]  # fmt: skip
+        criterion = next((tried[-1].criterion for tried in each if tried[-1].proof is not None), "")
+    rates = np.array([0.0 if proof is None else proof.rate for proof in proofs])
+    full = bool((down(system.total_leak) > 0).all())
+    within = Within.of(x, samples, begin, absorbed, rates, norms, full)
+    found = [proof for proof in proofs if proof is not None]
+    everywhere = "from every start" if begin is None else "from every start in the box given"
+    which = f"each of the {count} inputs given" if samples else "each input in the box given"
+    claim = f"the network settles to one equilibrium for {which}, {everywhere}"
+    closest = _closest(attempts)
+    proved = bool(within.proved.all()) and not uncovered
+    if not within.proved.all():
+        return Certificate(
+            claim=claim, verdict="undecided", criterion=closest.criterion, norm=None, rate=closest.rate, phases={},
+            largest_step=0.0, shrink=0.0, assumptions=assumptions, check="", attempts=tuple(attempts),
+            reason=_reason(network, within, closest, absorbed), uncovered=uncovered, within=within,
+            blame=tuple(network.graph.name(unit) for unit in closest.blame),
+        )  # fmt: skip
+    step = min(proof.step for proof in found)
+    shrink = min(proof.shrink * (step / proof.step) for proof in found) * (1 - 1e-15 * (len(found) > 1))
+    kinds = {isinstance(proof.norm, Euclidean) for proof in found}
+    return Certificate(
+        claim=claim,
+        verdict="proved" if proved else "undecided",
+        criterion=attempts[-1].criterion if len(norms) == 1 else f"{criterion}, sample by sample",
+        norm=norms[0] if len(norms) == 1 else None,
+        rate=float(rates.min()) if proved else -np.inf,
+        phases={"free": float(rates.min())},
+        largest_step=step if proved else 0.0,
+        shrink=shrink if proved else 0.0,
+        assumptions=assumptions,
+        check="; ".join(checks[not euclidean] for euclidean in sorted(kinds, reverse=True)),
+        attempts=tuple(attempts),
+        reason="" if proved else f"The free phase contracts, but nothing covers the phases of {'; '.join(uncovered)}.",
+        uncovered=uncovered,
+        about=About(network, system.cost, {0.0: "free"}, float(system.total_leak.max())),
+        within=within,
+    )
+
+
+_SHOWN = 5  # samples of which it is told how they failed
+
+
+def _closest(attempts: Sequence[Attempt]) -> Attempt:
+    return max(attempts, key=lambda attempt: attempt.rate)
+
+
+def _tried(
+    network: Network, system: System, absorbed: Absorbed, rows: slice, criteria: Sequence[AbstractCriterion]
+) -> list[Attempt]:
+    """How the criteria fare on the slopes of some rows together, until one proves; of units that move."""
+    held = np.asarray(absorbed.held[rows].all(0))
+    moves = ~held
+    if not moves.any():
+        moves[0] = True  # which stands still too, and stands for all
+    small = _part(system, _slopes(network, absorbed, rows), moves, held)
+    attempts = []
+    for criterion in criteria:
+        with precise(), np.errstate(all="ignore"):
+            attempt = criterion.attempt(small)
+        places = np.flatnonzero(moves)
+        attempt = dataclasses.replace(attempt, blame=tuple(int(places[unit]) for unit in attempt.blame))
+        if attempt.proof is not None:
+            whole = dataclasses.replace(attempt.proof, norm=_whole(attempt.proof.norm, moves))
+            return [*attempts, dataclasses.replace(attempt, proof=whole)]
+        attempts.append(attempt)
+    return attempts
+
+
+def _slopes(network: Network, absorbed: Absorbed, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest slope of every unit in some rows, of transfer and rate."""
+    found = []
+    neuron = network.neuron
+    with np.errstate(all="ignore"):
+        for activation, at in ((neuron.transfer, absorbed.drive), (neuron.rate, absorbed.box)):
+            _, slope = enclosed(activation, at[rows], network.dtype)
+            found.append(np.stack([slope.low.min(0), slope.high.max(0)]))
+    return found[0], found[1]
+
+
+def _part(system: System, slopes: tuple[np.ndarray, np.ndarray], moves: np.ndarray, held: np.ndarray) -> System:
+    """The system of the units that move, with slopes of their own."""
+    if not held.any():
+        return dataclasses.replace(system, slopes=slopes)
+    # In a box every norm has one weight a unit or (Euclidean) a diagonal matrix: less leak only makes a rate smaller.
+    lost = 4 * (system.longest + 8) * float(np.finfo(np.float64).eps) * (system.leak + system.sent)
+    leak = np.nextafter(system.total_leak - lost, -np.inf) if system.neuron.outflow.active else system.leak
+    leak = np.where(held, 1.0, leak)  # any does, where nothing moves
+    neuron = system.neuron
+    bare = Bare(neuron.transfer, neuron.rate, neuron.low, neuron.high, OUTFLOWS["none"])
+    return dataclasses.replace(
+        system, weight=system.weight[moves][:, moves], leak=leak[moves], neuron=bare,
+        slopes=(slopes[0][:, moves], slopes[1][:, moves]),
+        hidden=int(moves[: system.hidden].sum()),
+    )  # fmt: skip
+
+
+def _whole(norm: AbstractNorm, moves: np.ndarray) -> AbstractNorm:
+    """A norm of all units from that of those that move: any weight suits a unit that stands still."""
+    if moves.all():
+        return norm
+    if isinstance(norm, Euclidean):
+        matrix = np.diag(np.full(len(moves), float(np.diagonal(norm.matrix).max())))
+        matrix[np.ix_(moves, moves)] = norm.matrix
+        return Euclidean(matrix, norm.inverse)
+    assert isinstance(norm, L1 | LInf)
+    weights = np.full(len(moves), float(norm.weights.max()))
+    weights[moves] = norm.weights
+    return type(norm)(weights)
+
+
+def _reason(network: Network, within: Within, closest: Attempt, absorbed: Absorbed) -> str:
+    parts = []
+    if within.samples is not None and within.samples > 1:
+        parts.append(f"{int(within.proved.sum())} of {within.samples} inputs are proved, each by itself.")
+    parts.append(f"No criterion proves it in the absorbing box; {closest.criterion} {closest.note or 'comes closest'}.")
+    endless = np.flatnonzero(~(np.isfinite(absorbed.box.low) & np.isfinite(absorbed.box.high)).all(0))
+    if len(endless):
+        name = network.graph.name(int(endless[0]))
+        parts.append(f"Nothing bounds the state of {name}: start=direp.Between(low, high) may.")
+    elif within.samples is None:
+        parts.append("A smaller box of inputs, or samples of them, may do.")
+    return " ".join(parts)
