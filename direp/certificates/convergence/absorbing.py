@@ -22,6 +22,7 @@ $V_i/\Lambda_i\subset B_i$, so that the flow on its faces does not point outward
 All numbers are those stored, and every operation rounds outwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,12 +33,12 @@ import scipy.sparse
 from ...arithmetic import Interval, down, up
 from ...model import Network
 from .between import faces_of
-from .enclosure import enclosed
+from .enclosure import enclosure
 from .system import System
 
 _EPS = float(np.finfo(np.float64).eps)
 _TINY = float(np.finfo(np.float64).tiny)
-_SWEEPS, _GROWTHS = 200, 100
+_SWEEPS, _GROWTHS = 200, 40
 _ROOM, _STILL = 1e-4, 1e-3  # $\varepsilon$, and a narrowing that is not worth its time, as shares of a width
 
 
@@ -57,14 +58,27 @@ class Absorbed:
     enters: np.ndarray
     held: np.ndarray
 
+    @classmethod
+    def joined(cls, parts: Sequence["Absorbed"]) -> "Absorbed":
+        """The rows of all."""
+
+        def boxes(name: str) -> Interval:
+            return Interval(
+                *(np.concatenate([getattr(getattr(p, name), end) for p in parts]) for end in ("low", "high"))
+            )
+
+        enters, held = (np.concatenate([getattr(p, name) for p in parts]) for name in ("enters", "held"))
+        return cls(boxes("box"), boxes("drive"), boxes("first"), enters, held)
+
 
 class Field:
     """The field of a network over boxes of states and inputs."""
 
     def __init__(self, network: Network, system: System, x: Interval):
-        self.neuron, self.dtype, self.weight = network.neuron, network.dtype, system.weight
+        self.rate, self.transfer = (enclosure(a, network.dtype) for a in (network.neuron.rate, network.neuron.transfer))
+        self.weight = system.weight
         bias = np.asarray(network.bias, np.float64)
-        self.fixed = sums(_from_inputs(network), x) + Interval.of(bias)
+        self.fixed = sums(from_inputs(network), x) + Interval.of(bias)
         self.faces = faces_of(network.neuron, network.dtype)
         lost = 4 * (system.longest + 8) * _EPS * (system.leak + system.sent) if network.neuron.outflow.active else 0.0
         total = system.total_leak
@@ -77,13 +91,12 @@ class Field:
 
     def drive(self, box: Interval) -> Interval:
         """$U$ over boxes of states."""
-        rate, _ = enclosed(self.neuron.rate, box, self.dtype)
-        return self.fixed + sums(self.weight, rate)
+        return self.fixed + sums(self.weight, self.rate(box)[0])
 
     def aims(self, drive: Interval) -> tuple[Interval, Interval]:
         r"""$V$ and $V/\Lambda$, whose ends are infinite where $\Lambda$ may be 0 or below, and are clipped to the
         faces."""
-        passed, _ = enclosed(self.neuron.transfer, drive, self.dtype)
+        passed, _ = self.transfer(drive)
         total = Interval(np.where(self.leaks, self.total.low, 1.0), np.where(self.leaks, self.total.high, 1.0))
         goal = passed / total
         goal = Interval(np.where(self.leaks, goal.low, -np.inf), np.where(self.leaks, goal.high, np.inf))
@@ -106,15 +119,16 @@ def absorb(network: Network, system: System, x: Interval, start: Interval | None
 def _grown(field: Field, box: Interval, whole: Interval) -> Interval:
     """The box of the starts, grown until the flow on its faces does not point outwards; `whole` in rows where that
     does not end."""
-    for _ in range(_GROWTHS):
+    for count in range(_GROWTHS):
+        further = 1.1 if count < _GROWTHS // 2 else 2.0
         _, goal = field.aims(field.drive(box))
         below, above = goal.low < box.low, goal.high > box.high
         open_rows = (below | above).any(1)
         if not open_rows.any():
             return box
         # A little further than asked for, so that it ends.
-        low = np.where(below, box.low - 1.1 * (box.low - goal.low), box.low)
-        high = np.where(above, box.high + 1.1 * (goal.high - box.high), box.high)
+        low = np.where(below, box.low - further * (box.low - goal.low), box.low)
+        high = np.where(above, box.high + further * (goal.high - box.high), box.high)
         box = Interval(low, high) if field.faces is None else Interval(low, high).clip(*field.faces)
         box = Interval(np.where(np.isnan(box.low), -np.inf, box.low), np.where(np.isnan(box.high), np.inf, box.high))
     _, goal = field.aims(field.drive(box))
@@ -192,7 +206,7 @@ def sums(weight: Any, at: Interval) -> Interval:
     return Interval(np.where(bounded, low, -np.inf), np.where(bounded, high, np.inf))
 
 
-def _from_inputs(network: Network) -> Any:
+def from_inputs(network: Network) -> Any:
     """The weights from inputs to free units, in 64 bits: inputs x free."""
     graph, values = network.graph, np.asarray(network.strengths(), np.float64)
     many = np.searchsorted(graph.source, graph.inputs)

@@ -76,6 +76,10 @@ def certify(
         raise ValueError(f"certify(x=...) has shape {at.shape}; needed is (batch, {network.graph.inputs})")
     if inputs is None and start is not None:
         raise ValueError("certify(start=...) needs inputs=...: without them a claim is of every start")
+    if inputs is not None and at is not None:
+        raise ValueError(
+            "certify(x=...) says where to search for counter-examples, and inputs=... searches for none: leave x out"
+        )
     refuse_tracing("certify", network, nudge, rule)
     run, claim = RuleRun((), (), {}, False), _CLAIM
     if rule is not None:

@@ -1,43 +1,57 @@
 """Values and slopes of an activation over intervals of its argument, rounded outwards."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from ...arithmetic import Interval, down, up
+from ...arithmetic import Interval, Shape, down, up
 from ...model import ACTIVATIONS, Activation
 from .system import outwards
 
+Enclosure = Callable[[Interval], tuple[Interval, Interval]]
 
-def enclosed(activation: Activation, at: Interval, dtype: Any) -> tuple[Interval, Interval]:
-    """Every value and every slope of an activation where its argument is in `at` (infinite ends allowed).
+
+def enclosure(activation: Activation, dtype: Any) -> Enclosure:
+    """From intervals of its argument (infinite ends allowed) to every value and every slope of an activation in them.
 
     Built-in ones are enclosed as the functions that their names say; one of a user's own by its `interval`, in which
     the numbers count as a precision rounds them. Without `interval`, its range and its declared slopes are all that is
     known. Both hold anyway.
     """
     if activation == ACTIVATIONS["identity"]:
-        one = np.ones_like(at.low)
-        return at, Interval(one, one)
-    whole = Interval(np.full_like(at.low, -np.inf), np.full_like(at.low, np.inf))
-    value, slope = whole, whole
-    if activation.name in _OPEN and activation == ACTIVATIONS[activation.name]:
-        value, slope = _OPEN[activation.name](at)
-    elif activation.interval is not None:
-        shape = activation.interval
-        doubt = 0.0 if activation.name in ACTIVATIONS else 16 * float(jnp.finfo(dtype).eps)
-        scale = max((abs(end) for end in (shape.low, shape.high) if np.isfinite(end)), default=0.0)
-        value, slope = (_doubted(part, doubt, scale) for part in _shaped(shape, _doubted(at, doubt, scale)))
-    bounds = (-np.inf, np.inf) if activation.slope is None else outwards(activation.slope, dtype)
-    ends = outwards(activation.range, dtype)
-    return value.meet(Interval(np.asarray(ends[0]), np.asarray(ends[1]))), slope.meet(
-        Interval(np.asarray(bounds[0]), np.asarray(bounds[1]))
-    )
+        return lambda at: (at, Interval(np.ones_like(at.low), np.ones_like(at.low)))
+    known = ACTIVATIONS.get(activation.name) == activation
+    inner = _OPEN.get(activation.name) if known else None
+    if inner is None and activation.interval is not None:
+        inner = _shaped(activation.interval, 0.0 if known else 16 * float(jnp.finfo(dtype).eps))
+    values = _bounds(outwards(activation.range, dtype))
+    slopes = _bounds((-np.inf, np.inf) if activation.slope is None else outwards(activation.slope, dtype))
+
+    def enclosed(at: Interval) -> tuple[Interval, Interval]:
+        if inner is None:
+            none = np.zeros_like(at.low)
+            return values + none, slopes + none
+        value, slope = inner(at)
+        return value.meet(values), slope.meet(slopes)
+
+    return enclosed
 
 
-def _shaped(shape: Any, at: Interval) -> tuple[Interval, Interval]:
-    return shape.value(at), shape.slope(at)
+def _bounds(ends: tuple[float, float]) -> Interval:
+    return Interval(np.asarray(ends[0]), np.asarray(ends[1]))
+
+
+def _shaped(shape: Shape, doubt: float) -> Enclosure:
+    """By a shape whose numbers are rounded: each of them may be off by this share."""
+    scale = max((abs(end) for end in (shape.low, shape.high) if np.isfinite(end)), default=0.0)
+
+    def enclosed(at: Interval) -> tuple[Interval, Interval]:
+        at = _doubted(at, doubt, scale)
+        return _doubted(shape.value(at), doubt, scale), _doubted(shape.slope(at), doubt, 1.0)
+
+    return enclosed
 
 
 def _doubted(part: Interval, share: float, scale: float) -> Interval:

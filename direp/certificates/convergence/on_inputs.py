@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ...arithmetic import down, precise
+from ...arithmetic import Interval, down, precise
 from ...model import OUTFLOWS, Network
-from .absorbing import Absorbed, absorb
+from .absorbing import Absorbed, absorb, from_inputs
 from .between import inputs_of, start_of
-from .certificate import About, Attempt, Certificate, Proof
+from .certificate import About, Attempt, Certificate
 from .criterion import AbstractCriterion
-from .enclosure import enclosed
+from .enclosure import enclosure
 from .norm import L1, AbstractNorm, Euclidean, LInf
 from .system import Bare, System
 from .within import Within
@@ -42,17 +42,26 @@ def certify_on_inputs(
     how Euclidean and other proofs are checked."""
     (x, samples), begin = inputs_of(network, inputs), start_of(network, start)
     absorbed = absorb(network, system, x, begin)
-    attempts = _tried(network, system, absorbed, slice(None), criteria)
+    together = _tried(network, system, absorbed, slice(None), criteria)
+    attempts, each = list(together), []
+    if together[-1].proof is None:
+        if samples:
+            each = [_tried(network, system, absorbed, slice(k, k + 1), criteria) for k in range(len(x.low))]
+        else:
+            x, absorbed, each = _divided(network, system, x, absorbed, together, begin, criteria)
+            if all(tried[-1].proof is not None for tried in each):
+                together = _tried(network, system, absorbed, slice(None), criteria)
+        lost = [(k, _closest(tried)) for k, tried in enumerate(each) if tried[-1].proof is None]
+        row = "sample" if samples else "part"
+        attempts += [dataclasses.replace(best, criterion=f"{best.criterion}, {row} {k}") for k, best in lost[:_SHOWN]]
     count = len(x.low)
-    proofs: list[Proof | None] = [attempts[-1].proof] * count
-    norms: tuple[AbstractNorm | None, ...] = (None if proofs[0] is None else proofs[0].norm,)
-    if proofs[0] is None and count > 1:
-        each = [_tried(network, system, absorbed, slice(k, k + 1), criteria) for k in range(count)]
+    if together[-1].proof is not None:
+        proofs, norms, criterion = [together[-1].proof] * count, (together[-1].proof.norm,), together[-1].criterion
+    else:
         proofs = [tried[-1].proof for tried in each]
         norms = tuple(None if proof is None else proof.norm for proof in proofs)
-        attempts += [dataclasses.replace(_closest(tried), criterion=f"{_closest(tried).criterion}, sample {k}")
-                     for k, tried in enumerate(each) if tried[-1].proof is None][:_SHOWN]  # fmt: skip
-        criterion = next((tried[-1].criterion for tried in each if tried[-1].proof is not None), "")
+        names = dict.fromkeys(tried[-1].criterion for tried in each if tried[-1].proof is not None)
+        criterion = f"{', '.join(names)}, {'sample' if samples else 'part'} by {'sample' if samples else 'part'}"
     rates = np.array([0.0 if proof is None else proof.rate for proof in proofs])
     full = bool((down(system.total_leak) > 0).all())
     within = Within.of(x, samples, begin, absorbed, rates, norms, full)
@@ -66,7 +75,7 @@ def certify_on_inputs(
         return Certificate(
             claim=claim, verdict="undecided", criterion=closest.criterion, norm=None, rate=closest.rate, phases={},
             largest_step=0.0, shrink=0.0, assumptions=assumptions, check="", attempts=tuple(attempts),
-            reason=_reason(network, within, closest, absorbed), uncovered=uncovered, within=within,
+            reason=_reason(network, within, closest), uncovered=uncovered, within=within,
             blame=tuple(network.graph.name(unit) for unit in closest.blame),
         )  # fmt: skip
     step = min(proof.step for proof in found)
@@ -75,7 +84,7 @@ def certify_on_inputs(
     return Certificate(
         claim=claim,
         verdict="proved" if proved else "undecided",
-        criterion=attempts[-1].criterion if len(norms) == 1 else f"{criterion}, sample by sample",
+        criterion=criterion,
         norm=norms[0] if len(norms) == 1 else None,
         rate=float(rates.min()) if proved else -np.inf,
         phases={"free": float(rates.min())},
@@ -92,10 +101,44 @@ def certify_on_inputs(
 
 
 _SHOWN = 5  # samples of which it is told how they failed
+_PARTS = 64  # into which a box of inputs is divided at most
 
 
 def _closest(attempts: Sequence[Attempt]) -> Attempt:
     return max(attempts, key=lambda attempt: attempt.rate)
+
+
+def _divided(
+    network: Network, system: System, x: Interval, absorbed: Absorbed, tried: list[Attempt], start: Interval | None,
+    criteria: Sequence[AbstractCriterion],
+) -> tuple[Interval, Absorbed, list[list[Attempt]]]:  # fmt: skip
+    """A box of inputs in parts that are proved one by one, each halved until it is. It ends where a part whose middle
+    alone is not proved shows that no dividing helps, and after so many parts."""
+    reach = np.asarray(abs(from_inputs(network)).sum(1)).ravel()
+    todo, done = [(x, absorbed, tried)], []
+
+    def part(low: np.ndarray, high: np.ndarray) -> tuple[Interval, Absorbed, list[Attempt]]:
+        box = Interval(low, high)
+        where = absorb(network, system, box, start)
+        return box, where, _tried(network, system, where, slice(None), criteria)
+
+    while todo:
+        box, where, fared = todo.pop()
+        if fared[-1].proof is not None:
+            done.append((box, where, fared))
+            continue
+        middle = np.clip(0.5 * box.low + 0.5 * box.high, box.low, box.high)
+        entry = int(np.argmax(box.width()[0] * reach))
+        hopeless = len(done) + len(todo) + 2 > _PARTS or not (box.low < middle)[0, entry]
+        if hopeless or part(middle, middle)[2][-1].proof is None:
+            todo.append((box, where, fared))
+            break
+        cut = np.where(np.arange(box.low.shape[1]) == entry, middle, box.high)
+        todo += [part(box.low, cut), part(np.where(cut == box.high, box.low, cut), box.high)]
+    parts = [*done, *todo]
+    boxes, places = [each[0] for each in parts], [each[1] for each in parts]
+    rows = Interval(np.concatenate([b.low for b in boxes]), np.concatenate([b.high for b in boxes]))
+    return rows, Absorbed.joined(places), [each[2] for each in parts]
 
 
 def _tried(
@@ -126,7 +169,7 @@ def _slopes(network: Network, absorbed: Absorbed, rows: slice) -> tuple[np.ndarr
     neuron = network.neuron
     with np.errstate(all="ignore"):
         for activation, at in ((neuron.transfer, absorbed.drive), (neuron.rate, absorbed.box)):
-            _, slope = enclosed(activation, at[rows], network.dtype)
+            _, slope = enclosure(activation, network.dtype)(at[rows])
             found.append(np.stack([slope.low.min(0), slope.high.max(0)]))
     return found[0], found[1]
 
@@ -162,15 +205,16 @@ def _whole(norm: AbstractNorm, moves: np.ndarray) -> AbstractNorm:
     return type(norm)(weights)
 
 
-def _reason(network: Network, within: Within, closest: Attempt, absorbed: Absorbed) -> str:
+def _reason(network: Network, within: Within, closest: Attempt) -> str:
     parts = []
     if within.samples is not None and within.samples > 1:
         parts.append(f"{int(within.proved.sum())} of {within.samples} inputs are proved, each by itself.")
+    elif within.samples is None and within.proved.any():
+        parts.append(f"Parts that are {within.share:.3g} of the box of inputs are proved, each by itself.")
     parts.append(f"No criterion proves it in the absorbing box; {closest.criterion} {closest.note or 'comes closest'}.")
-    endless = np.flatnonzero(~(np.isfinite(absorbed.box.low) & np.isfinite(absorbed.box.high)).all(0))
+    low, high = within.box
+    endless = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)).all(0))
     if len(endless):
         name = network.graph.name(int(endless[0]))
         parts.append(f"Nothing bounds the state of {name}: start=direp.Between(low, high) may.")
-    elif within.samples is None:
-        parts.append("A smaller box of inputs, or samples of them, may do.")
     return " ".join(parts)

@@ -17,14 +17,14 @@ from .norm import AbstractNorm
 class Within:
     """For which inputs something is proved, and from when on.
 
-    - `inputs`: low and high ends, a row for each sample or one for the box. `samples`: how many samples; `None` for a
-      box.
+    - `inputs`: low and high ends, a row for each sample, or for each part of the box. `samples`: how many samples;
+      `None` for a box.
     - `start`: low and high ends of the starts; `None` for all that the neuron allows.
     - `box`: low and high ends of the states (rows x free) that every trajectory from these starts ends up in. Slopes
       and rates, steps and error bars hold in there.
     - `first`, `enters`: every trajectory from `first` is in `box` for good after this time; `None` where that depends
       on the start. Starts outside `first` come into it at the pace of their leaks.
-    - `proved`: whether each row is. `rates`: of each row, in `norms`, one for all rows or one for each.
+    - `proved`: whether each row is. `rates`: of each row, in `norms`: one norm for all rows, or one for each.
     - `held`: which units (rows x free) a face of the neuron's box holds in there.
     - `full_steps`: whether all total leaks are above 0, so that a full step is one.
     """
@@ -58,8 +58,12 @@ class Within:
 
     @property
     def share(self) -> float:
-        """The share of the rows that are proved."""
-        return float(self.proved.mean())
+        """How much is proved: the share of the samples, or of the volume of the box of inputs."""
+        if self.samples is not None:
+            return float(self.proved.mean())
+        (low, high), whole = self.inputs, self.inputs[1].max(0) - self.inputs[0].min(0)
+        parts = np.where(whole > 0, (high - low) / np.where(whole > 0, whole, 1.0), 1.0).prod(1)
+        return 1.0 if self.proved.all() else float(parts[self.proved].sum() / parts.sum())
 
     @cached_property
     def _places(self) -> dict[bytes, int]:
@@ -69,15 +73,17 @@ class Within:
         """The row of each of some inputs. Raises `ValueError` for an input that this says nothing of."""
         x = np.asarray(x, np.float64) + 0.0
         if self.samples is None:
-            low, high = self.inputs[0][0], self.inputs[1][0]
-            outside = np.argwhere(~((x >= low) & (x <= high)))
-            if len(outside):
-                row, entry = outside[0]
+            rows = np.full(len(x), -1)
+            for k, (low, high) in enumerate(zip(*self.inputs, strict=True)):
+                rows[((x >= low) & (x <= high)).all(1)] = k
+            if (rows < 0).any():
+                low, high = self.inputs[0].min(0), self.inputs[1].max(0)
+                row, entry = np.argwhere(~((x >= low) & (x <= high)))[0]
                 raise ValueError(
                     f"this certificate is of inputs in a box: input {entry} of row {row} is {x[row, entry]:g}, outside "
                     f"[{low[entry]:g}, {high[entry]:g}]; leave certificate out, or certify(inputs=...) a box with it"
                 )
-            return np.zeros(len(x), int)
+            return rows
         found = np.array([self._places.get(row.tobytes(), -1) for row in np.ascontiguousarray(x)], int)
         if (found < 0).any():
             raise ValueError(
