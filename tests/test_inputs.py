@@ -302,7 +302,7 @@ def test_the_command(tmp_path):
     assert code == 0
     within = json.loads(out)["convergence"]["within"]
     assert within["share"] == 1
-    assert within["inputs"]["low"] == [[-1.0]]
+    assert within["inputs"] == {"low": [-1.0], "high": [1.0]}
     assert within["enters"] < 30
     code, out, _ = call(*how, "--input-range", "-1", "1")
     assert "once a trajectory is in the absorbing box" in out

@@ -117,13 +117,14 @@ class Within:
         return f"once a trajectory is in the absorbing box, from time {at_most(self.enters)} on"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: ends of boxes for one row, and for samples how many are proved, at which rates."""
+        """For JSON: the boxes that hold those of all rows, and how many rows are proved, at which rates."""
 
-        def ends(box: tuple[np.ndarray, np.ndarray] | None) -> Any:
-            return None if box is None else {"low": box[0].tolist(), "high": box[1].tolist()}
+        def hull(box: tuple[np.ndarray, np.ndarray] | None) -> Any:
+            return None if box is None else {"low": box[0].min(0).tolist(), "high": box[1].max(0).tolist()}
 
         return {
-            "inputs": ends(self.inputs) if self.samples is None else None, "samples": self.samples,
-            "proved": int(self.proved.sum()), "share": self.share, "start": ends(self.start), "enters": self.enters,
-            "box": ends(self.box), "rates": self.rates.tolist(),
+            "inputs": hull(self.inputs), "samples": self.samples, "parts": len(self.proved),
+            "proved": int(self.proved.sum()), "share": self.share,
+            "start": None if self.start is None else {"low": self.start[0].tolist(), "high": self.start[1].tolist()},
+            "enters": self.enters, "box": hull(self.box), "rates": self.rates.tolist(),
         }  # fmt: skip
