@@ -99,6 +99,8 @@ def judge(case: Case) -> Outcome:
     seconds = time.perf_counter() - begun
     samples = rng.uniform(-1, 1, (SAMPLES, 2))
     data = direp.certify(network, inputs=samples)
+    assert box.within is not None
+    assert data.within is not None
     seen = settles(case, network, x, 100)
     if (everywhere or box) and not seen and not settles(case, network, x, 2000):
         raise AssertionError(f"proved and seen not to settle: {case}, {everywhere}, {box}")
