@@ -73,6 +73,7 @@ from .certificates import certify as certify
 from .certificates import certify_learning as certify_learning
 from .certificates import bound_feedback as bound_feedback
 from .certificates import updates_to_descent as updates_to_descent
+from .certificates import Between as Between
 from .certificates import Certificate as Certificate
 from .certificates import LearningCertificate as LearningCertificate
 from .certificates import FeedbackBound as FeedbackBound

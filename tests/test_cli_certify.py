@@ -64,6 +64,15 @@ def test_a_run_is_certified_for_the_phases_it_was_trained_with(run):
     assert "Euler steps" in out
 
 
+def test_a_run_is_certified_for_its_own_inputs(run):
+    for which, samples in (("data", 3), ("box", None)):
+        code, out, _ = call("certify", run, "--json", "--inputs", which, "--samples", 3)
+        assert code == 0
+        found = json.loads(out)["convergence"]
+        assert found["phases"].keys() == {"free"}
+        assert (found["within"]["samples"], found["within"]["share"]) == (samples, 1)
+
+
 def test_metrics_say_for_every_epoch_whether_it_was_certified(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(line["certified"] == 1 and line["lowest_margin"] > 0.09 for line in lines)

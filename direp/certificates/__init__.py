@@ -5,6 +5,7 @@ from .convergence import (
     LMI,
     AbstractCriterion,
     AbstractDiagonal,
+    Between,
     Certificate,
     Circle,
     Compartmental,
@@ -23,7 +24,7 @@ from .convergence import (
 from .learning import FeedbackBound, LearningCertificate, bound_feedback, certify_learning, updates_to_descent
 
 __all__ = [
-    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Certificate", "Circle", "Compartmental",
+    "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Between", "Certificate", "Circle", "Compartmental",
     "Counterexample", "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Spectral",
     "Symmetric", "Vertices", "bound_feedback", "certify", "certify_learning", "contraction_margin",
     "sharpest_margin", "updates_to_descent",

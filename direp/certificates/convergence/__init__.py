@@ -1,5 +1,6 @@
 """Does a network settle? Criteria that prove it, and a search for counter-examples that refutes it."""
 
+from .between import Between
 from .cascade import CASCADE, certify
 from .certificate import Attempt, Certificate, Judged, Proof, Remedy, Verdict, as_data, html_table
 from .circle import Circle
@@ -14,11 +15,12 @@ from .refute import Counterexample, search
 from .spectral import Spectral
 from .system import System, refuse_tracing
 from .vertices import Vertices
+from .within import Within
 
 __all__ = [
     "CASCADE", "L1", "L2", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm",
-    "Attempt", "BallField", "Certificate", "Circle", "Compartmental", "Counterexample", "Equilibrium", "Euclidean",
-    "Judged", "LInf", "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Spectral", "Symmetric", "System",
-    "Verdict", "Vertices", "as_data", "certify", "contraction_margin", "enclose", "html_table", "perron_weights",
-    "prove", "refuse_tracing", "search", "sharpest_margin", "solve",
+    "Attempt", "BallField", "Between", "Certificate", "Circle", "Compartmental", "Counterexample", "Equilibrium",
+    "Euclidean", "Judged", "LInf", "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Spectral", "Symmetric",
+    "System", "Verdict", "Vertices", "Within", "as_data", "certify", "contraction_margin", "enclose", "html_table",
+    "perron_weights", "prove", "refuse_tracing", "search", "sharpest_margin", "solve",
 ]  # fmt: skip

@@ -12,12 +12,14 @@ from jaxtyping import Num
 from ...arithmetic import precise
 from ...model import ACTIVATIONS, OUTFLOWS, Activation, Coupling, Network
 from ...rules import AbstractCost, AbstractNudge, AbstractRule, RuleRun, phases_of
+from .between import Between
 from .certificate import About, Attempt, Certificate, Proof
 from .circle import Circle
 from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import LocalLeak, Perron, Rows, prove
 from .euclidean import LMI, Symmetric
+from .on_inputs import certify_on_inputs
 from .refute import Findings, search
 from .remedy import remedy
 from .spectral import Spectral
@@ -41,6 +43,8 @@ def certify(
     x: Num[ArrayLike, "batch input"] | None = None,
     starts: int = 32,
     seed: int = 0,
+    inputs: Between | Num[ArrayLike, "batch input"] | None = None,
+    start: Between | None = None,
 ) -> Certificate:
     r"""Prove from the weights that a network settles, or refute it, or say what is missing.
 
@@ -56,6 +60,10 @@ def certify(
       once, at the price of a few linear systems.
     - `x`: inputs at which to search for a counter-example first, before inputs of the search's own choice.
     - `starts`: how many starts the search takes at each input; 0 does not search.
+    - `inputs`: claim it of these alone: rows of samples, or a box, `direp.Between(low, high)`. Slopes are then those
+      that units can have where every trajectory ends up, so that saturated networks are proved too; in the free phase,
+      and from the time on that `Certificate.within` says. Nothing is searched for.
+    - `start`: and of trajectories that start in this box of states. By default of all.
 
     **Returns:**
 
@@ -65,9 +73,15 @@ def certify(
     """
     if not criteria:
         raise ValueError("certify(criteria=()) is empty: name at least one criterion, such as direp.Perron()")
-    inputs = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x, np.float64)
-    if inputs is not None and inputs.shape[1:] != (network.graph.inputs,):
-        raise ValueError(f"certify(x=...) has shape {inputs.shape}; needed is (batch, {network.graph.inputs})")
+    at = None if x is None or len(np.asarray(x)) == 0 else np.asarray(x, np.float64)
+    if at is not None and at.shape[1:] != (network.graph.inputs,):
+        raise ValueError(f"certify(x=...) has shape {at.shape}; needed is (batch, {network.graph.inputs})")
+    if inputs is None and start is not None:
+        raise ValueError("certify(start=...) needs inputs=...: without them a claim is of every start")
+    if inputs is not None and at is not None:
+        raise ValueError(
+            "certify(x=...) says where to search for counter-examples, and inputs=... searches for none: leave x out"
+        )
     refuse_tracing("certify", network, nudge, rule)
     run, claim = RuleRun((), (), {}, False), _CLAIM
     if rule is not None:
@@ -89,6 +103,10 @@ def certify(
         "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
         *_tiny(network),
     )
+    if inputs is not None:
+        others = (*(name for name in system.phases if name != "free"), *run.uncovered)
+        free = System.of(network)
+        return certify_on_inputs(network, free, inputs, start, criteria, assumptions, others)
     attempts: list[Attempt] = []
     for criterion in criteria:
         with precise():
@@ -101,7 +119,7 @@ def certify(
     blame = tuple(network.graph.name(unit) for unit in blamed.blame)
     # Where the free phase is proved and only a nudged one is not, there is nothing to refute.
     searched = starts > 0 and not any(attempt.free for attempt in attempts)
-    found = search(network, inputs, starts=starts, seed=seed) if searched else None
+    found = search(network, at, starts=starts, seed=seed) if searched else None
     example = None if found is None else found.counterexample
     cure = remedy(system)
     reasons = _reasons(network, attempts, closest, found)

@@ -18,6 +18,7 @@ from ...rules import AbstractCost, Nudged
 from ...settling import AbstractMethod, AbstractStop, Fallback, Tolerance
 from .error_bar import error_bar
 from .norm import AbstractNorm
+from .within import Within
 
 Verdict = Literal["proved", "refuted", "undecided"]
 
@@ -205,6 +206,7 @@ class Certificate(Judged):
     - `reason`: why it is not `"proved"`, or empty. `blame`: names of the units that stand in the way.
     - `remedy`: what would make it certified. `counterexample`: what refutes the claim.
     - `about`: the network itself and the phases that are covered.
+    - `within`: of `certify(inputs=...)`, for which inputs and states it holds; `None`: for all.
     """
 
     claim: str
@@ -225,11 +227,14 @@ class Certificate(Judged):
     norms: dict[str, AbstractNorm] = dataclasses.field(default_factory=dict)
     uncovered: tuple[str, ...] = ()
     about: About | None = None
+    within: Within | None = None
 
     def __str__(self) -> str:
         if self:
             phases = ", ".join(f"{phase} {at_least(rate)}" for phase, rate in self.phases.items())
-            return f"{self.sentence}, rate {at_least(self.rate)} in {self.norm} ({self.criterion}; phases: {phases})"
+            norm = "a norm of each" if self.norm is None else self.norm
+            where = "" if self.within is None else f", {self.within}"
+            return f"{self.sentence}, rate {at_least(self.rate)} in {norm}{where} ({self.criterion}; phases: {phases})"
         return f"{self.sentence} ({self.criterion}). {self.reason}"
 
     def __repr__(self) -> str:
@@ -257,7 +262,9 @@ class Certificate(Judged):
                 f"a certificate that is {self.verdict} bounds no distance and chooses no steps: leave certificate out, "
                 "or mend the network first (its reason says how)"
             )
-        method = chosen if self.norm is not None and not self.norm.entrywise else chosen.contracting()
+        whole = self.within is None or self.within.full_steps
+        entrywise = self.norm is not None and self.norm.entrywise
+        method = chosen.contracting() if whole and entrywise else chosen
         small = self.about is None or self.about.network.graph.free <= _DENSE
         return Fallback(method, patience=2000) if small and not isinstance(method, Fallback) else method
 
@@ -274,10 +281,13 @@ class Certificate(Judged):
         r"""A bound of $|s-s^*|$ of every unit (batch x free) at states of a phase; `None` if the phase is not covered.
 
         The length of the projected field in `norm` over the rate of the phase, plus what rounding may hide. Raises
-        `ValueError` if the field is not that of the network which the certificate is of."""
-        if self.norm is None or self.about is None:
+        `ValueError` if the field is not that of the network which the certificate is of, or its inputs are not."""
+        if self.about is None or (self.norm is None and self.within is None):
             return None
         self.check_network(field.network)
+        if self.within is not None:
+            return self.within.bars(field, state)
+        assert self.norm is not None
         beta, base, alike = 0.0, field, True
         if isinstance(field, Nudged):
             beta, base, alike = float(field.beta), field.base, _equal(field.cost, self.about.cost)
@@ -290,7 +300,8 @@ class Certificate(Judged):
 
     def steps(self, ratio: float) -> int | None:
         """Euler steps of `largest_step` after which distances and residuals, in its norm, have shrunk by `ratio`
-        (below 1) or more, from anywhere, in every phase; `None` if not proved, or too many to count."""
+        (below 1) or more, from anywhere (or from states in `within.box`), in every phase; `None` if not proved, or too
+        many to count."""
         if not ratio > 0:
             raise ValueError(f"Certificate.steps(ratio={ratio}) must be above 0")
         if not self:
@@ -301,8 +312,8 @@ class Certificate(Judged):
 
     def steps_to(self, velocity: np.ndarray, tolerance: float, phase: str = "free") -> int | None:
         r"""Euler steps of `largest_step` after which no entry of the projected field exceeds `tolerance` (rate/time),
-        from states with the projected field `velocity` (batch x free) of a phase: an a-priori bound; `None` if not
-        proved."""
+        from states (in `within.box`, where there is one) with the projected field `velocity` (batch x free) of a phase:
+        an a-priori bound; `None` if not proved, or each sample in a norm of its own."""
         velocity = np.asarray(velocity, np.float64)
         if not tolerance > 0 or not np.isfinite(velocity).all():
             raise ValueError("Certificate.steps_to needs a finite velocity and a tolerance above 0")

@@ -21,18 +21,27 @@ _EPS = float(np.finfo(np.float64).eps)
 def error_bar(norm: AbstractNorm, rate: float, field: AbstractField, state: np.ndarray) -> np.ndarray:
     """A bound of |s - s*| of every unit (batch x free), for a network's own field or a nudged one that contracts at
     `rate` in `norm`."""
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):
-        double = _double(field)
-        speed, doubt = _velocity(double, jnp.asarray(np.asarray(state, np.float64), jnp.float64))
-    length = norm.upper(speed, doubt) / rate * (1 + 8 * _EPS)
-    bar = length[:, None] * norm.entries
-    bar = np.where(np.isfinite(bar), bar, np.inf)
-    neuron = double.network.neuron
+    bar = reach_of(norm, rate, *speeds(field, state))
+    network: Any = field.network
+    neuron = _as_cast(network.neuron, network.dtype)
     if neuron.low is None or neuron.high is None:
         return bar
     # Nor is an equilibrium outside the box.
     inside = np.maximum(np.asarray(state, np.float64) - neuron.low, neuron.high - np.asarray(state, np.float64))
     return np.minimum(bar, np.nextafter(inside, np.inf))
+
+
+def speeds(field: AbstractField, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The projected field at states (batch x free), and a bound on its rounding."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):
+        return _velocity(_double(field), jnp.asarray(np.asarray(state, np.float64), jnp.float64))
+
+
+def reach_of(norm: AbstractNorm, rate: Any, speed: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    """How far an equilibrium can be from states with these fields, in every unit; `rate` is one for all or for each."""
+    length = norm.upper(speed, doubt) / rate * (1 + 8 * _EPS)
+    bar = length[:, None] * norm.entries
+    return np.where(np.isfinite(bar), bar, np.inf)
 
 
 def _double(field: AbstractField) -> Any:

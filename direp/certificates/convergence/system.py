@@ -26,7 +26,7 @@ def refuse_tracing(who: str, *trees: Any) -> None:
         raise ValueError(f"{who} cannot be traced: call it outside jit, grad and vmap, with the numbers themselves")
 
 
-class _Bare(AbstractNeuron):
+class Bare(AbstractNeuron):
     """Any neuron, less its outflow."""
 
     transfer: Activation
@@ -108,7 +108,7 @@ class System:
             neuron, slope = Projected(), coupling.slope
         else:
             weight = back
-            neuron = _Bare(neuron.transfer, neuron.rate, neuron.low, neuron.high, OUTFLOWS["none"])
+            neuron = Bare(neuron.transfer, neuron.rate, neuron.low, neuron.high, OUTFLOWS["none"])
         lost = 4 * (self.longest + 8) * _EPS * (self.leak + self.sent)
         return replace(
             self, weight=weight, neuron=neuron, leak=np.nextafter(self.total_leak - lost, -math.inf),
@@ -194,7 +194,7 @@ class System:
         return np.asarray(abs(self.weight).sum(1))
 
     def spread(self, weights: np.ndarray, incoming: bool) -> np.ndarray:
-        r"""$d_2\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $d_2\sum_i|w_{ij}|\eta_i$ over its sources;
+        r"""$d_2\sum_k|w_{ik}|\eta_k$ over the targets of every unit, or $d_2\sum_i|w_{ij}|\eta_i$ over its sources,
         with the slopes of each."""
         matrix = self.magnitude.T if incoming else self.magnitude
         return np.asarray(matrix @ weights)

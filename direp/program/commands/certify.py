@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ...runs import Unreadable, plain, reading, write_json
 from .. import catalogue, device
@@ -46,7 +46,12 @@ class Certify:
     seed: int = 0
     """Seed of that search."""
     samples: int = 8
-    """How many training samples, the first ones, the certificate of learning covers."""
+    """How many training samples, the first ones, the certificate of learning covers, and --inputs data."""
+    inputs: Literal["all", "data", "box"] = "all"
+    """Settling for which inputs, in the free phase: all, or of a run its training samples, or the box that holds them.
+    Saturated networks are proved for these that none are for all."""
+    input_range: tuple[float, float] | None = None
+    """Settling for every input between two numbers, LOW HIGH, in the free phase."""
     neuron: Annotated[str, help_of("neuron", "For a matrix: ")] = "projected"
     activation: Annotated[str, help_of("activation", "For a matrix: ")] = "hard-sigmoid"
     outflow: Annotated[str, help_of("outflow", "For a matrix: ")] = "none"
@@ -68,6 +73,12 @@ class Certify:
             raise WrongUse(f"--leak {self.leak} is out of range: give a finite number, 0 or above")
         if self.samples < 1:
             raise WrongUse(f"--samples {self.samples} is out of range: give 1 or more")
+        if self.input_range is not None:
+            low, high = self.input_range
+            if not -math.inf < low <= high < math.inf:
+                raise WrongUse(f"--input-range {low:g} {high:g} is no range: give two finite numbers, the lower first")
+            if self.inputs != "all":
+                raise WrongUse(f"--inputs {self.inputs} and --input-range both say for which inputs: give one of them")
 
 
 @dataclasses.dataclass
@@ -122,7 +133,7 @@ def certify(arguments: list[str]) -> int:
         "per_seed": per_seed, "folder": str(folder),
     }  # fmt: skip
     example = _write(folder, document, chosen, network)
-    if asked.figures:
+    if asked.figures and chosen.within is None:  # they show slopes and discs of all states
         from ..figures.certificate import save_figures
 
         save_figures(
@@ -203,9 +214,14 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
 
     criteria = CASCADE if asked.criterion == "all" else (build("criterion", asked.criterion, {}.__getitem__),)
     x = None if subject.x is None else subject.x[:8]
+    inputs = _inputs(subject, asked)
     found = []
     with progress("certify", len(subject.networks), asked.output.quiet) as step:
         for k, network in enumerate(subject.networks):
+            if inputs is not None:
+                found.append(direp.certify(network, nudge=subject.nudge, criteria=criteria, inputs=inputs))
+                step()
+                continue
             phases = None if subject.phases is None else subject.phases.of(subject.rules[k], network)
             found.append(
                 direp.certify(
@@ -215,6 +231,20 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
             )  # fmt: skip
             step()
     return found
+
+
+def _inputs(subject: _Subject, asked: Certify) -> Any:
+    """For which inputs it is to be proved: a box, samples, or `None` for all."""
+    import direp
+
+    if asked.input_range is not None:
+        return direp.Between(*asked.input_range)
+    if asked.inputs == "all":
+        return None
+    if subject.x is None:
+        why = subject.lost or "only a run folder has training samples"
+        raise WrongUse(f"--inputs {asked.inputs} needs them: {why}; give --input-range LOW HIGH")
+    return subject.x[: asked.samples] if asked.inputs == "data" else direp.Between.hull(subject.x)
 
 
 def _write(folder: Path, document: dict, certificate: "Certificate", network: "Network") -> Path | None:
@@ -249,7 +279,8 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         sharper = certificate.criterion in ("local leak", "rows")
         hint = " (--criterion perron gives the sharpest rate)" if sharper else ""
         rows += [
-            ("criterion", f"{certificate.criterion}, in {certificate.norm}{hint}"),
+            ("criterion", f"{certificate.criterion}, in {certificate.norm or 'a norm of each'}{hint}"),
+            *([] if certificate.within is None else [("holds", str(certificate.within))]),
             ("rate", f"{phases}, 1/time: distances shrink like exp(-rate t)"),
             (
                 "steps",
