@@ -192,9 +192,8 @@ def _clamped(found: _Found, asked: Export, beta: float) -> tuple[Any, Any]:
     graph = found.network.graph
     for name, given, size in (("input", asked.input, graph.inputs), ("target", asked.target, graph.outputs)):
         if given and len(given) != size:
-            raise WrongUse(
-                f"--{name} has {plural(len(given), 'number')}, and the network {plural(size, name)}: give one for each"
-            )
+            there = f"{plural(len(given), 'number')}, and the network {plural(size, name)}"
+            raise WrongUse(f"--{name} has {there}: give one for each")
         if not all(map(math.isfinite, given)):
             raise WrongUse(f"--{name} holds a number that is not finite: give finite numbers")
     if asked.target and not beta:
@@ -208,7 +207,6 @@ def _clamped(found: _Found, asked: Export, beta: float) -> tuple[Any, Any]:
             raise WrongUse(f"--sample {asked.sample} is not there: the run has training samples 0 to {len(every) - 1}")
         x, y = every[asked.sample], y or targets[asked.sample]
     elif beta and y is None:
-        raise WrongUse(
-            f"--phase {asked.phase} with --input needs --target: {plural(graph.outputs, 'number')} to nudge towards"
-        )
+        needed = plural(graph.outputs, "number")
+        raise WrongUse(f"--phase {asked.phase} with --input needs --target: {needed} to nudge towards")
     return x, y if beta else None
