@@ -63,4 +63,4 @@ def _read(path: Path) -> Simulated:
     names = [line.split()[1].lower() for line in lines[first : first + count]]
     table = np.frombuffer(content, np.float64, count * points).reshape(points, count)
     voltage = {name[2:-1]: table[:, k] for k, name in enumerate(names) if name.startswith("v(")}
-    return Simulated(table[:, 0] if names[0] == "time" else np.zeros(points), voltage)
+    return Simulated(table[:, 0] if names[:1] == ["time"] else np.zeros(points), voltage)
