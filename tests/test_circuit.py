@@ -185,6 +185,16 @@ def test_a_simulation_that_fails_says_why():
         simulate("* nothing\nV1 a 0 1\nV2 a 0 2\n.op\n.end\n")
 
 
+@needs_ngspice
+def test_voltages_that_are_no_operating_point_are_not_taken_for_one():
+    graph = direp.Graph.complete(2, 4, 1)
+    net = direp.Network(graph, direp.Projected("signed"), key=jax.random.key(1), leak=0.0, bias=0.1)
+    with pytest.raises(RuntimeError, match=r"no operating point.*transient"):
+        simulate(direp.netlist(net, [0.0, 1.0]))
+    followed = simulate(direp.netlist(net, [0.0, 1.0], transient=30.0)).states[-1]
+    np.testing.assert_allclose(followed, settle(net, np.array([[0.0, 1.0]]), stop=TIGHT).state[0], atol=1e-6)
+
+
 def test_a_simulator_that_is_not_there_is_named():
     with pytest.raises(FileNotFoundError, match="no program 'nowhere-spice'"):
         simulate("", program="nowhere-spice")

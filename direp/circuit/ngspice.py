@@ -28,7 +28,8 @@ class Simulated(NamedTuple):
 def simulate(text: str, *, program: str = "ngspice", timeout: float | None = None) -> Simulated:
     """What ngspice makes of a netlist of [`netlist`][direp.netlist].
 
-    Raises `FileNotFoundError` where there is no such program, `RuntimeError` with what it says where it fails, and
+    Raises `FileNotFoundError` where there is no such program, `RuntimeError` with what it says where it fails or has no
+    operating point, and
     `subprocess.TimeoutExpired` after `timeout` seconds.
     """
     found = shutil.which(program)
@@ -50,6 +51,12 @@ def simulate(text: str, *, program: str = "ngspice", timeout: float | None = Non
             (line for word in _WORDS for line in said if word in line.lower()), f"exit code {done.returncode}"
         )
         raise RuntimeError(f"ngspice found nothing: {telling}")
+    if "transient op started" in done.stderr.lower():
+        # Where Newton's method and stepping fail, ngspice follows the circuit for 10 us, and calls that the answer.
+        raise RuntimeError(
+            "ngspice found no operating point, and gives voltages that are none: follow the states, "
+            "netlist(transient=...)"
+        )
     return points
 
 

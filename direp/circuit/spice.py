@@ -159,6 +159,7 @@ class _Circuit:
 def _analysis(circuit: _Circuit, transient: float | None, time: float, capacitance: float) -> Iterator[str]:
     """What is asked of the simulator, and how exactly."""
     if transient is None:
+        yield "* where ngspice notes 'Transient op started', it found no operating point, whatever it prints"
         yield f".options reltol=1e-9 vntol=1e-12 abstol={_number(1e-12 * circuit.scale)} itl1=1000 numdgt=12"
         yield ".op"
         return
