@@ -6,6 +6,7 @@ from . import rules as rules
 from . import certificates as certificates
 from . import training as training
 from . import analysis as analysis
+from . import circuit as circuit
 from . import plot as plot
 from . import testing as testing
 from .model import activation as activation
@@ -111,6 +112,8 @@ from .training import fit as fit
 from .training import Run as Run
 from .training import predict as predict
 from .training import Prediction as Prediction
+from .circuit import netlist as netlist
+from .circuit import to_nir as to_nir
 from .program.run_folder import load as load
 from .program.run_folder import load_run as load_run
 from .program.resume import resume as resume

@@ -20,6 +20,7 @@ ROOMS = (
     "runs",
     "training",
     "analysis",
+    "circuit",
     "testing",
     "program",
     "estimators",
@@ -64,6 +65,7 @@ def test_the_installation_brings_what_the_package_imports():
         "optuna",
         "tensorboardx",
         "mlflow",
+        "nir",
     }  # for what a user has anyhow who calls it
     for path in FILES.values():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -125,6 +125,7 @@ examples:
   direp certify runs/NAME
   direp certify matrix.npz --neuron rate --activation tanh
   direp gradient runs/NAME
+  direp export runs/NAME net.cir --phase nudged
   direp plot runs/ONE runs/OTHER --format png svg
   direp compare xor --preset small --rules local local:beta=0.1 adjoint --seeds 0..99
   direp sweep sweep.toml --workers 4
