@@ -85,7 +85,9 @@ from .certificates import Rows as Rows
 from .certificates import Perron as Perron
 from .certificates import Compartmental as Compartmental
 from .certificates import Circle as Circle
+from .certificates import Mismatch as Mismatch
 from .certificates import Spectral as Spectral
+from .certificates import quantised as quantised
 from .certificates import Symmetric as Symmetric
 from .certificates import Vertices as Vertices
 from .certificates import LMI as LMI

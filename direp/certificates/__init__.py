@@ -11,6 +11,7 @@ from .convergence import (
     Compartmental,
     Counterexample,
     LocalLeak,
+    Mismatch,
     Perron,
     Remedy,
     Rows,
@@ -19,13 +20,14 @@ from .convergence import (
     Vertices,
     certify,
     contraction_margin,
+    quantised,
     sharpest_margin,
 )  # fmt: skip
 from .learning import FeedbackBound, LearningCertificate, bound_feedback, certify_learning, updates_to_descent
 
 __all__ = [
     "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Between", "Certificate", "Circle", "Compartmental",
-    "Counterexample", "FeedbackBound", "LearningCertificate", "LocalLeak", "Perron", "Remedy", "Rows", "Spectral",
-    "Symmetric", "Vertices", "bound_feedback", "certify", "certify_learning", "contraction_margin",
-    "sharpest_margin", "updates_to_descent",
+    "Counterexample", "FeedbackBound", "LearningCertificate", "LocalLeak", "Mismatch", "Perron", "Remedy", "Rows",
+    "Spectral", "Symmetric", "Vertices", "bound_feedback", "certify", "certify_learning", "contraction_margin",
+    "quantised", "sharpest_margin", "updates_to_descent",
 ]  # fmt: skip

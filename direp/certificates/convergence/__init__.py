@@ -9,6 +9,7 @@ from .criterion import AbstractCriterion
 from .diagonal import AbstractDiagonal, LocalLeak, Perron, Rows, contraction_margin, prove, sharpest_margin
 from .equilibria import BallField, Equilibrium, enclose, solve
 from .euclidean import LMI, AbstractEuclidean, Symmetric
+from .mismatch import Mismatch, Varied, largest_mismatch, quantised
 from .norm import L1, L2, AbstractNorm, Euclidean, LInf
 from .perron import perron_weights
 from .refute import Counterexample, search
@@ -20,7 +21,8 @@ from .within import Within
 __all__ = [
     "CASCADE", "L1", "L2", "LMI", "AbstractCriterion", "AbstractDiagonal", "AbstractEuclidean", "AbstractNorm",
     "Attempt", "BallField", "Between", "Certificate", "Circle", "Compartmental", "Counterexample", "Equilibrium",
-    "Euclidean", "Judged", "LInf", "LocalLeak", "Perron", "Proof", "Remedy", "Rows", "Spectral", "Symmetric",
-    "System", "Verdict", "Vertices", "Within", "as_data", "certify", "contraction_margin", "enclose", "html_table",
-    "perron_weights", "prove", "refuse_tracing", "search", "sharpest_margin", "solve",
+    "Euclidean", "Judged", "LInf", "LocalLeak", "Mismatch", "Perron", "Proof", "Remedy", "Rows", "Spectral",
+    "Symmetric", "System", "Varied", "Verdict", "Vertices", "Within", "as_data", "certify", "contraction_margin",
+    "enclose", "html_table", "largest_mismatch", "perron_weights", "prove", "quantised", "refuse_tracing", "search",
+    "sharpest_margin", "solve",
 ]  # fmt: skip

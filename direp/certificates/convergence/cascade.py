@@ -19,6 +19,7 @@ from .compartmental import Compartmental
 from .criterion import AbstractCriterion
 from .diagonal import LocalLeak, Perron, Rows, prove
 from .euclidean import LMI, Symmetric
+from .mismatch import Mismatch, Varied
 from .on_inputs import certify_on_inputs
 from .refute import Findings, search
 from .remedy import remedy
@@ -45,6 +46,7 @@ def certify(
     seed: int = 0,
     inputs: Between | Num[ArrayLike, "batch input"] | None = None,
     start: Between | None = None,
+    mismatch: Mismatch | float | None = None,
 ) -> Certificate:
     r"""Prove from the weights that a network settles, or refute it, or say what is missing.
 
@@ -63,6 +65,8 @@ def certify(
     - `inputs`: claim it of these alone: rows of samples, or a box, `direp.Between(low, high)`. Slopes are then those
       that units can have where every trajectory ends up, so that saturated networks are proved too; in the free phase,
       and from the time on that `Certificate.within` says. Nothing is searched for.
+    - `mismatch`: claim it of every die: all networks whose weights, leaks and biases lie within that share of those of
+      this one (`direp.Mismatch(0.05)`, or 0.05). Criteria in diagonal norms and `Spectral` know how.
     - `start`: and of trajectories that start in this box of states. By default of all.
 
     **Returns:**
@@ -82,6 +86,8 @@ def certify(
         raise ValueError(
             "certify(x=...) says where to search for counter-examples, and inputs=... searches for none: leave x out"
         )
+    if inputs is not None and mismatch is not None:
+        raise ValueError("certify(mismatch=...) is about every input: leave inputs out")
     refuse_tracing("certify", network, nudge, rule)
     run, claim = RuleRun((), (), {}, False), _CLAIM
     if rule is not None:
@@ -89,6 +95,11 @@ def certify(
         claim = f"{_CLAIM}, in every phase of the rule"
     nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else tuple(nudge)
     system = System.of(network, (*nudges, *run.nudges), cost, run.fields)
+    if mismatch is not None:
+        mismatch = mismatch if isinstance(mismatch, Mismatch) else Mismatch(float(mismatch))
+        system, claim = Varied.around(system, mismatch), mismatch.claim(claim)
+        open_ = [field.name for field in run.fields if field.coupling.feedback or field.coupling.jacobian == "bounded"]
+        run = run._replace(fields=(), others={**run.others, **dict.fromkeys(open_, "its own strengths vary too")})
     activations = _activations(network)
     unknown = next((a for a in activations if not np.isfinite(a.gain)), None)
     if unknown is not None:
@@ -109,6 +120,9 @@ def certify(
         return certify_on_inputs(network, free, inputs, start, criteria, assumptions, others)
     attempts: list[Attempt] = []
     for criterion in criteria:
+        if mismatch is not None and not criterion.mismatch:
+            attempts.append(Attempt(criterion.name, note="knows nothing of mismatch"))
+            continue
         with precise():
             attempt = criterion.attempt(system)
         attempts.append(attempt)
@@ -195,7 +209,7 @@ def _proved(
         reason="" if proved else f"The free phase contracts, but {'; '.join(failed)}.",
         norms=norms,
         uncovered=uncovered,
-        about=About(network, system.cost, strengths, float(system.total_leak.max())),
+        about=About(network, system.cost, strengths, float(system.total_leak.max()), getattr(system, "mismatch", None)),
     )
 
 

@@ -179,13 +179,14 @@ _DENSE = 1000  # free units up to which stragglers are finished by dense systems
 
 
 class About(NamedTuple):
-    """What a certificate is of. `strengths`: the name of the phase at every strength of a nudge, 0 for none. `leak`:
-    the largest total leak."""
+    """What a certificate is of; with a `mismatch`, all its dies. `strengths`: the name of the phase at every
+    strength of a nudge, 0 for none. `leak`: the largest total leak."""
 
     network: Network
     cost: AbstractCost
     strengths: dict[float, str]
     leak: float
+    mismatch: Any = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -250,7 +251,10 @@ class Certificate(Judged):
         """Raise `ValueError` if this is a certificate of another network. Of a network that JAX traces the numbers are
         not known: its graph, neuron, layout and precision are compared alone."""
         mine = None if self.about is None else self.about.network
-        if mine is not None and not (mine.dtype == network.dtype and _equal(mine, network)):
+        if mine is None or (mine.dtype == network.dtype and _equal(mine, network)):
+            return
+        dies = self.about.mismatch if self.about is not None else None
+        if dies is None or not dies.covers(mine, network):
             raise ValueError("this certificate is of another network: call certify on the one that settles")
 
     def method(self, chosen: AbstractMethod) -> AbstractMethod:

@@ -1,6 +1,7 @@
 """The interface of every criterion: what proves, from the weights alone, that a network contracts."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
@@ -13,6 +14,8 @@ class AbstractCriterion(eqx.Module):
     """A sufficient condition for contraction. A new one is a class with a name and this method."""
 
     name: eqx.AbstractClassVar[str]
+    mismatch: ClassVar[bool] = False
+    """Whether it reads of a system what its dies may differ by: nothing is proved of them otherwise."""
 
     @abstractmethod
     def attempt(self, system: System) -> Attempt:

@@ -39,6 +39,7 @@ class AbstractDiagonal(AbstractCriterion):
     """A criterion in a norm with one weight a unit; `incoming` sums over a unit's sources instead of its targets."""
 
     incoming: eqx.AbstractClassVar[bool]
+    mismatch: ClassVar[bool] = True
 
     # Inside training, traced: weights travel as state.
 

@@ -21,7 +21,7 @@ Source: the multiplier is that of classical absolute stability (Lur'e, circle cr
 """
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
@@ -78,6 +78,7 @@ class Spectral(AbstractCriterion):
     """
 
     name: ClassVar[str] = "spectral"
+    mismatch: ClassVar[bool] = True
     up_to: int = eqx.field(static=True, default=DENSE_UP_TO)
     sharpen_up_to: int = eqx.field(static=True, default=2_000)
 
@@ -204,6 +205,8 @@ def _proved_rate(system: System, problem: Multiplied, p: np.ndarray, q: np.ndarr
     """The largest rate near one in floating point that survives rounding; minus infinity if none does."""
     if not rate > 0:
         return -math.inf
+    if system.share:
+        return _varied_rate(system, problem, p, q, rate, beta)
     for back in _BACK:
         lower = rate * (1 - back)
         if lower > 0 and holds(system, problem, p, q, lower, taken(system, beta, p)):
@@ -211,11 +214,47 @@ def _proved_rate(system: System, problem: Multiplied, p: np.ndarray, q: np.ndarr
     return -math.inf
 
 
+def _varied_rate(system: System, problem: Multiplied, p: np.ndarray, q: np.ndarray, rate: float, beta: float) -> float:
+    """The largest rate, to a fraction of a percent, that every die is proved to have; minus infinity if none is."""
+    lost, low, high = taken(system, beta, p), 1e-6 * rate, rate
+    if not holds(system, problem, p, q, low, lost):
+        return -math.inf
+    for _ in range(9):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(system, problem, p, q, middle, lost) else (low, middle)
+    return low
+
+
+def _dies(system: System, pulled: np.ndarray, top: np.ndarray, bottom: np.ndarray | None) -> tuple[Any, Any]:
+    r"""$x\,B\eta/\eta$ of what dies may add to the inequality, rounded up: $B=|PA|+|PA|^\top$, or that block beside
+    itself; $\eta$ is near the Perron vector of $B$ as the diagonal scales it."""
+    size, n = np.abs(pulled), len(pulled)
+    top = np.maximum(top, 1e-300)
+    eta, zeta = 1 / np.sqrt(top), None if bottom is None else 1 / np.sqrt(bottom)
+    up = system.share * (1 + 8 * (n + 16) * _EPS)
+    for _ in range(40):
+        if zeta is None or bottom is None:
+            eta = _mixed(eta, (size @ eta + size.T @ eta) / top)
+        else:
+            both = np.concatenate([(size @ zeta) / top, (size.T @ eta) / bottom])
+            both = _mixed(np.concatenate([eta, zeta]), both)
+            eta, zeta = both[:n], both[n:]
+    if zeta is None:
+        return up * (size @ eta + size.T @ eta) / eta, None
+    return up * (size @ zeta) / eta, up * (size.T @ eta) / zeta
+
+
+def _mixed(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """A power step that keeps every entry positive, and settles on graphs of two halves too."""
+    return 0.5 * new / max(float(new.max()), 1e-300) + 0.5 * old / old.max() + 1e-12
+
+
 def holds(system: System, problem: Multiplied, p: np.ndarray, v: np.ndarray, rate: float, lost: np.ndarray) -> bool:
     """Whether the inequality certainly holds, for P and, with its root rounded, Q."""
     n, a = len(p), problem.matrix
     # Lower bounds of the total leak, less the rate and what a nudge takes, in exact arithmetic.
     doubt = 4 * (system.longest + 8) * _EPS * (system.leak + system.sent)
+    lost = lost + system.share * (system.leak + system.sent) * (1 + 4 * (system.longest + 8) * _EPS)
     gamma = problem.leak - doubt - lost - rate
     gamma = gamma - 8 * _EPS * (np.abs(problem.leak) + doubt + lost + rate)
     corner = 2 * gamma * p
@@ -224,16 +263,23 @@ def holds(system: System, problem: Multiplied, p: np.ndarray, v: np.ndarray, rat
         matrix = -pulled - pulled.T
         wrong = 8 * _EPS * (np.abs(pulled).sum(1) + np.abs(pulled).sum(0))
         matrix[np.diag_indices(n)] += corner
+        if system.share:
+            wrong = wrong + _dies(system, pulled, corner, None)[0]
         return certainly_positive(matrix, wrong + 8 * _EPS * np.abs(corner) + 1e-290)
-    root = np.sqrt(2 * v)  # Q is the exact half of its square
+    off, under = _dies(system, pulled, corner, 2 * v) if system.share else (0.0, 0.0)
+    if (2 * v <= under).any():
+        return False
+    # Without dies Q is the exact half of the square of this root; else that is the share of dies that is left out.
+    root = np.sqrt(2 * v - under) * (1 - 8 * _EPS if system.share else 1.0)
+    half = root / 2 if not system.share else v / root
     cross, size = pulled / root, np.abs(pulled) / root
-    own = (np.abs(problem.low) + np.abs(problem.high)) * root / 2
-    cross[np.diag_indices(n)] += (problem.low + problem.high) * root / 2
+    own = (np.abs(problem.low) + np.abs(problem.high)) * half
+    cross[np.diag_indices(n)] += (problem.low + problem.high) * half
     size[np.diag_indices(n)] += own
     matrix = -(cross @ cross.T)
-    both = problem.low * problem.high * root**2
+    both = problem.low * problem.high * (root**2 if not system.share else 2 * v)
     matrix[np.diag_indices(n)] += corner + both
-    wrong = 4 * (n + 24) * _EPS * (size @ size.sum(0)) + 16 * _EPS * (np.abs(corner) + np.abs(both)) + 1e-290
+    wrong = off + 4 * (n + 24) * _EPS * (size @ size.sum(0)) + 16 * _EPS * (np.abs(corner) + np.abs(both)) + 1e-290
     return certainly_positive(matrix, wrong * (1 + 4 * (n + 8) * _EPS))
 
 
@@ -247,7 +293,11 @@ def _stretch(system: System, problem: Multiplied, p: np.ndarray) -> float:
     own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
     uneven = float(root[system.hidden :].max() / root[system.hidden :].min()) if steepest else 1.0
     own[system.hidden :] += steepest * uneven
-    return (float(own.max()) + norm_bound(matrix * gain)) * (1 + 1e-9)
+    own = own + system.share * (system.leak + system.sent)
+    length = norm_bound(matrix * gain)
+    if system.share:
+        length += system.share * norm_bound(np.abs(matrix * gain))
+    return (float(own.max()) + length) * (1 + 1e-9)
 
 
 def norm_bound(matrix: np.ndarray) -> float:

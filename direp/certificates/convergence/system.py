@@ -117,6 +117,11 @@ class System:
         )  # fmt: skip
 
     @property
+    def share(self) -> float:
+        """How far every weight and leak may be from what is stored, as a share of it."""
+        return 0.0
+
+    @property
     def eps(self) -> float:
         return float(jnp.finfo(self.dtype).eps)
 
