@@ -312,13 +312,13 @@ def safeguard(nudge: Any) -> Safeguard:
 
 
 def leak_control(margin: float, floor: float, criterion: Any, follow: bool, through_leak: bool) -> AbstractControl:
-    made = LeakController if isinstance(criterion, AbstractDiagonal) else EuclideanLeaks
-    return made(margin, floor, criterion, follow, through_leak)
+    made: Any = LeakController if isinstance(criterion, AbstractDiagonal) else EuclideanLeaks
+    return made(margin=margin, floor=floor, criterion=criterion, follow=follow, through_leak=through_leak)
 
 
 def weight_control(margin: float, criterion: Any) -> AbstractControl:
-    made = WeightProjection if isinstance(criterion, AbstractDiagonal) else EuclideanProjection
-    return made(margin, criterion)
+    made: Any = WeightProjection if isinstance(criterion, AbstractDiagonal) else EuclideanProjection
+    return made(margin=margin, criterion=criterion)
 
 
 def sgd(momentum: float) -> optax.GradientTransformation:

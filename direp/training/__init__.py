@@ -23,9 +23,9 @@ from .update import own_keys, prune, shrink, trainable
 __all__ = [
     "AT_ONCE", "STOP", "AbstractCallback", "AbstractCertified", "AbstractConstraint", "AbstractControl",
     "AbstractGuarantee", "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "EuclideanLeaks",
-    "EuclideanProjection", "Evaluation", "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow", "Metrics", "Pairs", "Prediction",
-    "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState", "Trainer", "WeightProjection",
-    "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned", "predict", "program_of",
-    "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise", "train_together",
-    "trainable", "weight_names", "weights_of",
+    "EuclideanProjection", "Evaluation", "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow",
+    "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState",
+    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned",
+    "predict", "program_of", "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise",
+    "train_together", "trainable", "weight_names", "weights_of",
 ]  # fmt: skip

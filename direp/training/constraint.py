@@ -70,7 +70,7 @@ class AbstractCertified(AbstractConstraint):
     margin: eqx.AbstractVar[float | Array]
     """The rate (1/time) at which they do."""
     full_steps: ClassVar[bool] = True
-    """Whether they do in a norm with one weight a unit that sees entries alone, where steps of $1/\\Lambda_j$ settle."""
+    """Whether they do in a norm that sees entries alone (l1 or l-infinity), where steps of the length 1/leak settle."""
 
     def even(self, network: Network) -> bool:
         """Whether all units weigh the same in that norm, and always will."""

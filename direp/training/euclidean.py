@@ -73,9 +73,9 @@ class AbstractEuclideanControl(AbstractControl):
         super().check(network)
         if form_of(network) is None:
             raise ValueError(
-                f"{type(self).__name__}: {type(network.neuron).__name__} is curved on both sides of its weights (or in a "
-                "box), and the Euclidean norm says nothing of that: use LeakController or WeightProjection, or a neuron "
-                "of which transfer or rate is the identity"
+                f"{type(self).__name__}: {type(network.neuron).__name__} is curved on both sides of its weights, or in "
+                "a box, and the Euclidean norm says nothing of that: use LeakController or WeightProjection, or a "
+                "neuron of which transfer or rate is the identity"
             )
         if network.graph.free > _UNITS:
             raise ValueError(

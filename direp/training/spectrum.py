@@ -6,12 +6,12 @@ rate $c$ in the Euclidean norm if $\Lambda-c\succeq K$, with
 | slopes | $K$ | the least leak that is the same for all, $\mu$ |
 |---|---|---|
 | 1, in a box | $\tfrac12(B+B^\top)$ | its largest eigenvalue |
-| in $[0,d_2]$ | $(B+\gamma)(B+\gamma)^\top/4\gamma$ for some $\gamma>0$ | $\max_v\tfrac13\bigl(a+\sqrt{a^2+3b^2}\bigr)$, $a=v^\top Bv$, $b=\lVert Bv\rVert$ |
-| in $[-d_2,d_2]$ | $\tfrac12\gamma+BB^\top/2\gamma$ | $\lVert B\rVert$ |
+| in $[0,d_2]$ | $(B+\gamma)(B+\gamma)^\top/4\gamma$, any $\gamma>0$ | $\max_v\tfrac13(a+\sqrt{a^2+3b^2})$ |
+| in $[-d_2,d_2]$ | $\tfrac12\gamma+BB^\top/2\gamma$, any $\gamma>0$ | $\lVert B\rVert$ |
 
-over unit vectors $v$; the last two are least at $\gamma=\mu$. All three are Rayleigh quotients, whose largest value a few
-vectors follow while the weights move: a lower bound, to which the residual is added. That is an estimate. A proof
-takes the whole matrix.
+with $a=v^\top Bv$ and $b=\lVert Bv\rVert$ over unit vectors $v$; the last two are least at $\gamma=\mu$. All three are
+Rayleigh quotients, whose largest value a few vectors follow while the weights move: a lower bound, to which the
+residual is added. That is an estimate. A proof takes the whole matrix.
 """
 
 from typing import Any
@@ -96,6 +96,30 @@ class Coupling:
         return jax.tree.map(lambda w: self.gain * w, network.synapses.outer(none, sender[None], receiver[None]))
 
 
+# Side by side, such a routine would deal its batch out to the threads that run it, and two at once may wait for each
+# other for ever (jaxlib 0.10): each takes its matrices one by one.
+
+
+@jax.custom_batching.sequential_vmap
+def _orthonormal(rows: Array) -> Array:
+    return jnp.linalg.qr(rows.T)[0].T
+
+
+@jax.custom_batching.sequential_vmap
+def _eigenpairs(matrix: Array) -> tuple[Array, Array]:
+    return tuple(jnp.linalg.eigh(matrix))
+
+
+@jax.custom_batching.sequential_vmap
+def _least_eigenvalue(matrix: Array) -> Array:
+    return jnp.linalg.eigvalsh(matrix)[0]
+
+
+@jax.custom_batching.sequential_vmap
+def _root(matrix: Array) -> Array:
+    return jnp.linalg.cholesky(matrix)
+
+
 def followed(
     network: Network, rows: Float[Array, "row free"], level: Array
 ) -> tuple[Float[Array, "row free"], Float[Array, ""]]:
@@ -105,10 +129,10 @@ def followed(
     """
     coupling, count = Coupling(network), len(rows)
     images = coupling.quadratic(rows, level)
-    basis = jnp.linalg.qr(jnp.concatenate([rows, images]).T)[0].T
+    basis = _orthonormal(jnp.concatenate([rows, images]))
     images = coupling.quadratic(basis, level)
     small = basis @ images.T
-    values, turn = jnp.linalg.eigh((small + small.T) / 2)
+    values, turn = _eigenpairs((small + small.T) / 2)
     turn = turn[:, -count:].T
     rows = turn @ basis
     residual = jnp.linalg.norm(turn[-1] @ images - values[-1] * rows[-1])
@@ -137,12 +161,14 @@ def proved_rate(network: Network, level: Array) -> Float[Array, ""]:
             large = jnp.abs(whole)
             doubt = 2 * (size + 16) * eps * (large @ large.sum(0) / share + rest)
         leak, sent = network.total_leak(), network.synapses.outgoing(network.weight, jnp.abs)
-        doubt = doubt + 4 * (size + 8) * eps * jnp.where(network.neuron.outflow.active, sent, 0) + 4 * eps * network.leak
+        if network.neuron.outflow.active:
+            doubt = doubt + 4 * (size + 8) * eps * sent
+        doubt = doubt + 4 * eps * network.leak
         inequality = jnp.diag(leak) - (needed + needed.T) / 2
-        least = jnp.linalg.eigvalsh(inequality)[0]
+        least = _least_eigenvalue(inequality)
         shift = least - (32 + 4 * size**0.5) * eps * (jnp.abs(leak).max() + jnp.abs(least))
         shifted = inequality - shift * jnp.eye(size, dtype=matrix.dtype)
-        root = jnp.linalg.cholesky(shifted)
+        root = _root(shifted)
         large = jnp.abs(root)
         off = jnp.abs(shifted - root @ root.T).sum(1) + 2 * (size + 16) * eps * (large @ large.sum(0) + jnp.abs(leak))
         more = 1 + 4 * (size + 8) * eps

@@ -239,12 +239,14 @@ class Trainer(eqx.Module):
     def _confirmed(self, state: TrainState, steps: StepMetrics) -> tuple[TrainState, Array, Array, Array]:
         """What a control makes of an epoch: the least margin, the last one, and whether they are proved."""
         if self.control is None:
-            return state, *(jnp.zeros(()),) * 3
+            margin = sharpest_margin(self.network.replace(state.parameters))
+            return state, steps.margin.min(), margin, margin > 0
         parameters, own = state.parameters, state.optimiser
         held = self.network.replace(parameters), own.constraint, _feedback(parameters.rule)
         found = self.control.confirm(*held, steps.margin, steps.rounding)
         parameters = found.parameters._replace(rule=with_companions(parameters.rule, found.feedback))
-        state = eqx.tree_at(lambda s: (s.parameters, s.optimiser), state, (parameters, own._replace(constraint=found.state)))
+        changed = parameters, own._replace(constraint=found.state)
+        state = eqx.tree_at(lambda s: (s.parameters, s.optimiser), state, changed)
         return state, found.lowest, found.margin, found.certified
 
     def epoch(self, state: TrainState, train: Samples, validation: Samples, epoch: Epoch) -> tuple[TrainState, Metrics]:
@@ -302,7 +304,7 @@ class Trainer(eqx.Module):
     ) -> tuple[TrainState, Metrics]:
         """As the epoch ends, which began from `before`: validation, and the figures of all its updates."""
         number, weight, valid = epoch.number, epoch.weight, epoch.counted
-        state, *certainty = self._confirmed(state, steps)
+        state, lowest, margin, certified = self._confirmed(state, steps)
         key = jax.random.fold_in(state.key, number)
         after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))
         score = jnp.stack([after.accuracy if self.classify else jnp.zeros_like(after.loss), -after.loss])
@@ -320,10 +322,6 @@ class Trainer(eqx.Module):
         fine = finite & (steps.used.sum() > 0) & ~before.failed
         stopped = eqx.tree_at(lambda s: s.failed, before, jnp.array(True))
         state = choose(fine, state, stopped)
-        if self.control is None:
-            margin = sharpest_margin(self.network.replace(state.parameters))
-            certainty = steps.margin.min(), margin, margin > 0
-        lowest, margin, certified = certainty
         counted = valid.sum().astype(train.x.dtype)
         dead, hidden = (~steps.alive.any(0)).astype(counted.dtype), self.network.graph.hidden
         metrics = Metrics(
