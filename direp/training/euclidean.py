@@ -19,7 +19,7 @@ from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import Companions
-from ..settling import check_count, check_number
+from ..settling import check_count, check_number, compiled
 from .control import AbstractControl, Confirmed, beside_each
 from .spectrum import Coupling, drawn, followed, form_of, proved_rate
 
@@ -85,10 +85,7 @@ class AbstractEuclideanControl(AbstractControl):
 
     def begin_with(self, network, feedback):
         self.check(network)
-        state = self.init(network, feedback)
-        parameters, feedback, _ = self.inside(network, state.needed, feedback)
-        found = self._mended(network.replace(parameters), state, feedback)
-        return network.replace(found.parameters), found.feedback
+        return _begun(self, network, feedback)
 
     def init(self, network, feedback=()):
         networks = beside_each(network, feedback)
@@ -133,6 +130,17 @@ class AbstractEuclideanControl(AbstractControl):
         self, network: Network, short: Array, feedback: tuple[Any, ...]
     ) -> tuple[Parameters, tuple[Any, ...], Array]:
         """As `inside`, for a network whose proved rate falls short of the margin by so much."""
+
+
+@compiled
+def _begun(
+    control: AbstractEuclideanControl, network: Network, feedback: tuple[Any, ...]
+) -> tuple[Network, tuple[Any, ...]]:
+    """As training begins: what is proved to lie inside."""
+    state = control.init(network, feedback)
+    parameters, feedback, _ = control.inside(network, state.needed, feedback)
+    found = control._mended(network.replace(parameters), state, feedback)
+    return network.replace(found.parameters), found.feedback
 
 
 def _moved(networks: list[Network], state: Track) -> Track:
@@ -194,8 +202,10 @@ class EuclideanLeaks(AbstractEuclideanControl):
         if not self.through_leak:
             return gradient
         spare = network.total_leak() - state.needed - self.margin
-        held = jnp.where(spare <= self.rounding_of(network, state), gradient.leak, 0)
-        weight, total = gradient.weight, held.sum() * (1 + state.guard) * (state.level.max() > 0)
+        above = network.leak > self._least(network)  # those that rise alone are held where nothing is left to spare
+        held = jnp.where(above if self.follow else spare <= self.rounding_of(network, state), gradient.leak, 0)
+        total = jnp.where(state.level.max() > 0, held.sum() * (1 + state.guard), 0)
+        weight = gradient.weight
         learns = [True, *(each.learned for each in feedback)]
         networks = beside_each(network, tuple(each.recurrent for each in feedback))
         most = state.level.argmax()
