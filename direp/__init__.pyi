@@ -105,6 +105,8 @@ from .training import Balanced as Balanced
 from .training import Pairs as Pairs
 from .training import LeakController as LeakController
 from .training import WeightProjection as WeightProjection
+from .training import EuclideanLeaks as EuclideanLeaks
+from .training import EuclideanProjection as EuclideanProjection
 from .training import LoopProjection as LoopProjection
 from .training import constrain as constrain
 from .training import shrink as shrink

@@ -35,7 +35,7 @@ X = np.random.default_rng(0).normal(size=(60, 4))
 TABLE = tasks.from_arrays(X, (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0))
 
 
-def fit(folder, epochs=3, count=2, task=TABLE, rule=None, **more):
+def fit(folder, epochs=3, count=2, task=TABLE, rule=None, control=None, **more):
     """Epochs of several calls each, as those of larger tasks are."""
     graph = direp.Graph.layered((task.inputs, 5, task.outputs))
     made = [
@@ -45,8 +45,8 @@ def fit(folder, epochs=3, count=2, task=TABLE, rule=None, **more):
     rule = rule or direp.AsymEP(beta=1.0, feedback=direp.LearnedFeedback())
     with mock.patch("direp.training.epochs._FEW", 1):
         return direp.fit(
-            made, task, rule=rule, optimiser=optax.adam(0.02), control=direp.LeakController(), epochs=epochs,
-            batch_size=8, folder=folder, checkpoint=0.0, **more,
+            made, task, rule=rule, optimiser=optax.adam(0.02), control=control or direp.LeakController(),
+            epochs=epochs, batch_size=8, folder=folder, checkpoint=0.0, **more,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from .. import tasks
+from ..certificates import AbstractDiagonal
 from ..model import AbstractSynapses, Connectome, Given, Graph, Network
 from ..rules import (
     AbstractRule,
@@ -28,7 +29,20 @@ from ..rules import (
 from ..runs import Unreadable, read_arrays
 from ..settling import Steps, Tolerance
 from ..tasks import Shift, Task
-from ..training import AbstractLimits, Bounds, Dale, FixedSynapses, drawn, prune, shrink
+from ..training import (
+    AbstractControl,
+    AbstractLimits,
+    Bounds,
+    Dale,
+    EuclideanLeaks,
+    EuclideanProjection,
+    FixedSynapses,
+    LeakController,
+    WeightProjection,
+    drawn,
+    prune,
+    shrink,
+)  # fmt: skip
 from . import parts
 from .catalogue import WrongUse
 from .graph_file import is_graph_file, read_connectome
@@ -295,6 +309,16 @@ def given(connectome: Connectome | None, gain: float, hidden_bias: float) -> Giv
 
 def safeguard(nudge: Any) -> Safeguard:
     return Safeguard(Local(nudge))
+
+
+def leak_control(margin: float, floor: float, criterion: Any, follow: bool, through_leak: bool) -> AbstractControl:
+    made: Any = LeakController if isinstance(criterion, AbstractDiagonal) else EuclideanLeaks
+    return made(margin=margin, floor=floor, criterion=criterion, follow=follow, through_leak=through_leak)
+
+
+def weight_control(margin: float, criterion: Any) -> AbstractControl:
+    made: Any = WeightProjection if isinstance(criterion, AbstractDiagonal) else EuclideanProjection
+    return made(margin=margin, criterion=criterion)
 
 
 def sgd(momentum: float) -> optax.GradientTransformation:

@@ -139,8 +139,8 @@ CATALOGUE: dict[str, Kind] = {
         "euler": Entry("direp.settling.methods:Euler"),
     }),
     "control": Kind("direp.training:AbstractControl", "margin floor=leak leak criterion follow through_leak", {
-        "leak": Entry("direp.training:LeakController", "every unit's leak follows its weights"),
-        "weights": Entry("direp.training:WeightProjection", "weights are scaled back, leaks stay"),
+        "leak": Entry("direp.program.build:leak_control", "every unit's leak follows its weights"),
+        "weights": Entry("direp.program.build:weight_control", "weights are scaled back, leaks stay"),
         "loops": Entry("direp.training:LoopProjection", "weights to earlier units are, for several layers"),
     }),
     "guarantee": Kind("direp.training:AbstractGuarantee", "margin=kept", {
@@ -149,7 +149,10 @@ CATALOGUE: dict[str, Kind] = {
         "balanced": Entry("direp.training:Balanced"),
         "pairs": Entry("direp.training:Pairs"),
     }),
-    "norm": Kind("direp.certificates:AbstractDiagonal", "", _DIAGONAL),
+    "norm": Kind("direp.certificates:AbstractCriterion", "", {
+        **_DIAGONAL,
+        "euclidean": Entry("direp.certificates:Symmetric", "in the Euclidean norm, which knows signs"),
+    }),
     "criterion": Kind("direp.certificates:AbstractCriterion", "", {
         **_DIAGONAL,
         "compartmental": Entry("direp.certificates:Compartmental", "networks with outflow and without inhibition"),

@@ -239,6 +239,9 @@ class Settings:
             (self.margin is not None and self.control == "weights" and self.leak <= self.margin,
              f"--control weights with --leak {self.leak} leaves no room for weights: give a leak above the margin "
              f"{self.margin}"),
+            (self.margin is not None and self.control == "loops" and self.norm == "euclidean",
+             "--control loops finds a norm of its own, in which sizes count: leave out --norm euclidean, or use "
+             "--control leak or weights"),
             (self.guarantee != "none" and self.learn_leak,
              f"--guarantee {self.guarantee} needs leaks that stay: leave out --learn-leak"),
             (self.guarantee != "none" and (self.dale or self.fixed or self.weight_bounds is not None),

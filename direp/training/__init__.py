@@ -4,6 +4,7 @@ from .checkpoint import Keeper, weight_names, weights_of
 from .constraint import AbstractCertified, AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .epochs import STOP
+from .euclidean import EuclideanLeaks, EuclideanProjection
 from .guarantee import AbstractGuarantee, Balanced, Pairs, SignSymmetric
 from .limits import AbstractLimits, Bounds, Dale, FixedSynapses
 from .loop import fit, run_of
@@ -21,10 +22,10 @@ from .update import own_keys, prune, shrink, trainable
 
 __all__ = [
     "AT_ONCE", "STOP", "AbstractCallback", "AbstractCertified", "AbstractConstraint", "AbstractControl",
-    "AbstractGuarantee", "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "Evaluation",
-    "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow", "Metrics", "Pairs", "Prediction",
-    "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState", "Trainer", "WeightProjection",
-    "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned", "predict", "program_of",
-    "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise", "train_together",
-    "trainable", "weight_names", "weights_of",
+    "AbstractGuarantee", "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "EuclideanLeaks",
+    "EuclideanProjection", "Evaluation", "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow",
+    "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState",
+    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned",
+    "predict", "program_of", "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise",
+    "train_together", "trainable", "weight_names", "weights_of",
 ]  # fmt: skip

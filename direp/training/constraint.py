@@ -1,7 +1,7 @@
 """Constraints keep the parameters of a network in a set while it learns: a pure projection, and one wrap for all."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -37,11 +37,12 @@ class AbstractConstraint(eqx.Module):
         """The same where a rule's feedback has strengths of its own (each arranged like `Weight.recurrent`); by default
         as `project`, from what the network becomes."""
         begun = self.begin(network)
-        return begun, self.project(begun, self.init(begun), feedback)[2]
+        return begun, self.project(begun, self.init(begun, feedback), feedback)[2]
 
     @abstractmethod
-    def init(self, network: Network) -> Any:
-        """What travels with the parameters, for a network of the set."""
+    def init(self, network: Network, feedback: tuple[Any, ...] = ()) -> Any:
+        """What travels with the parameters, for a network of the set and the strengths that a rule's feedback has
+        beside it."""
 
     def gradient(
         self, network: Network, state: Any, gradient: Parameters, feedback: tuple[Companions, ...] = ()
@@ -68,6 +69,12 @@ class AbstractCertified(AbstractConstraint):
 
     margin: eqx.AbstractVar[float | Array]
     """The rate (1/time) at which they do."""
+    full_steps: ClassVar[bool] = True
+    """Whether they do in a norm that sees entries alone (l1 or l-infinity), where steps of the length 1/leak settle."""
+
+    def even(self, network: Network) -> bool:
+        """Whether all units weigh the same in that norm, and always will."""
+        return True
 
 
 class ConstrainedState(NamedTuple):
@@ -91,7 +98,8 @@ def constrain(
 
 
 def _init(optimiser, constraint: AbstractConstraint, network: Network, params: Any) -> ConstrainedState:
-    return ConstrainedState(constraint.init(network.replace(params)), optimiser.init(params))
+    feedback = tuple(node.recurrent for node in companions(params.rule))
+    return ConstrainedState(constraint.init(network.replace(params), feedback), optimiser.init(params))
 
 
 def _update(
@@ -116,9 +124,7 @@ def taken(constraint: AbstractCertified, beta: float, cost: AbstractCost, networ
     if slope is None:
         return np.inf
     # Norm weights that are not all one, or need not stay so, make the other outputs count more, by no known factor.
-    plain = not hasattr(constraint, "criterion")
-    equal = plain or (not constraint.moves and (np.asarray(constraint.init(network)) == 1).all())
-    return float(cost.feedback(beta, slope, one if equal else np.inf * one)[0])
+    return float(cost.feedback(beta, slope, one if constraint.even(network) else np.inf * one)[0])
 
 
 def check_nudges(

@@ -1,8 +1,8 @@
-r"""Controls keep a network certified while it learns: constraints in a diagonally weighted norm."""
+r"""Controls keep a network certified while it learns; here those in a diagonally weighted norm."""
 
 import functools
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arithmetic import opened, placed, space
-from ..certificates.convergence import AbstractDiagonal, LocalLeak
+from ..certificates.convergence import AbstractCriterion, AbstractDiagonal, LocalLeak
 from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
@@ -20,19 +20,63 @@ from ..settling import check_number
 from .constraint import AbstractCertified
 
 
+class Confirmed(NamedTuple):
+    """What an epoch of updates has left, once it has been looked at: parameters, the control's state, the strengths of
+    a rule's feedback, the least margin after any update, the margin at its end, and whether all of it is proved."""
+
+    parameters: Parameters
+    state: Any
+    feedback: tuple[Any, ...]
+    lowest: Array
+    margin: Array
+    certified: Array
+
+
 class AbstractControl(AbstractCertified):
-    r"""Keeps every unit's margin in a diagonally weighted norm at $c_0$ or above, after every update.
+    r"""Keeps the rate of contraction at $c_0$ or above, after every update, in the norm of its `criterion`."""
+
+    criterion: eqx.AbstractVar[AbstractCriterion]
+    """What proves the networks, after training too."""
+    scales: ClassVar[bool] = True
+    """Whether weights between free units are scaled towards zero; else they stay as they are."""
+
+    def __check_init__(self):
+        check_number(f"{type(self).__name__}(margin", self.margin, above=0)
+
+    def begin(self, network):
+        return self.begin_with(network, ())[0]
+
+    def check(self, network: Network) -> None:
+        """Raise `ValueError` if no margin is known."""
+        if not np.isfinite(network.neuron.gain):
+            activation = next(a for a in (network.neuron.transfer, network.neuron.rate) if a.slope is None)
+            raise ValueError(
+                f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
+            )
+
+    @abstractmethod
+    def margin_of(self, network: Network, state: Any, feedback: tuple[Any, ...] = ()) -> Array:
+        """What each unit has to spare, in the free phase and in those of a feedback."""
+
+    @abstractmethod
+    def rounding_of(self, network: Network, state: Any, feedback: tuple[Any, ...] = ()) -> Array:
+        """A bound on the error of every `margin_of`."""
+
+    @abstractmethod
+    def confirm(
+        self, network: Network, state: Any, feedback: tuple[Any, ...], margins: Array, rounding: Array
+    ) -> Confirmed:
+        """After an epoch, with the margins after each of its updates and the bounds on their rounding."""
+
+
+class AbstractDiagonalControl(AbstractControl):
+    r"""A control in a diagonally weighted norm: every unit's margin stays at $c_0$ or above.
 
     Up to rounding: in 32 bits, about $10^{-6}$ of the largest sum of weights. The metrics of training and the final
     certificate count it in. Its state are the weights of the norm.
     """
 
     criterion: eqx.AbstractVar[AbstractDiagonal]
-    scales: ClassVar[bool] = True
-    """Whether weights between free units are scaled towards zero; else they stay as they are."""
-
-    def __check_init__(self):
-        check_number(f"{type(self).__name__}(margin", self.margin, above=0)
 
     @abstractmethod
     def inside(
@@ -45,38 +89,32 @@ class AbstractControl(AbstractCertified):
     def moves(self):
         return self.criterion.moves
 
-    def begin(self, network):
-        return self.begin_with(network, ())[0]
+    def even(self, network):
+        return not self.moves and bool((np.asarray(self.init(network)) == 1).all())
 
     def begin_with(self, network: Network, feedback: tuple[Any, ...]) -> tuple[Network, tuple[Any, ...]]:
         self.check(network)
         parameters, feedback = self.inside(network, self.init(network), feedback)
         return network.replace(parameters), feedback
 
-    def check(self, network: Network) -> None:
-        """Raise `ValueError` if no margin is known."""
-        if not np.isfinite(network.neuron.gain):
-            activation = next(a for a in (network.neuron.transfer, network.neuron.rate) if a.slope is None)
-            raise ValueError(
-                f"{type(self).__name__}: activation {activation.name!r} has no slope bounds; give it slope=(d1, d2)"
-            )
+    def margin_of(self, network, state, feedback=()):
+        others = [network.total_leak() - self.criterion.spread(beside(network, each), state) for each in feedback]
+        return functools.reduce(jnp.minimum, others, self.criterion.margin(network, state))
 
-    def margin_of(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
-        """What each unit has to spare, in the free phase and in those of a feedback."""
-        others = [network.total_leak() - self.criterion.spread(beside(network, each), norm) for each in feedback]
-        return functools.reduce(jnp.minimum, others, self.criterion.margin(network, norm))
-
-    def rounding_of(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
-        """A bound on the error of every `margin_of`."""
-        several = [self.criterion.rounding(each, norm) for each in beside_each(network, feedback)]
+    def rounding_of(self, network, state, feedback=()):
+        several = [self.criterion.rounding(each, state) for each in beside_each(network, feedback)]
         return functools.reduce(jnp.maximum, several) + (several[0] if feedback else 0)
+
+    def confirm(self, network, state, feedback, margins, rounding):
+        proved = (margins > rounding).all()
+        return Confirmed(network.parameters, state, feedback, margins.min(), margins[-1], proved)
 
     def spread(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """The most that a unit's synapses, or their companions, take from its margin."""
         several = [self.criterion.spread(each, norm) for each in beside_each(network, feedback)]
         return functools.reduce(jnp.maximum, several)
 
-    def init(self, network):
+    def init(self, network, feedback=()):
         return self.criterion.initial(network)
 
     def project(self, network, state, feedback=()):
@@ -90,7 +128,7 @@ def beside_each(network: Network, feedback: tuple[Any, ...]) -> list[Network]:
     return [network, *(beside(network, recurrent) for recurrent in feedback)]
 
 
-class LeakController(AbstractControl):
+class LeakController(AbstractDiagonalControl):
     r"""Every neuron holds its own leak at the criterion,
     $\lambda_i=\max(\mathrm{floor},\ d_2\sum_k|w_{ik}|\eta_k/\eta_i-\kappa\,\mathrm{out}_i(W)+c_0)$.
 
@@ -153,7 +191,7 @@ class LeakController(AbstractControl):
         return gradient._replace(weight=weight)
 
 
-class WeightProjection(AbstractControl):
+class WeightProjection(AbstractDiagonalControl):
     r"""Leaks stay as they are (or as they learn); weights between free units are scaled back until each margin is met,
     and the companions that a rule's feedback has beside them by the same factors.
 

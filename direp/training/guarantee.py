@@ -56,7 +56,7 @@ class AbstractGuarantee(AbstractCertified):
     def signs(self, network: Network) -> Any:
         """The sign of every weight between free units, arranged like `Weight.recurrent`."""
 
-    def init(self, network):
+    def init(self, network, feedback=()):
         synapses, signed = network.synapses, _signed(network)
         ones = synapses.mask(jax.tree.map(jnp.ones_like, network.weight))
         each = 1 / jnp.maximum(synapses.outgoing(ones, lambda w: w), 1)

@@ -46,7 +46,7 @@ class AbstractLimits(AbstractConstraint):
         parameters, _, feedback = self.project(network, self.init(network), feedback)
         return network.replace(parameters), feedback
 
-    def init(self, network):
+    def init(self, network, feedback=()):
         low, high = self.limits(network)
         pairs = [_pinched(*pair) for pair in zip(jax.tree.leaves(low), jax.tree.leaves(high), strict=True)]
         return Limits(*(jax.tree.unflatten(jax.tree.structure(low), ends) for ends in zip(*pairs, strict=True)))

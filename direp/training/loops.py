@@ -14,10 +14,10 @@ from ..certificates.convergence import AbstractDiagonal, LocalLeak
 from ..model import Graph, Network
 from ..model.synapses import Weight
 from ..settling import compiled, within_trace
-from .control import AbstractControl, beside_each
+from .control import AbstractDiagonalControl, beside_each
 
 
-class LoopProjection(AbstractControl):
+class LoopProjection(AbstractDiagonalControl):
     r"""Leaks stay, and so do synapses from a unit to a later one; those to an earlier one, without which there is no
     loop, are scaled back until each margin is met, and the companions of a rule's feedback beside them likewise.
 
@@ -73,7 +73,7 @@ class LoopProjection(AbstractControl):
         parameters, feedback = self.inside(network, self._norm(network, feedback), feedback)
         return network.replace(parameters), feedback
 
-    def init(self, network):
+    def init(self, network, feedback=()):
         return self._norm(network, ())
 
     def project(self, network, state, feedback=()):

@@ -25,6 +25,7 @@ from ..tasks import AbstractAugmentation, Samples, Task
 from .assumptions import of_constraint, of_guarantee
 from .constraint import check_nudges
 from .control import AbstractControl, LeakController
+from .euclidean import EuclideanLeaks
 from .guarantee import AbstractGuarantee
 from .limits import AbstractLimits, check_limits
 from .memory import check_memory
@@ -114,9 +115,9 @@ def planned(
     for constraint in (control, guarantee):
         if constraint is not None:
             check_nudges(constraint, phases.nudges, cost or SquaredError(), networks[0])
-    if isinstance(control, LeakController) and learn_leak and control.follow:
+    if isinstance(control, LeakController | EuclideanLeaks) and learn_leak and control.follow:
         raise ValueError(
-            "fit(learn_leak=True): a controller that follows would undo it; use LeakController(follow=False)"
+            f"fit(learn_leak=True): a controller that follows would undo it; use {type(control).__name__}(follow=False)"
         )
     if guarantee is not None and (control is not None or learn_leak):
         raise ValueError(
@@ -137,7 +138,8 @@ def planned(
             control.check(each)
     template = networks[0]
     chosen, stop = how_to_settle("fit", template, method, stop)
-    if control is not None or guarantee is not None:
+    kept = control if guarantee is None else guarantee
+    if kept is not None and kept.full_steps:
         chosen = chosen.contracting()  # in the norm that keeps it certified
     samples = len(task.train.x)
     rows = max(samples, room or 0)

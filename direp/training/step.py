@@ -236,6 +236,19 @@ class Trainer(eqx.Module):
         held = network, state.optimiser.constraint, _feedback(state.parameters.rule)
         return self.control.margin_of(*held).min(), self.control.rounding_of(*held).max()
 
+    def _confirmed(self, state: TrainState, steps: StepMetrics) -> tuple[TrainState, Array, Array, Array]:
+        """What a control makes of an epoch: the least margin, the last one, and whether they are proved."""
+        if self.control is None:
+            margin = sharpest_margin(self.network.replace(state.parameters))
+            return state, steps.margin.min(), margin, margin > 0
+        parameters, own = state.parameters, state.optimiser
+        held = self.network.replace(parameters), own.constraint, _feedback(parameters.rule)
+        found = self.control.confirm(*held, steps.margin, steps.rounding)
+        parameters = found.parameters._replace(rule=with_companions(parameters.rule, found.feedback))
+        changed = parameters, own._replace(constraint=found.state)
+        state = eqx.tree_at(lambda s: (s.parameters, s.optimiser), state, changed)
+        return state, found.lowest, found.margin, found.certified
+
     def epoch(self, state: TrainState, train: Samples, validation: Samples, epoch: Epoch) -> tuple[TrainState, Metrics]:
         """All batches once, then validation. A seed whose parameters stop being finite goes back to where it was before
         the epoch and stays there."""
@@ -291,6 +304,7 @@ class Trainer(eqx.Module):
     ) -> tuple[TrainState, Metrics]:
         """As the epoch ends, which began from `before`: validation, and the figures of all its updates."""
         number, weight, valid = epoch.number, epoch.weight, epoch.counted
+        state, lowest, margin, certified = self._confirmed(state, steps)
         key = jax.random.fold_in(state.key, number)
         after = self.evaluate(state.parameters, validation, jax.random.fold_in(key, 1))
         score = jnp.stack([after.accuracy if self.classify else jnp.zeros_like(after.loss), -after.loss])
@@ -308,11 +322,6 @@ class Trainer(eqx.Module):
         fine = finite & (steps.used.sum() > 0) & ~before.failed
         stopped = eqx.tree_at(lambda s: s.failed, before, jnp.array(True))
         state = choose(fine, state, stopped)
-        if self.control is None:
-            margin = sharpest_margin(self.network.replace(state.parameters))
-            certified = margin > 0
-        else:
-            margin, certified = steps.margin[-1], (steps.margin > steps.rounding).all()
         counted = valid.sum().astype(train.x.dtype)
         dead, hidden = (~steps.alive.any(0)).astype(counted.dtype), self.network.graph.hidden
         metrics = Metrics(
@@ -327,7 +336,7 @@ class Trainer(eqx.Module):
             steps_mean=steps.steps.sum().astype(counted.dtype) / counted,
             steps_max=jnp.maximum(steps.steps_max.max(), jnp.max(after.steps, initial=0)),
             margin=margin,
-            lowest_margin=steps.margin.min(),
+            lowest_margin=lowest,
             certified=certified,
             fell_back=steps.fell_back.mean(dtype=counted.dtype),
             cosine=self._cosine(state, train),

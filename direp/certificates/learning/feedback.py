@@ -165,7 +165,7 @@ def bound_feedback(
     unknown = unknown_motion(network, following, strengths, -known, eps)
     few = 64 * (network.graph.units + 8) * eps * network.neuron.gain * np.abs(step).sum()
     smooth = (np.abs(unknown) <= few).all()
-    bounded = size > 0 and np.isfinite(error[used]).all() and not (following and following.criterion.moves)
+    bounded = size > 0 and np.isfinite(error[used]).all() and (following is None or following.known)
     if bounded:
         missing += float(np.maximum(owed * unknown + doubt * np.abs(unknown), 0).max(0).sum())
     return FeedbackBound(

@@ -23,6 +23,7 @@ class Following:
 
     - `criterion`, `norm`: where leaks are held, with which norm weights. `margin`: what is added.
     - `least`: the least leak of every unit. `falls`: whether leaks come down again with the weights.
+    - `reason`: why nothing is proved of how these move; then the rest says nothing.
     """
 
     criterion: AbstractDiagonal
@@ -30,6 +31,12 @@ class Following:
     margin: float
     least: np.ndarray
     falls: bool
+    reason: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether leaks are a function of the weights alone, of which something can be proved."""
+        return not (self.reason or self.criterion.moves)
 
     @property
     def ratio(self) -> np.ndarray:
@@ -83,6 +90,8 @@ class Following:
 
 def refusal(following: Any, network: Network) -> str:
     """Why the leaks of a network are not covered; empty if they are."""
+    if following.reason:
+        return following.reason
     if following.criterion.moves:
         return (
             f"The norm weights of {type(following.criterion).__name__} change with the weights, and so do the leaks, "
