@@ -184,7 +184,8 @@ def prove(name: str, system: System, problem: Multiplied, p: np.ndarray, q: np.n
         rates[phase] = by_strength[beta]
     free = rates["free"] > 0 if "free" in rates else False
     if not min(rates.values()) > 0:
-        short = f"falls short by {-closest:.3g}" if closest <= 0 else "its inequality did not survive rounding"
+        lost = "does not hold for every die" if system.share else "its inequality did not survive rounding"
+        short = f"falls short by {-closest:.3g}" if closest <= 0 else lost
         worst = min(rates, key=lambda phase: rates[phase])
         note = f"the free phase contracts, but phase {worst} {short}" if free else short
         return Attempt(name, None, min(closest, 0.0), note, free=free)

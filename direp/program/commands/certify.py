@@ -19,7 +19,7 @@ from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, first, parse, progress, 
 from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
-    from ...certificates.convergence import Certificate, Counterexample
+    from ...certificates.convergence import Certificate, Counterexample, Mismatch
     from ...model import Network
     from ...rules import RuleRun
 
@@ -52,6 +52,15 @@ class Certify:
     Saturated networks are proved for these that none are for all."""
     input_range: tuple[float, float] | None = None
     """Settling for every input between two numbers, LOW HIGH, in the free phase."""
+    mismatch: str | None = None
+    """For every die: all networks whose weights, leaks and biases lie within this share (5%, or 0.05) of those stored;
+    `largest` finds how far that can go."""
+    devices: Literal["shared", "separate"] = "shared"
+    """Of a synapse and of what its source loses by it (outflow): one device, or two that vary apart."""
+    bits: int | None = None
+    """Put every number at one of 2^bits levels before: conductances, evenly spaced up to the largest of its group."""
+    on_off: float = math.inf
+    """The on/off ratio of these devices: the largest conductance over the least that is not none."""
     neuron: Annotated[str, help_of("neuron", "For a matrix: ")] = "projected"
     activation: Annotated[str, help_of("activation", "For a matrix: ")] = "hard-sigmoid"
     outflow: Annotated[str, help_of("outflow", "For a matrix: ")] = "none"
@@ -73,12 +82,32 @@ class Certify:
             raise WrongUse(f"--leak {self.leak} is out of range: give a finite number, 0 or above")
         if self.samples < 1:
             raise WrongUse(f"--samples {self.samples} is out of range: give 1 or more")
+        if self.bits is not None and not 1 <= self.bits <= 24:
+            raise WrongUse(f"--bits {self.bits} is out of range: give 1 to 24")
+        if not self.on_off > 1:
+            raise WrongUse(f"--on-off {self.on_off} is out of range: give a ratio above 1, such as 10")
+        if self.mismatch is not None and (self.inputs != "all" or self.input_range is not None):
+            raise WrongUse("--mismatch is about every input: leave --inputs and --input-range out")
+        self.share()
         if self.input_range is not None:
             low, high = self.input_range
             if not -math.inf < low <= high < math.inf:
                 raise WrongUse(f"--input-range {low:g} {high:g} is no range: give two finite numbers, the lower first")
             if self.inputs != "all":
                 raise WrongUse(f"--inputs {self.inputs} and --input-range both say for which inputs: give one of them")
+
+    def share(self) -> float | None:
+        """The share that dies may differ by; `None` where the largest is sought, or none is given."""
+        if self.mismatch is None or self.mismatch == "largest":
+            return None
+        text = self.mismatch
+        try:
+            value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < 1:
+            raise WrongUse(f"--mismatch {text} must be 0 to below 100 percent: give 5%, 0.05 or largest")
+        return value
 
 
 @dataclasses.dataclass
@@ -218,6 +247,8 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
     found = []
     with progress("certify", len(subject.networks), asked.output.quiet) as step:
         for k, network in enumerate(subject.networks):
+            if asked.bits is not None:
+                network = subject.networks[k] = direp.quantised(network, asked.bits, asked.on_off)
             if inputs is not None:
                 found.append(direp.certify(network, nudge=subject.nudge, criteria=criteria, inputs=inputs))
                 step()
@@ -226,11 +257,36 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
             found.append(
                 direp.certify(
                     network, rule=phases, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
-                    starts=asked.starts, seed=asked.seed,
+                    starts=asked.starts, seed=asked.seed, mismatch=_mismatch(network, phases, subject, asked),
                 )
             )  # fmt: skip
             step()
     return found
+
+
+def _mismatch(network: "Network", phases: Any, subject: _Subject, asked: Certify) -> "Mismatch | None":
+    """What dies may differ by: as given, or as far as a verdict on all of them is proved."""
+    import direp
+
+    from ...certificates.convergence import largest_mismatch
+
+    if asked.mismatch is None:
+        return None
+    share = asked.share()
+    if share is None:
+        known = (direp.LocalLeak(), direp.Rows(), direp.Perron(), direp.Spectral())
+
+        def proved(share: float) -> bool:
+            dies = direp.Mismatch(share, asked.devices)
+            return bool(
+                direp.certify(
+                    network, rule=phases, nudge=subject.nudge, cost=subject.cost, criteria=known, starts=0,
+                    mismatch=dies,
+                )
+            )  # fmt: skip
+
+        share = largest_mismatch(proved)
+    return direp.Mismatch(share, asked.devices)
 
 
 def _inputs(subject: _Subject, asked: Certify) -> Any:
