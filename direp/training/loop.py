@@ -71,7 +71,7 @@ def fit(
       bias unit, leaks only with `learn_leak` (never below 0). With `outputs_only` hidden units stay as they are, as a
       control.
     - `control`: a `LeakController` or a `WeightProjection` keeps the network certified from before the first update to
-      the last.
+      the last; `EuclideanLeaks` and `EuclideanProjection` do in a norm that knows signs, proved after every epoch.
     - `guarantee`: `SignSymmetric`, `Balanced` or `Pairs` keep the weights where the local rule is proved to descend.
     - `constraints`: `Dale`, `Bounds`, `FixedSynapses`: kept beside any control from before the first update to the
       last, each in turn and then the control.

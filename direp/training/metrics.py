@@ -33,7 +33,8 @@ class Metrics(NamedTuple):
     `lowest_margin` its least value after any update of the epoch, both in the norm of the control. Without a control
     they are the sharpest of a few norms, after the epoch, and the local one after any update. `certified`: whether the
     free phase was proved to contract, rounding included, after every update (without a control: after the last); under
-    a control the margins and this are of the phases of a rule's own feedback too.
+    a control the margins and this are of the phases of a rule's own feedback too. In the Euclidean norm margins after
+    updates are estimates; `margin` and `certified` are what was proved of the epoch's end.
     `fell_back` is the share of batches that a `Safeguard` left to its fallback, `cosine` that of the angle between the
     rule and the exact gradient on the probe batch, after the epoch (NaN without one). `antisymmetry` is
     $\lVert W_A\rVert/\lVert W\rVert$ after the epoch, `agreement` the cosine between weights and the strengths of the
