@@ -110,7 +110,7 @@ def test_where_the_vectors_have_missed_what_grows_the_network_is_mended_and_the_
         assert float(found.lowest) < 0.2
         assert bool(found.certified) == (float(found.lowest) > 0)  # of what the updates have left
         assert float(found.state.guard) == 2 * float(state.guard)
-        assert direp.certify(wrong.replace(found.parameters), criteria=(direp.Symmetric(),), starts=0).rate > 0.2 - 1e-6
+        assert direp.certify(wrong.replace(found.parameters), criteria=(direp.Spectral(),), starts=0).rate > 0.2 - 1e-6
 
 
 @pytest.mark.parametrize("neuron", ["projected", "hopfield-sigmoid", "rate-tanh", "swinging"])
@@ -177,7 +177,7 @@ def test_seeds_side_by_side_are_proved_after_every_epoch_and_go_on_to_the_same_b
     fit(folder, control=control, epochs=2)
     same(folder, tmp_path / "whole")
     for net in whole.networks:
-        assert direp.certify(net, criteria=(direp.Symmetric(),), starts=0).verdict == "proved"
+        assert direp.certify(net, criteria=(direp.Spectral(),), starts=0).verdict == "proved"
 
 
 def test_settings_name_it():

@@ -151,7 +151,7 @@ CATALOGUE: dict[str, Kind] = {
     }),
     "norm": Kind("direp.certificates:AbstractCriterion", "", {
         **_DIAGONAL,
-        "euclidean": Entry("direp.certificates:Symmetric", "in the Euclidean norm, which knows signs"),
+        "euclidean": Entry("direp.certificates:Spectral", "in the Euclidean norm, which knows signs"),
     }),
     "criterion": Kind("direp.certificates:AbstractCriterion", "", {
         **_DIAGONAL,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..certificates.convergence import AbstractCriterion, LocalLeak, Symmetric
+from ..certificates.convergence import AbstractCriterion, LocalLeak, Spectral
 from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
@@ -170,7 +170,7 @@ class EuclideanLeaks(AbstractEuclideanControl):
     scales: ClassVar[bool] = False
     margin: float | Array = 0.1
     floor: float | Array = 1.0
-    criterion: AbstractCriterion = Symmetric()
+    criterion: AbstractCriterion = Spectral()
     follow: bool = eqx.field(static=True, default=True)
     through_leak: bool = eqx.field(static=True, default=True)
     vectors: int = eqx.field(static=True, default=4)
@@ -233,7 +233,7 @@ class EuclideanProjection(AbstractEuclideanControl):
     """
 
     margin: float | Array = 0.1
-    criterion: AbstractCriterion = Symmetric()
+    criterion: AbstractCriterion = Spectral()
     vectors: int = eqx.field(static=True, default=4)
 
     def inside(self, network, needed, feedback=()):
