@@ -2,7 +2,7 @@
 plain ones that are known already, on the host."""
 
 from .affine import Affine, apply, constant, contract, inverse, solve, transform
-from .ball import exact, matrix, positive_definite, precise
+from .ball import around_zero, exact, matrix, positive_definite, precise
 from .decimals import at_least, at_most
 from .definite import certainly_positive
 from .form import Form, Near
@@ -10,7 +10,7 @@ from .host import opened, placed, put, space
 from .interval import Interval, Ramp, Shape, Smooth, down, up
 
 __all__ = [
-    "Affine", "Form", "Interval", "Near", "Ramp", "Shape", "Smooth", "apply", "at_least", "at_most",
+    "Affine", "Form", "Interval", "Near", "Ramp", "Shape", "Smooth", "apply", "around_zero", "at_least", "at_most",
     "certainly_positive", "constant", "contract", "down", "exact", "inverse", "matrix", "opened", "placed",
     "positive_definite", "precise", "put", "solve", "space", "transform", "up",
 ]  # fmt: skip

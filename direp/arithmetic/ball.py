@@ -20,6 +20,11 @@ def exact(values: Any) -> np.ndarray:
     return balls
 
 
+def around_zero(radii: Any) -> np.ndarray:
+    """An array of balls about zero."""
+    return np.array([flint.arb(0, float(radius)) for radius in np.ravel(radii)], object).reshape(np.shape(radii))
+
+
 def matrix(balls: np.ndarray) -> flint.arb_mat:
     balls = balls if balls.ndim == 2 else balls[:, None]
     return flint.arb_mat(balls.tolist())

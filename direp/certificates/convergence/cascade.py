@@ -112,6 +112,7 @@ def certify(
         *(f"slopes of {name} stay within {bounds}" for name, bounds in slopes.items()),
         "the inputs are clamped",
         "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
+        *(() if mismatch is None else (mismatch.assumption,)),
         *_tiny(network),
     )
     if inputs is not None:

@@ -27,12 +27,12 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 
-from ...arithmetic import certainly_positive, exact, positive_definite
+from ...arithmetic import around_zero, certainly_positive, exact, positive_definite
 from ...rules import SquaredError
-from .certificate import Attempt, Proof
+from .certificate import Attempt
 from .criterion import AbstractCriterion
 from .norm import Euclidean
-from .spectral import CHECK, hopeless, multiplied, norm_bound, not_covered
+from .spectral import CHECK, hopeless, norm_bound, proved_in, refusal
 from .system import System
 
 _BALLS_UP_TO = 100  # free units
@@ -92,15 +92,11 @@ class AbstractEuclidean(AbstractCriterion):
         """P and the diagonal of Q; or why there are none."""
 
     def attempt(self, system):
-        if system.size > self.up_to:
-            return Attempt(self.name, note=f"not tried above {self.up_to} units")
-        if not system.representable:
-            return Attempt(self.name, note="the numbers are too large or too small for 64 bits")
-        if note := not_covered(system):
+        if note := refusal(system, self.up_to):
             return Attempt(self.name, note=note)
         if system.strengths and type(system.cost) is not SquaredError:
             return Attempt(self.name, note=f"does not cover the nudge of {type(system.cost).__name__}")
-        if note := hopeless(multiplied(system)):
+        if note := hopeless(system):
             return Attempt(self.name, note=note)
         phases = [Inequality(system, beta) for beta in dict.fromkeys(system.phases.values())]
         proposed = self.propose(system, phases)
@@ -120,13 +116,8 @@ class AbstractEuclidean(AbstractCriterion):
             return Attempt(self.name, None, -math.inf, "its inequality did not survive rounding")
         rates = {name: proved[beta] for name, beta in system.phases.items()}
         norm = Euclidean(p, inverse=not system.neuron.transfer.linear)
-        rate, length = min(rates.values()), stretch(system, norm)
-        share = (rate / length) ** 2
-        shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)  # 1 - sqrt(1 - share)
-        if not shrink > 0:
-            return Attempt(self.name, None, -math.inf, "its norm is too uneven for a step in 64 bits")
         check = CHECK if by_sums else "positive definite in 128-bit ball arithmetic"
-        return Attempt(self.name, Proof(norm, rates, rate / length**2, shrink, check), rate, free=True)
+        return proved_in(self.name, norm, rates, stretch(system, norm), check)
 
 
 def _doubted(
@@ -137,6 +128,7 @@ def _doubted(
     leak = np.abs(phase.leak) + system.sent + abs(rate)
     many = 8 * (system.size + 16) * _EPS
     corner = many * (leak[:, None] * size + size * leak).sum(1)
+    corner = corner + system.doubt * size.sum(1) + size @ np.broadcast_to(system.doubt, len(p)) * (1 + many)
     matrix = phase.matrix(p, q, rate)
     if phase.linear:
         return matrix, corner + many * (pulled.sum(1) + pulled.sum(0)) + 1e-290
@@ -147,10 +139,12 @@ def _doubted(
 
 
 def _in_balls(system: System, p: np.ndarray, q: np.ndarray, rates: dict[float, float]) -> bool:
-    balls = (
-        Inequality(system, beta, exact).matrix(exact(p), exact(q), exact(rate)[()]) for beta, rate in rates.items()
-    )
-    return positive_definite(exact(p)) and all(map(positive_definite, balls))
+    def holds(beta: float, rate: float) -> bool:
+        inequality = Inequality(system, beta, exact)
+        inequality.leak = inequality.leak + around_zero(np.broadcast_to(system.doubt, len(p)))
+        return positive_definite(inequality.matrix(exact(p), exact(q), exact(rate)[()]))
+
+    return positive_definite(exact(p)) and all(holds(*each) for each in rates.items())
 
 
 def stretch(system: System, norm: Euclidean) -> float:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from ...arithmetic import at_least
 from ...model import Network
 from .system import System
 
@@ -47,8 +48,16 @@ class Mismatch:
 
     def claim(self, claim: str) -> str:
         """A claim about a network, made of every die."""
-        return claim.replace(
-            "the network contracts", f"every network within {self.share:.4%} of this one, die by die, contracts", 1
+        within = f"{at_least(100 * self.share)} %" if self.share else "0 %"
+        return claim.replace("the network contracts", f"every die within {within} of the network contracts", 1)
+
+    @property
+    def assumption(self) -> str:
+        """What a die is, for those who read a certificate."""
+        devices = {"shared": "one device carries", "separate": "two devices carry"}[self.outflow]
+        return (
+            f"every weight, leak and bias of a die is within {100 * self.share:g} % of the stored one, each by itself; "
+            f"{devices} a synapse and what its source loses by it"
         )
 
     def die(self, network: Network, rng: np.random.Generator, corner: bool = False) -> Network:
@@ -99,14 +108,6 @@ class Varied(System):
     @property
     def share(self):
         return float(self.mismatch.share)
-
-    @property
-    def lost(self) -> np.ndarray:
-        r"""$\sum_k|f(w_{ik})|$, of what a unit loses by sending."""
-        outflow = self.neuron.outflow
-        if not outflow.active:
-            return np.zeros(self.size)
-        return np.asarray(abs(outflow.value(self.weight)).sum(1), np.float64)
 
     def _together(self, incoming: bool) -> bool:
         return self.neuron.outflow.active and not incoming and self.mismatch.outflow == "shared"
@@ -164,10 +165,10 @@ def largest_mismatch(proved: Callable[[float], bool], gap: float = 1e-3) -> floa
 
 
 def quantised(network: Network, bits: int, ratio: float = math.inf) -> Network:
-    r"""The network with every number at one of $2^b$ levels.
+    r"""The network with the size of every number at one of $2^b$ levels, or at none.
 
-    Weights are differences of conductances: a sign, and a size at one of the levels between $G_\max/r$ and $G_\max$,
-    evenly spaced, or no device at all (0). The largest size of each group (input weights, weights between free units,
+    A number is a conductance with a sign: its size is at one of $2^b$ levels from $G_\max/r$ to $G_\max$, evenly
+    spaced, or there is no device at all (0). The largest size of each group (input weights, weights between free units,
     biases, leaks) is its $G_\max$; $r$ = `ratio` is the on/off ratio of the devices, infinite by default. Numbers go to
     the nearest level. Raises `ValueError` for bits outside of 1 to 24 or a ratio of 1 or less.
     """
@@ -186,7 +187,7 @@ def quantised(network: Network, bits: int, ratio: float = math.inf) -> Network:
         if most == 0:
             return value
         least = most / ratio
-        levels = np.linspace(least, most, 2**bits - (ratio == math.inf))
+        levels = np.linspace(least, most, 2**bits)
         levels = np.concatenate([[0.0], levels]) if least > 0 else levels
         size = np.abs(np.asarray(value, np.float64))
         at = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)

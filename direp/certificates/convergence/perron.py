@@ -18,12 +18,15 @@ def perron_weights(system: System, *, incoming: bool) -> np.ndarray:
 
     With nudged phases, $\Lambda$ of the outputs is lowered by what the worst of them takes.
     """
+    if (key := ("perron", incoming)) in system.known:
+        return system.known[key]
     raised = np.max([system.feedback(beta, np.ones(system.size)) for beta in system.phases.values()], axis=0)
     matrix = None
     if system.size <= DENSE_UP_TO:
         matrix = system.couplings()
         matrix = matrix.T if incoming else matrix
-    return noda(system.total_leak - raised, lambda v: system.spread(v, incoming), matrix)[0]
+    found, _ = noda(system.total_leak - raised, lambda v: system.spread(v, incoming), matrix)
+    return system.known.setdefault(key, found)
 
 
 def noda(

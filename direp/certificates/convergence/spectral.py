@@ -31,7 +31,7 @@ from ...arithmetic import certainly_positive
 from .certificate import Attempt, Proof
 from .criterion import AbstractCriterion
 from .multipliers import Multiplied, balanced, centred, steps_for
-from .norm import L2
+from .norm import L2, AbstractNorm
 from .perron import perron_weights
 from .system import DENSE_UP_TO, System
 
@@ -85,20 +85,17 @@ class Spectral(AbstractCriterion):
     def attempt(self, system):
         if note := refusal(system, self.up_to):
             return Attempt(self.name, note=note + (_guess(system) if system.size > self.up_to else ""))
-        problem = multiplied(system)
-        if note := hopeless(problem):
+        if note := hopeless(system):
             return Attempt(self.name, note=note)
+        problem = multiplied(system)
         p, q = self.propose(system, problem)
         return prove(self.name, system, problem, p, q)
 
     def propose(self, system: System, problem: Multiplied) -> tuple[np.ndarray, np.ndarray]:
         """The best multipliers that were found, for the free phase."""
-        one = np.ones(system.size)
-        choices = [one, balanced(problem.matrix)]
+        pairs = [(p, partner(problem, p)) for p in (np.ones(system.size), balanced(problem.matrix))]
         if system.size <= DENSE_UP_TO:
-            left, right = (perron_weights(system, incoming=incoming) for incoming in (False, True))
-            choices.append(np.clip(left / right if system.neuron.transfer.linear else right / left, 1e-150, 1e150))
-        pairs = [(p / p.max(), partner(problem, p / p.max())) for p in choices]
+            pairs.append(_of_perron(system, problem))
         rates = [problem.rate(p, q) for p, q in pairs]
         best = int(np.argmax(rates))
         if system.size > self.sharpen_up_to:
@@ -106,25 +103,49 @@ class Spectral(AbstractCriterion):
         return centred(problem, *pairs[best], steps_for(system.size))
 
 
+def _of_perron(system: System, problem: Multiplied) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers that prove what `Perron` proves, nearly at its rate."""
+    left, right = (perron_weights(system, incoming=incoming) for incoming in (False, True))
+    rate = min(float(system.margin(left, False).min()), float(system.margin(right, True).min()))
+    p = np.clip(left / right if system.neuron.transfer.linear else right / left, 1e-150, 1e150)
+    p /= p.max()
+    if problem.low is None:
+        return p, p
+    least = 1e-3 * float(np.abs(problem.leak).max())
+    return p, np.maximum(problem.leak - rate, least) * p / _gain(problem) ** 2
+
+
+def _gain(problem: Multiplied) -> np.ndarray:
+    """The largest size of every slope, or nearly none where it is none."""
+    assert problem.low is not None
+    gain = np.maximum(np.abs(problem.low), np.abs(problem.high))
+    return np.maximum(gain, 1e-6 * max(float(gain.max()), 1e-300))
+
+
 _SEEN_UP_TO = 1_000  # free units up to which eigenvalues are looked at before the effort
+_CERTAIN = 1e-4  # share of the largest row sum above which an eigenvalue is taken for unstable
 
 
-def hopeless(problem: Multiplied) -> str:
-    """Why no fixed norm at all can prove contraction, where a look at one matrix tells; or nothing."""
-    if len(problem.leak) > _SEEN_UP_TO:
+def hopeless(system: System) -> str:
+    """Why no fixed norm at all can prove contraction, where the eigenvalues of one matrix tell, as floating point has
+    them; or nothing."""
+    if system.size > _SEEN_UP_TO:
         return ""
-    slope = 1.0 if problem.low is None else problem.high
-    steepest = problem.matrix * slope - np.diag(problem.leak)
-    most = float(np.linalg.eigvals(steepest).real.max())
-    return f"with the steepest slopes the Jacobian is unstable by {most:.3g}: no norm would do" if most > 1e-9 else ""
+    if "unstable" not in system.known:
+        problem = multiplied(system)
+        slope = 1.0 if problem.low is None else problem.high
+        steepest = problem.matrix * slope - np.diag(problem.leak)
+        most, size = float(np.linalg.eigvals(steepest).real.max()), float(np.abs(steepest).sum(1).max())
+        system.known["unstable"] = most if most > _CERTAIN * size else 0.0
+    most = system.known["unstable"]
+    return f"with the steepest slopes the Jacobian is unstable by {most:.3g}: no norm would do" if most else ""
 
 
 def partner(problem: Multiplied, p: np.ndarray) -> np.ndarray:
     r"""Multipliers that go with $p$, of the form $Q=(\Lambda-c)P/d_2^2$: with the $c$ that proves most."""
     if problem.low is None:
         return p
-    gain = np.maximum(np.abs(problem.low), np.abs(problem.high))
-    gain = np.maximum(gain, 1e-6 * max(float(gain.max()), 1e-300))
+    gain = _gain(problem)
     best, found = None, -math.inf
     least, most = float(problem.leak.min()), float(np.abs(problem.leak).max())
     for share in (0.02, 0.06, 0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.5):
@@ -190,12 +211,18 @@ def prove(name: str, system: System, problem: Multiplied, p: np.ndarray, q: np.n
         note = f"the free phase contracts, but phase {worst} {short}" if free else short
         return Attempt(name, None, min(closest, 0.0), note, free=free)
     norm = L2(p, inverse=not system.neuron.transfer.linear)
-    rate, stretch = min(rates.values()), _stretch(system, problem, p)
+    return proved_in(name, norm, rates, _stretch(system, problem, p), CHECK)
+
+
+def proved_in(name: str, norm: AbstractNorm, rates: dict[str, float], stretch: float, check: str) -> Attempt:
+    r"""A proof in a Euclidean norm in which no Jacobian stretches by more than $L$: a step of $h=c/L^2$ takes
+    $1-\sqrt{1-c^2/L^2}$ from every distance."""
+    rate = min(rates.values())
     share = (rate / stretch) ** 2
-    shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)  # 1 - sqrt(1 - share)
+    shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)
     if not shrink > 0:
         return Attempt(name, None, -math.inf, "its norm is too uneven for a step in 64 bits")
-    return Attempt(name, Proof(norm, rates, rate / stretch**2, shrink, CHECK), rate, free=True)
+    return Attempt(name, Proof(norm, rates, rate / stretch**2, shrink, check), rate, free=True)
 
 
 def _less(problem: Multiplied, lost: np.ndarray) -> Multiplied:
@@ -255,7 +282,7 @@ def holds(system: System, problem: Multiplied, p: np.ndarray, v: np.ndarray, rat
     n, a = len(p), problem.matrix
     # Lower bounds of the total leak, less the rate and what a nudge takes, in exact arithmetic.
     doubt = 4 * (system.longest + 8) * _EPS * (system.leak + system.sent)
-    lost = lost + system.share * (system.leak + system.sent) * (1 + 4 * (system.longest + 8) * _EPS)
+    lost = lost + system.share * (system.leak + system.lost) * (1 + 4 * (system.longest + 8) * _EPS)
     gamma = problem.leak - doubt - lost - rate
     gamma = gamma - 8 * _EPS * (np.abs(problem.leak) + doubt + lost + rate)
     corner = 2 * gamma * p
@@ -289,12 +316,12 @@ def _stretch(system: System, problem: Multiplied, p: np.ndarray) -> float:
     $d_2\lVert UAU^{-1}\rVert_2$, which a factorisation proves."""
     root = np.sqrt(p)
     matrix = root[:, None] * problem.matrix / root
-    gain = np.ones(len(p)) if problem.low is None else np.maximum(np.abs(problem.low), np.abs(problem.high))
+    gain = np.ones(len(p)) if problem.low is None else _gain(problem)
     steepest = max((abs(beta) for beta in system.strengths), default=0.0) * system.cost.curvature * system.gain
     own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
     uneven = float(root[system.hidden :].max() / root[system.hidden :].min()) if steepest else 1.0
     own[system.hidden :] += steepest * uneven
-    own = own + system.share * (system.leak + system.sent)
+    own = own + system.share * (system.leak + system.lost)
     length = norm_bound(matrix * gain)
     if system.share:
         length += system.share * norm_bound(np.abs(matrix * gain))

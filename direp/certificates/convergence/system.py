@@ -46,7 +46,7 @@ class System:
     - `dtype`: the precision in which the network itself computes. - `nudge_slope`: of what a nudge is multiplied with,
       where it is not the neuron's.
     - `slopes`: bounds of $\varphi'$ and of $\psi'$ for every unit (each 2 x free: least, largest), where more is known
-      than what the activations declare.
+      than what the activations declare. - `doubt`: how far above `leak` the true one can be.
     """
 
     weight: Any
@@ -59,6 +59,7 @@ class System:
     dtype: Any = np.float64
     nudge_slope: tuple[float, float] | None = None
     slopes: tuple[np.ndarray, np.ndarray] | None = None
+    doubt: np.ndarray | float = 0.0
 
     @classmethod
     def of(
@@ -113,8 +114,13 @@ class System:
         return replace(
             self, weight=weight, neuron=neuron, leak=np.nextafter(self.total_leak - lost, -math.inf),
             phases=named(field.name, field.strengths, self.dtype), transposed=frozenset(), nudge_slope=slope,
-            slopes=None,
+            slopes=None, doubt=2 * lost + 4 * _EPS * np.abs(self.total_leak),
         )  # fmt: skip
+
+    @cached_property
+    def known(self) -> dict[Any, Any]:
+        """What one criterion has found of it, for those that come after."""
+        return {}
 
     @property
     def share(self) -> float:
@@ -188,6 +194,12 @@ class System:
         r"""$\kappa\,\mathrm{out}_i$."""
         outflow = self.neuron.outflow
         return np.asarray(outflow.value(self.weight).sum(1), np.float64) if outflow.active else np.zeros(self.size)
+
+    @cached_property
+    def lost(self) -> np.ndarray:
+        r"""$\sum_k|f(w_{ik})|$, the sizes of what a unit loses by sending."""
+        outflow = self.neuron.outflow
+        return np.asarray(abs(outflow.value(self.weight)).sum(1), float) if outflow.active else np.zeros(self.size)
 
     @property
     def total_leak(self) -> np.ndarray:

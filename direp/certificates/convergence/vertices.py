@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 
-from ...arithmetic import exact, positive_definite
-from .certificate import Attempt, Proof
+from ...arithmetic import around_zero, exact, positive_definite
+from .certificate import Attempt
 from .criterion import AbstractCriterion
 from .euclidean import Inequality, curved, stretch
 from .norm import Euclidean
-from .spectral import refusal
+from .spectral import proved_in, refusal
 from .system import System
 
 _SLACK = 1e-6
@@ -61,19 +61,15 @@ class Vertices(AbstractCriterion):
         if not _holds(system, corners, norm, rate):
             return Attempt(self.name, None, -math.inf, "its inequalities did not survive rounding")
         metric = Euclidean(norm, inverse=not system.neuron.transfer.linear)
-        length = stretch(system, metric)
-        share = (rate / length) ** 2
-        shrink = share / (1 + math.sqrt(max(1 - share, 0.0))) * (1 - 1e-14)
-        if not shrink > 0:
-            return Attempt(self.name, None, -math.inf, "its norm is too uneven for a step in 64 bits")
         check = "positive definite at every corner of the slopes in 128-bit ball arithmetic"
-        proof = Proof(metric, dict.fromkeys(system.phases, rate), rate / length**2, shrink, check)
-        return Attempt(self.name, proof, rate, free=True)
+        return proved_in(self.name, metric, dict.fromkeys(system.phases, rate), stretch(system, metric), check)
 
 
 def _jacobians(system: System, corners: np.ndarray, lift: Any) -> Any:
     """The Jacobian at every corner, as `Hopfield` has it."""
     free = Inequality(system, 0.0, lift)
+    if lift is exact:
+        free.leak = free.leak + around_zero(np.broadcast_to(system.doubt, system.size))
     own = np.diag(free.leak)
     return [free.coupling * lift(corner) - own for corner in corners]
 
