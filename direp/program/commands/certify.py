@@ -2,6 +2,7 @@
 the rule of a run descends."""
 
 import dataclasses
+import functools
 import json
 import math
 import sys
@@ -16,10 +17,11 @@ from ..parts import build
 from ..settings import WrongUse, help_of
 from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, first, parse, progress, worst
+from ._claims import inputs_of, mismatch_of, share_of
 from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
-    from ...certificates.convergence import Certificate, Counterexample, Mismatch
+    from ...certificates.convergence import Certificate, Counterexample
     from ...model import Network
     from ...rules import RuleRun
 
@@ -88,26 +90,13 @@ class Certify:
             raise WrongUse(f"--on-off {self.on_off} is out of range: give a ratio above 1, such as 10")
         if self.mismatch is not None and (self.inputs != "all" or self.input_range is not None):
             raise WrongUse("--mismatch is about every input: leave --inputs and --input-range out")
-        self.share()
+        share_of(self.mismatch)
         if self.input_range is not None:
             low, high = self.input_range
             if not -math.inf < low <= high < math.inf:
                 raise WrongUse(f"--input-range {low:g} {high:g} is no range: give two finite numbers, the lower first")
             if self.inputs != "all":
                 raise WrongUse(f"--inputs {self.inputs} and --input-range both say for which inputs: give one of them")
-
-    def share(self) -> float | None:
-        """The share that dies may differ by; `None` where the largest is sought, or none is given."""
-        if self.mismatch is None or self.mismatch == "largest":
-            return None
-        text = self.mismatch
-        try:
-            value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < 1:
-            raise WrongUse(f"--mismatch {text} must be 0 to below 100 percent: give 5%, 0.05 or largest")
-        return value
 
 
 @dataclasses.dataclass
@@ -128,6 +117,7 @@ class _Subject:
     counterexample: "Counterexample | None" = None
     lost: str | None = None
     matrix: bool = False
+    dies: list[float | None] = dataclasses.field(default_factory=list)
 
 
 def certify(arguments: list[str]) -> int:
@@ -161,6 +151,13 @@ def certify(arguments: list[str]) -> int:
         "learning": learning, "worst": subject.labels[k],
         "per_seed": per_seed, "folder": str(folder),
     }  # fmt: skip
+    if asked.mismatch is not None or asked.bits is not None:
+        on_off = asked.on_off if math.isfinite(asked.on_off) else None
+        document["dies"] = {
+            "mismatch": subject.dies[k], "devices": asked.devices, "bits": asked.bits, "on_off": on_off,
+        }  # fmt: skip
+        for row, share in zip(per_seed, subject.dies, strict=False):
+            row["mismatch"] = share
     example = _write(folder, document, chosen, network)
     if asked.figures and chosen.within is None:  # they show slopes and discs of all states
         from ..figures.certificate import save_figures
@@ -243,7 +240,7 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
 
     criteria = CASCADE if asked.criterion == "all" else (build("criterion", asked.criterion, {}.__getitem__),)
     x = None if subject.x is None else subject.x[:8]
-    inputs = _inputs(subject, asked)
+    inputs = inputs_of(asked, subject.x, subject.lost)
     found = []
     with progress("certify", len(subject.networks), asked.output.quiet) as step:
         for k, network in enumerate(subject.networks):
@@ -254,53 +251,12 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
                 step()
                 continue
             phases = None if subject.phases is None else subject.phases.of(subject.rules[k], network)
-            found.append(
-                direp.certify(
-                    network, rule=phases, nudge=subject.nudge, cost=subject.cost, criteria=criteria, x=x,
-                    starts=asked.starts, seed=asked.seed, mismatch=_mismatch(network, phases, subject, asked),
-                )
-            )  # fmt: skip
+            judge = functools.partial(direp.certify, network, rule=phases, nudge=subject.nudge, cost=subject.cost)
+            mismatch = mismatch_of(asked.mismatch, asked.devices, criteria, judge)
+            subject.dies.append(None if mismatch is None else mismatch.share)
+            found.append(judge(criteria=criteria, x=x, starts=asked.starts, seed=asked.seed, mismatch=mismatch))
             step()
     return found
-
-
-def _mismatch(network: "Network", phases: Any, subject: _Subject, asked: Certify) -> "Mismatch | None":
-    """What dies may differ by: as given, or as far as a verdict on all of them is proved."""
-    import direp
-
-    from ...certificates.convergence import largest_mismatch
-
-    if asked.mismatch is None:
-        return None
-    share = asked.share()
-    if share is None:
-        known = (direp.LocalLeak(), direp.Rows(), direp.Perron(), direp.Spectral())
-
-        def proved(share: float) -> bool:
-            dies = direp.Mismatch(share, asked.devices)
-            return bool(
-                direp.certify(
-                    network, rule=phases, nudge=subject.nudge, cost=subject.cost, criteria=known, starts=0,
-                    mismatch=dies,
-                )
-            )  # fmt: skip
-
-        share = largest_mismatch(proved)
-    return direp.Mismatch(share, asked.devices)
-
-
-def _inputs(subject: _Subject, asked: Certify) -> Any:
-    """For which inputs it is to be proved: a box, samples, or `None` for all."""
-    import direp
-
-    if asked.input_range is not None:
-        return direp.Between(*asked.input_range)
-    if asked.inputs == "all":
-        return None
-    if subject.x is None:
-        why = subject.lost or "only a run folder has training samples"
-        raise WrongUse(f"--inputs {asked.inputs} needs them: {why}; give --input-range LOW HIGH")
-    return subject.x[: asked.samples] if asked.inputs == "data" else direp.Between.hull(subject.x)
 
 
 def _write(folder: Path, document: dict, certificate: "Certificate", network: "Network") -> Path | None:

@@ -1,0 +1,56 @@
+"""What `direp certify` is to claim: for which inputs, and of which dies."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..settings import WrongUse
+
+if TYPE_CHECKING:
+    from ...certificates.convergence import AbstractCriterion, Certificate, Mismatch
+
+
+def share_of(text: str | None) -> float | None:
+    """The share that dies may differ by; `None` where none is given, or the largest is sought."""
+    if text is None or text == "largest":
+        return None
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise WrongUse(f"--mismatch {text} must be 0 to below 100 percent: give 5%, 0.05 or largest")
+    return value
+
+
+def mismatch_of(
+    text: str | None, devices: Any, criteria: Sequence["AbstractCriterion"], certify: Callable[..., "Certificate"]
+) -> "Mismatch | None":
+    """What dies may differ by: as given, or as far as `certify` proves it of all of them."""
+    from ...certificates.convergence import Mismatch, largest_mismatch
+
+    if text is None:
+        return None
+    share, known = share_of(text), [criterion for criterion in criteria if criterion.mismatch]
+    if not known:
+        raise WrongUse("--mismatch needs a criterion that knows of dies: local, rows, perron, spectral or all of them")
+    if share is None:
+
+        def proved(share: float) -> bool:
+            return bool(certify(criteria=known, starts=0, mismatch=Mismatch(share, devices)))
+
+        share = largest_mismatch(proved)
+    return Mismatch(share, devices)
+
+
+def inputs_of(asked: Any, x: Any, lost: str | None) -> Any:
+    """For which inputs it is to be proved: a box, samples, or `None` for all."""
+    import direp
+
+    if asked.input_range is not None:
+        return direp.Between(*asked.input_range)
+    if asked.inputs == "all":
+        return None
+    if x is None:
+        why = lost or "only a run folder has training samples"
+        raise WrongUse(f"--inputs {asked.inputs} needs them: {why}; give --input-range LOW HIGH")
+    return x[: asked.samples] if asked.inputs == "data" else direp.Between.hull(x)
