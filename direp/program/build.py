@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from .. import tasks
-from ..certificates import AbstractDiagonal
+from ..certificates import AbstractDiagonal, Mismatch
 from ..model import AbstractSynapses, Connectome, Given, Graph, Network
 from ..rules import (
     AbstractRule,
@@ -46,7 +46,7 @@ from ..training import (
 from . import parts
 from .catalogue import WrongUse
 from .graph_file import is_graph_file, read_connectome
-from .settings import Settings, is_file, parse_seeds
+from .settings import Settings, is_file, parse_seeds, share_of
 
 
 def load_task(settings: Settings) -> Task:
@@ -125,6 +125,7 @@ class Parts:
         self.key = jax.random.key(0)
         self.kept = 0.1 if settings.margin is None else settings.margin
         self.follow = not settings.learn_leak
+        self.mismatch = Mismatch(share_of(settings.mismatch), settings.devices)  # pyright: ignore[reportArgumentType]
 
     def known(self, name: str) -> Any:
         """What a constructor gets for a parameter: a part or a number of these, else the setting of that name."""
@@ -311,14 +312,17 @@ def safeguard(nudge: Any) -> Safeguard:
     return Safeguard(Local(nudge))
 
 
-def leak_control(margin: float, floor: float, criterion: Any, follow: bool, through_leak: bool) -> AbstractControl:
+def leak_control(
+    margin: float, floor: float, criterion: Any, follow: bool, through_leak: bool, mismatch: Mismatch
+) -> AbstractControl:
     made: Any = LeakController if isinstance(criterion, AbstractDiagonal) else EuclideanLeaks
-    return made(margin=margin, floor=floor, criterion=criterion, follow=follow, through_leak=through_leak)
+    how: Any = {"follow": follow, "through_leak": through_leak, "mismatch": mismatch}
+    return made(margin=margin, floor=floor, criterion=criterion, **how)
 
 
-def weight_control(margin: float, criterion: Any) -> AbstractControl:
+def weight_control(margin: float, criterion: Any, mismatch: Mismatch) -> AbstractControl:
     made: Any = WeightProjection if isinstance(criterion, AbstractDiagonal) else EuclideanProjection
-    return made(margin=margin, criterion=criterion)
+    return made(margin=margin, criterion=criterion, mismatch=mismatch)
 
 
 def sgd(momentum: float) -> optax.GradientTransformation:

@@ -138,7 +138,7 @@ CATALOGUE: dict[str, Kind] = {
         "newton": Entry("direp.settling.methods:Newton", "small ones"),
         "euler": Entry("direp.settling.methods:Euler"),
     }),
-    "control": Kind("direp.training:AbstractControl", "margin floor=leak leak criterion follow through_leak", {
+    "control": Kind("direp.training:AbstractControl", "margin floor=leak leak criterion follow through_leak mismatch", {
         "leak": Entry("direp.program.build:leak_control", "every unit's leak follows its weights"),
         "weights": Entry("direp.program.build:weight_control", "weights are scaled back, leaks stay"),
         "loops": Entry("direp.training:LoopProjection", "weights to earlier units are, for several layers"),

@@ -116,7 +116,10 @@ def why_failed(run: Run, settings: Settings) -> tuple[str, str]:
 def certificates_of(run: Run, parts: Parts) -> list[Certificate]:
     """Of every seed, for the phases it was trained with; first by the criterion that its control kept."""
     criteria = CASCADE if parts.control is None else (parts.control.criterion, *CASCADE)
-    settings = {"cost": parts.cost, "criteria": criteria, "starts": 0}
+    settings: dict[str, Any] = {"cost": parts.cost, "criteria": criteria, "starts": 0}
+    if parts.mismatch.share:
+        known = [criterion for criterion in criteria if criterion.mismatch]
+        settings |= {"criteria": known, "mismatch": parts.mismatch}
     phases = parts.phases if run.phases is None else run.phases
     pairs = zip(run.rules, run.networks, strict=True)
     return [certify(network, rule=phases.of(rule, network), **settings) for rule, network in pairs]

@@ -25,6 +25,20 @@ _LARGEST = 1e30  # float32 ends at 3e38
 _MOST_SEEDS = 1_000_000
 
 
+DEVICES = ("shared", "separate")
+
+
+def share_of(text: str) -> float:
+    """`"5%"` and `"0.05"` are one share."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise WrongUse(f"--mismatch {text} is out of range: give 0 to below 100 percent, as 5% or 0.05")
+    return value
+
+
 def is_file(task: str) -> bool:
     """Whether a task is a file of the user's data."""
     return task.lower().endswith(FILES)
@@ -150,6 +164,10 @@ class Settings:
     """Certified rate that a control keeps after every update (1/time); none trains without a control."""
     control: Annotated[str, help_of("control", "What keeps the network certified: ")] = "leak"
     norm: Annotated[str, help_of("norm", "Where a control of leaks or weights certifies: ")] = "local"
+    mismatch: str = "0%"
+    """Keep every die certified whose weights and leaks are within so much of what is stored, as 5%."""
+    devices: str = "shared"
+    """Whether one device carries a synapse and what its source loses by it (shared), or two do (separate)."""
     guarantee: Annotated[
         str, help_of("guarantee", "Keep weights where the local rule is proved to descend, in place of a control: ")
     ] = "none"
@@ -200,6 +218,7 @@ class Settings:
         """Raise `WrongUse` for the first setting that cannot be."""
         check_task(self.task)
         bounds = self.weight_bounds or (0.0, 0.0)
+        share = share_of(self.mismatch)
         for name in _NAMED:
             if name == "graph" and is_graph_file(self.graph):
                 continue
@@ -236,9 +255,13 @@ class Settings:
             (self.margin is not None and self.leak <= 0,
              f"--leak {self.leak} cannot be certified: give a leak above 0, or --margin none to train without a "
              "certificate"),
-            (self.margin is not None and self.control == "weights" and self.leak <= self.margin,
+            (self.margin is not None and self.control == "weights" and (1 - share) * self.leak <= self.margin,
              f"--control weights with --leak {self.leak} leaves no room for weights: give a leak above the margin "
-             f"{self.margin}"),
+             f"{self.margin}" + (f" over {1 - share:g}" if share else "")),
+            (share > 0 and (self.margin is None or self.guarantee != "none"),
+             f"--mismatch {self.mismatch} is room that a control keeps, and there is none: leave it out, or give "
+             "--margin and no --guarantee"),
+            (self.devices not in DEVICES, f"--devices {self.devices} must be shared or separate"),
             (self.margin is not None and self.control == "loops" and self.norm == "euclidean",
              "--control loops finds a norm of its own, in which sizes count: leave out --norm euclidean, or use "
              "--control leak or weights"),

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arithmetic import opened, placed, space
-from ..certificates.convergence import AbstractCriterion, AbstractDiagonal, LocalLeak
+from ..certificates.convergence import AbstractCriterion, AbstractDiagonal, LocalLeak, Mismatch
 from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import beside
 from ..settling import check_number
 from .constraint import AbstractCertified
+from .dies import gradient_of_dies, taken_by_dies
 
 
 class Confirmed(NamedTuple):
@@ -37,11 +38,15 @@ class AbstractControl(AbstractCertified):
 
     criterion: eqx.AbstractVar[AbstractCriterion]
     """What proves the networks, after training too."""
+    mismatch: eqx.AbstractVar[Mismatch]
+    """What dies of these networks may differ by: the rate is that of the slowest."""
     scales: ClassVar[bool] = True
     """Whether weights between free units are scaled towards zero; else they stay as they are."""
 
     def __check_init__(self):
         check_number(f"{type(self).__name__}(margin", self.margin, above=0)
+        if not isinstance(self.mismatch, Mismatch):
+            raise ValueError(f"{type(self).__name__}(mismatch={self.mismatch!r}) must be a Mismatch, as Mismatch(0.05)")
 
     def begin(self, network):
         return self.begin_with(network, ())[0]
@@ -99,19 +104,34 @@ class AbstractDiagonalControl(AbstractControl):
 
     def margin_of(self, network, state, feedback=()):
         others = [network.total_leak() - self.criterion.spread(beside(network, each), state) for each in feedback]
-        return functools.reduce(jnp.minimum, others, self.criterion.margin(network, state))
+        margins = [self.criterion.margin(network, state), *others]
+        if self.mismatch.share:
+            margins = [m - taken for m, taken in zip(margins, self._taken(network, state, feedback), strict=True)]
+        return functools.reduce(jnp.minimum, margins)
+
+    def _taken(self, network: Network, norm: Any, feedback: tuple[Any, ...]) -> list[Array]:
+        """By dies, of the margin of the network and of each feedback."""
+        return [
+            taken_by_dies(self.criterion, each, norm, self.mismatch, own=each is network)
+            for each in beside_each(network, feedback)
+        ]
 
     def rounding_of(self, network, state, feedback=()):
         several = [self.criterion.rounding(each, state) for each in beside_each(network, feedback)]
-        return functools.reduce(jnp.maximum, several) + (several[0] if feedback else 0)
+        rounding = functools.reduce(jnp.maximum, several) + (several[0] if feedback else 0)
+        return rounding * (1 + 4 * self.mismatch.share) if self.mismatch.share else rounding
 
     def confirm(self, network, state, feedback, margins, rounding):
         proved = (margins > rounding).all()
         return Confirmed(network.parameters, state, feedback, margins.min(), margins[-1], proved)
 
     def spread(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
-        """The most that a unit's synapses, or their companions, take from its margin."""
+        """The most that a unit's synapses, or their companions, take from its margin, and what dies do beyond a share
+        of its leak."""
         several = [self.criterion.spread(each, norm) for each in beside_each(network, feedback)]
+        if self.mismatch.share:
+            dies = zip(several, self._taken(network, norm, feedback), strict=True)
+            several = [spread + taken - self.mismatch.share * network.leak for spread, taken in dies]
         return functools.reduce(jnp.maximum, several)
 
     def init(self, network, feedback=()):
@@ -145,6 +165,8 @@ class LeakController(AbstractDiagonalControl):
     - `criterion`: `LocalLeak()`, `Rows()` or `Perron()`.
     - `follow`: leaks come down again when the weights allow it. `False` only raises them (and suits learned leaks).
     - `through_leak`: leave the second part out with `False`; learning is then blind to what its own control does.
+    - `mismatch`: keep $c_0$ in every die too, `Mismatch(0.05)` for devices that are within 5 % of what is stored:
+      $\lambda_i$ is then $(1-x)^{-1}$ times what its network needs and what its dies [take][direp.training] beyond.
     """
 
     scales: ClassVar[bool] = False
@@ -153,6 +175,7 @@ class LeakController(AbstractDiagonalControl):
     criterion: AbstractDiagonal = LocalLeak()
     follow: bool = eqx.field(static=True, default=True)
     through_leak: bool = eqx.field(static=True, default=True)
+    mismatch: Mismatch = eqx.field(static=True, default=Mismatch(0.0))
 
     def __check_init__(self):
         check_number("LeakController(floor", self.floor, least=0)
@@ -161,7 +184,11 @@ class LeakController(AbstractDiagonalControl):
     def needed(self, network: Network, norm: Float[Array, " free"], feedback: tuple[Any, ...] = ()) -> Array:
         """The least leak of every unit that meets the criterion with the margin."""
         _, leak, spare = opened(network.leak, self.margin_of(network, norm, feedback))
-        return placed(leak - spare + self.margin)
+        return placed(
+            leak + (self.margin - spare) / (1 - self.mismatch.share)
+            if self.mismatch.share
+            else leak - spare + self.margin
+        )
 
     def _least(self, network: Network) -> Array:
         xp, leak = space(network.leak, self.floor), network.leak
@@ -172,22 +199,31 @@ class LeakController(AbstractDiagonalControl):
         return network.parameters._replace(leak=placed(xp.maximum(needed, least))), feedback
 
     def following(self, network, state):
+        reason = "Leaks with room for dies are not covered." if self.mismatch.share else ""
         least = np.broadcast_to(np.asarray(self._least(network), np.float64), network.leak.shape)
-        return Following(self.criterion, np.asarray(state, np.float64), float(self.margin), least, self.follow)
+        return Following(self.criterion, np.asarray(state, np.float64), float(self.margin), least, self.follow, reason)
 
     def gradient(self, network, state, gradient, feedback=()):
         if not self.through_leak:
             return gradient
+        share = self.mismatch.share
         weight, free = gradient.weight, jnp.ones(network.leak.shape, bool)
         still = jax.tree.map(jnp.zeros_like, network.weight)
         learns = [True, *(each.learned for each in feedback)]
         for each, learned in zip(beside_each(network, tuple(each.recurrent for each in feedback)), learns, strict=True):
             spare = network.total_leak() - self.criterion.spread(each, state)
+            if share:
+                spare = spare - taken_by_dies(self.criterion, each, state, self.mismatch, own=each is network)
             # A leak that the last projection set differs from the criterion by rounding.
-            held = free & (spare - self.margin <= self.criterion.rounding(each, state))
-            own = jnp.where(held, gradient.leak, 0)
-            extra = self.criterion.weight_gradient(network, state, own, each.weight if learned else still)
+            held = free & (spare - self.margin <= self.criterion.rounding(each, state) * (1 + 4 * share))
+            own = jnp.where(held, gradient.leak, 0) / (1 - share)
+            by = each.weight if learned else still
+            extra = self.criterion.weight_gradient(network, state, own, by)
             weight, free = jax.tree.map(jnp.add, weight, extra), free & ~held
+            if share:
+                by = None if each is network else by
+                dies = gradient_of_dies(self.criterion, network, state, own, self.mismatch, by)
+                weight = jax.tree.map(jnp.add, weight, dies)
         return gradient._replace(weight=weight)
 
 
@@ -203,15 +239,19 @@ class WeightProjection(AbstractDiagonalControl):
 
     - `margin`: $c_0$ (1/time), the rate that stays certified. Leaks below 1.001 of it are raised to that.
     - `criterion`: `LocalLeak()`, `Rows()` or `Perron()`.
+    - `mismatch`: keep $c_0$ in every die too, as in `LeakController`.
     """
 
     margin: float | Array = 0.1
     criterion: AbstractDiagonal = LocalLeak()
+    mismatch: Mismatch = eqx.field(static=True, default=Mismatch(0.0))
 
     def inside(self, network, norm, feedback=()):
-        leak = jnp.maximum(network.leak, self.margin * 1.001)
+        kept = 1 - self.mismatch.share
+        leak = jnp.maximum(network.leak, self.margin * 1.001 / kept)
         excess = self.spread(network, norm, feedback) - network.outflow()
-        factor = jnp.where(excess > leak - self.margin, (leak - self.margin) / jnp.where(excess > 0, excess, 1), 1.0)
+        room = kept * leak - self.margin
+        factor = jnp.where(excess > room, room / jnp.where(excess > 0, excess, 1), 1.0)
         weight, *others = (self._scaled(each, factor) for each in beside_each(network, feedback))
         return network.parameters._replace(weight=weight, leak=leak), tuple(other.recurrent for other in others)
 

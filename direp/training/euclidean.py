@@ -14,14 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..certificates.convergence import AbstractCriterion, LocalLeak, Spectral
+from ..certificates.convergence import AbstractCriterion, LocalLeak, Mismatch, Spectral
 from ..certificates.learning import Following
 from ..model import Network, Parameters
 from ..model.synapses import Weight
 from ..rules import Companions
 from ..settling import check_count, check_number, compiled
 from .control import AbstractControl, Confirmed, beside_each
-from .spectrum import Coupling, drawn, followed, form_of, proved_rate
+from .dies import lost
+from .spectrum import Coupling, drawn, followed, form_of, of_dies, proved_rate
 
 _BEGIN = 30  # steps of the vectors before the first update
 _LEAST, _MOST = 0.01, 0.5  # between which the guard moves
@@ -38,7 +39,7 @@ class Track(NamedTuple):
 
     @property
     def needed(self) -> Float[Array, ""]:
-        """The total leak to which a control keeps every unit, less the margin."""
+        """The total leak that all units need, less the margin and what dies take."""
         return (1 + self.guard) * jnp.maximum(self.level.max(), 0)
 
 
@@ -94,16 +95,41 @@ class AbstractEuclideanControl(AbstractControl):
         state = Track(rows, level, jnp.asarray(_LEAST, network.dtype))
         return jax.lax.scan(lambda state, _: (_moved(networks, state), None), state, None, length=_BEGIN)[0]
 
+    def needed(self, network: Network, state: Track, feedback: tuple[Any, ...]) -> Array:
+        """The total leak of the slowest die to which every unit is kept, less the margin."""
+        return state.needed + self._gained(network, state, feedback)
+
+    def _gained(self, network: Network, state: Track, feedback: tuple[Any, ...]) -> Array:
+        """What dies add to what the weights ask for."""
+        share = self.mismatch.share
+        if not share:
+            return jnp.zeros((), network.dtype)
+        pairs = zip(beside_each(network, feedback), state.level, strict=True)
+        return jnp.stack([of_dies(each, level, share) for each, level in pairs]).max()
+
+    def least_leak(self, network: Network) -> Float[Array, " free"]:
+        """The total leak of every unit, the least of all dies."""
+        share = self.mismatch.share
+        total = network.total_leak()
+        return total - share * (network.leak + lost(network)) if share else total
+
+    def outflow(self, network: Network) -> Float[Array, " free"]:
+        """What every unit gains by its outflow, the least of all dies."""
+        share = self.mismatch.share
+        return network.outflow() - share * lost(network) if share else network.outflow()
+
     def project(self, network, state, feedback=()):
         state = _moved(beside_each(network, feedback), state)
-        parameters, feedback, factor = self.inside(network, state.needed, feedback)
+        parameters, feedback, factor = self.inside(network, self.needed(network, state, feedback), feedback)
         return parameters, state._replace(level=factor * state.level), feedback
 
     def margin_of(self, network, state, feedback=()):
-        return network.total_leak() - state.level.max()
+        return self.least_leak(network) - state.level.max() - self._gained(network, state, feedback)
 
     def rounding_of(self, network, state, feedback=()):
         size = jnp.abs(network.total_leak()) + state.level.max()
+        if self.mismatch.share:
+            size = size + self._gained(network, state, feedback) + self.mismatch.share * (network.leak + lost(network))
         return 4 * (network.graph.free + 8) * float(jnp.finfo(size.dtype).eps) * size
 
     def confirm(self, network, state, feedback, margins, rounding):
@@ -115,7 +141,7 @@ class AbstractEuclideanControl(AbstractControl):
     def _mended(self, network: Network, state: Track, feedback: tuple[Any, ...]) -> Confirmed:
         """The network, moved to where its margin is proved, and what was proved before it was."""
         pairs = zip(beside_each(network, feedback), state.level, strict=True)
-        rate = jnp.stack([proved_rate(each, level) for each, level in pairs]).min()
+        rate = jnp.stack([proved_rate(each, level, self.mismatch.share) for each, level in pairs]).min()
         eps = float(jnp.finfo(network.dtype).eps)
         # More by what the mending itself rounds.
         short = self.margin - rate + 64 * eps * (jnp.abs(network.total_leak()).max() + self.margin)
@@ -138,7 +164,7 @@ def _begun(
 ) -> tuple[Network, tuple[Any, ...]]:
     """As training begins: what is proved to lie inside."""
     state = control.init(network, feedback)
-    parameters, feedback, _ = control.inside(network, state.needed, feedback)
+    parameters, feedback, _ = control.inside(network, control.needed(network, state, feedback), feedback)
     found = control._mended(network.replace(parameters), state, feedback)
     return network.replace(found.parameters), found.feedback
 
@@ -156,7 +182,7 @@ class EuclideanLeaks(AbstractEuclideanControl):
     As `LeakController`, with one $\mu$ for all units that knows the signs of the weights. A leak that is held moves
     with the weights, and that part of the gradient, $\partial_{\lambda}C\,\partial\mu/\partial w_{ij}$, belongs to the
     synapse too: for `Projected` it is $v_iv_j$ of the vector that needs most, times the sum over all held leaks. Not
-    local: $\mu$ takes products with all weights, of a few vectors.
+    local: $\mu$ takes products with all weights, of a few vectors. What dies add to $\mu$ counts as constant.
 
     **Arguments:**
 
@@ -165,6 +191,7 @@ class EuclideanLeaks(AbstractEuclideanControl):
     - `follow`, `through_leak`: as in `LeakController`.
     - `vectors`: how many follow the weights.
     - `criterion`: what proves the network after training.
+    - `mismatch`: keep $c_0$ in every die too, as in `LeakController`.
     """
 
     scales: ClassVar[bool] = False
@@ -174,6 +201,7 @@ class EuclideanLeaks(AbstractEuclideanControl):
     follow: bool = eqx.field(static=True, default=True)
     through_leak: bool = eqx.field(static=True, default=True)
     vectors: int = eqx.field(static=True, default=4)
+    mismatch: Mismatch = eqx.field(static=True, default=Mismatch(0.0))
 
     def __check_init__(self):
         check_number("EuclideanLeaks(floor", self.floor, least=0)
@@ -183,11 +211,12 @@ class EuclideanLeaks(AbstractEuclideanControl):
         return jnp.maximum(jnp.maximum(least, self.floor), 0)
 
     def inside(self, network, needed, feedback=()):
-        leak = jnp.maximum(self._least(network), needed + self.margin - network.outflow())
+        held = (needed + self.margin - self.outflow(network)) / (1 - self.mismatch.share)
+        leak = jnp.maximum(self._least(network), held)
         return network.parameters._replace(leak=leak), feedback, jnp.ones((), network.dtype)
 
     def mended(self, network, short, feedback):
-        leak = network.leak + short
+        leak = network.leak + short / (1 - self.mismatch.share)
         return network.parameters._replace(leak=leak), feedback, jnp.ones((), network.dtype)
 
     def following(self, network, state):
@@ -201,23 +230,29 @@ class EuclideanLeaks(AbstractEuclideanControl):
     def gradient(self, network, state, gradient, feedback: tuple[Companions, ...] = ()):
         if not self.through_leak:
             return gradient
-        spare = network.total_leak() - state.needed - self.margin
+        share, strengths = self.mismatch.share, tuple(each.recurrent for each in feedback)
+        spare = self.least_leak(network) - self.needed(network, state, strengths) - self.margin
         above = network.leak > self._least(network)  # those that rise alone are held where nothing is left to spare
-        held = jnp.where(above if self.follow else spare <= self.rounding_of(network, state), gradient.leak, 0)
+        held = jnp.where(
+            above if self.follow else spare <= self.rounding_of(network, state, strengths), gradient.leak, 0
+        )
+        held = held / (1 - share)
         total = jnp.where(state.level.max() > 0, held.sum() * (1 + state.guard), 0)
         weight = gradient.weight
         learns = [True, *(each.learned for each in feedback)]
-        networks = beside_each(network, tuple(each.recurrent for each in feedback))
+        networks = beside_each(network, strengths)
         most = state.level.argmax()
         for k, (each, learned) in enumerate(zip(networks, learns, strict=True)):
             if learned:
-                share = jnp.where(most == k, total, 0)
+                part = jnp.where(most == k, total, 0)
                 slope = Coupling(each).slope(state.rows[k, -1])
-                weight = jax.tree.map(lambda w, d, share=share: w + share * d, weight, slope)
+                weight = jax.tree.map(lambda w, d, part=part: w + part * d, weight, slope)
         outflow = network.neuron.outflow
         if outflow.active:
-            lost = network.synapses.outgoing_gradient(network.weight, held, outflow.slope)
-            weight = jax.tree.map(jnp.subtract, weight, lost)
+            # The least outflow of all dies: f(w) - x |f(w)|.
+            slope = lambda w: outflow.slope(w) * (1 - share * jnp.sign(outflow.value(w)))  # noqa: E731
+            gained = network.synapses.outgoing_gradient(network.weight, held, slope)
+            weight = jax.tree.map(jnp.subtract, weight, gained)
         return gradient._replace(weight=weight)
 
 
@@ -230,22 +265,25 @@ class EuclideanProjection(AbstractEuclideanControl):
     - `margin`: $c_0$ (1/time), the rate that stays certified. Leaks below 1.001 of it are raised to that.
     - `vectors`: how many follow the weights.
     - `criterion`: what proves the network after training.
+    - `mismatch`: keep $c_0$ in every die too, as in `LeakController`.
     """
 
     margin: float | Array = 0.1
     criterion: AbstractCriterion = Spectral()
     vectors: int = eqx.field(static=True, default=4)
+    mismatch: Mismatch = eqx.field(static=True, default=Mismatch(0.0))
 
     def inside(self, network, needed, feedback=()):
-        leak = jnp.maximum(network.leak, self.margin * 1.001)
-        excess = needed - network.outflow()
-        room = leak - self.margin
+        kept = 1 - self.mismatch.share
+        leak = jnp.maximum(network.leak, self.margin * 1.001 / kept)
+        excess = needed - self.outflow(network)
+        room = kept * leak - self.margin
         factor = jnp.where(excess > room, room / jnp.where(excess > 0, excess, 1), 1.0).min()
         return self._scaled(network, leak, factor, feedback)
 
     def mended(self, network, short, feedback):
         # The smallest eigenvalue is concave in the factor: between that of the leaks alone and that which was proved.
-        room = network.leak.min() - self.margin
+        room = (1 - self.mismatch.share) * network.leak.min() - self.margin
         factor = jnp.where(short > 0, room / (room + short), 1.0)
         return self._scaled(network, network.leak, factor, feedback)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..certificates.convergence import AbstractDiagonal, LocalLeak
+from ..certificates.convergence import AbstractDiagonal, LocalLeak, Mismatch
 from ..model import Graph, Network
 from ..model.synapses import Weight
 from ..settling import compiled, within_trace
@@ -37,11 +37,14 @@ class LoopProjection(AbstractDiagonalControl):
 
     - `margin`: $c_0$ (1/time), the rate that stays certified. Leaks below 1.001 of it are raised to that.
     - `share`: $\theta$, what is left of each margin for the way back at least.
+    - `mismatch`: keep $c_0$ in every die too, as in `LeakController`: in place of $\lambda_i-c_0$ weights have
+      $((1-x)\lambda_i-c_0)/(1+x)$.
     """
 
     margin: float | Array = 0.1
     share: float | Array = 0.5
     criterion: AbstractDiagonal = eqx.field(default=LocalLeak(), init=False)
+    mismatch: Mismatch = eqx.field(static=True, default=Mismatch(0.0))
 
     def __check_init__(self):
         super().__check_init__()
@@ -88,7 +91,7 @@ class LoopProjection(AbstractDiagonalControl):
             functools.reduce(jnp.maximum, [self.criterion.spread(part, norm) for part in parts])
             for parts in zip(*several, strict=True)
         )
-        room = leak - self.margin - forth
+        room = self._room(leak) - forth
         # Where norm weights have grown as far as they may there is no room: nothing is certified, and margins say so.
         factor = jnp.where(loops > room, jnp.maximum(room, 0) / jnp.where(loops > 0, loops, 1), 1.0)
         weight, *others = (
@@ -99,11 +102,16 @@ class LoopProjection(AbstractDiagonalControl):
         return network.parameters._replace(weight=weight, leak=leak), tuple(other.recurrent for other in others)
 
     def _leak(self, network: Network) -> Float[Array, " free"]:
-        return jnp.maximum(network.leak, self.margin * 1.001)
+        return jnp.maximum(network.leak, self.margin * 1.001 / (1 - self.mismatch.share))
+
+    def _room(self, leak: Float[Array, " free"]) -> Float[Array, " free"]:
+        """How much of each leak weights may take."""
+        share = self.mismatch.share
+        return ((1 - share) * leak - self.margin) / (1 + share) if share else leak - self.margin
 
     def _norm(self, network: Network, feedback: tuple[Any, ...]) -> Float[Array, " free"]:
         several = [_parts(each, _back(network))[0] for each in beside_each(network, feedback)]
-        kept = (1 - self.share) * (self._leak(network) - self.margin)
+        kept = (1 - self.share) * self._room(self._leak(network))
 
         def step(norm: Array, _: None) -> tuple[Array, None]:
             sent = [norm * self.criterion.spread(each, norm) for each in several]

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from ..model import Network
 from ..model.synapses import Weight
+from .dies import lost, norm_of_sizes
 
 BOX, SECTOR, ROUND = "box", "sector", "round"
 
@@ -139,8 +140,28 @@ def followed(
     return rows, coupling.level(rows[-1], residual)
 
 
-def proved_rate(network: Network, level: Array) -> Float[Array, ""]:
-    r"""A rate at which a network certainly contracts in the Euclidean norm; minus infinity if none was found.
+def of_dies(network: Network, level: Array, share: float, norm: Array | None = None) -> Float[Array, ""]:
+    r"""What $K$ gains at most where every weight may be off by a share; $\lVert B+\gamma\rVert$ or $\lVert B\rVert$ is
+    `norm`, or what it is where `level` is $\mu$."""
+    coupling, sizes = Coupling(network), Coupling(network.replace(_sizes(network)))
+    like, eps = jnp.ones_like(network.leak), float(jnp.finfo(network.dtype).eps)
+    forth, back = (lambda v, send=send: send(v[None])[0] for send in (sizes.forth, sizes.back))
+    if coupling.form == BOX:
+        both = lambda v: (forth(v) + back(v)) / 2  # noqa: E731
+        return share * norm_of_sizes(both, both, like, eps)
+    moved = share * norm_of_sizes(forth, back, like, eps)
+    level = jnp.maximum(level, jnp.finfo(network.dtype).tiny ** 0.25)
+    across = (2 if coupling.form == SECTOR else 1) * level if norm is None else norm
+    return moved * (2 * across + moved) / ((4 if coupling.form == SECTOR else 2) * level) * (1 + 16 * eps)
+
+
+def _sizes(network: Network) -> Any:
+    return network.parameters._replace(weight=jax.tree.map(jnp.abs, network.weight))
+
+
+def proved_rate(network: Network, level: Array, share: float = 0.0) -> Float[Array, ""]:
+    r"""A rate at which a network certainly contracts in the Euclidean norm, and so do all whose weights and leaks
+    differ by a share at most; minus infinity if none was found.
 
     Whatever $R$ a factorisation gives, $M\succeq s-\lVert M-s-RR^\top\rVert$: the remainder is computed, its rounding
     bounded by the sizes of its terms (Higham 2002, section 3.5). Dense: for some thousand units.
@@ -156,14 +177,17 @@ def proved_rate(network: Network, level: Array) -> Float[Array, ""]:
             doubt = 8 * eps * terms
         else:
             whole = matrix + level * jnp.eye(size, dtype=matrix.dtype) if coupling.form == SECTOR else matrix
-            share, rest = (4 * level, 0.0) if coupling.form == SECTOR else (2 * level, level / 2)
-            needed = whole @ whole.T / share + rest * jnp.eye(size, dtype=matrix.dtype)
+            square, rest = (4 * level, 0.0) if coupling.form == SECTOR else (2 * level, level / 2)
+            needed = whole @ whole.T / square + rest * jnp.eye(size, dtype=matrix.dtype)
             large = jnp.abs(whole)
-            doubt = 2 * (size + 16) * eps * (large @ large.sum(0) / share + rest)
+            doubt = 2 * (size + 16) * eps * (large @ large.sum(0) / square + rest)
         leak, sent = network.total_leak(), network.synapses.outgoing(network.weight, jnp.abs)
         if network.neuron.outflow.active:
             doubt = doubt + 4 * (size + 8) * eps * sent
         doubt = doubt + 4 * eps * network.leak
+        if share:
+            off = share * (network.leak + lost(network))
+            leak, doubt = leak - off, doubt + 4 * (size + 8) * eps * off
         inequality = jnp.diag(leak) - (needed + needed.T) / 2
         least = _least_eigenvalue(inequality)
         shift = least - (32 + 4 * size**0.5) * eps * (jnp.abs(leak).max() + jnp.abs(least))
@@ -175,7 +199,14 @@ def proved_rate(network: Network, level: Array) -> Float[Array, ""]:
         rate = (shift - (off + doubt).max() * more) - 4 * eps * jnp.abs(shift)
         rows = jnp.abs(needed).sum(1)  # Gershgorin, should the factorisation have failed
         crude = (leak - (rows + doubt) * more).min() - 4 * eps * jnp.abs(leak).max()
-    return jnp.where(jnp.isfinite(rate), jnp.maximum(rate, crude), jnp.where(jnp.isfinite(crude), crude, -jnp.inf))
+        found = jnp.where(jnp.isfinite(rate), jnp.maximum(rate, crude), jnp.where(jnp.isfinite(crude), crude, -jnp.inf))
+        if not share:
+            return found
+        # K itself is at most the largest leak less that rate.
+        largest = jnp.maximum(leak.max() - found, 0) * (1 + 8 * eps)
+        norm = jnp.sqrt((4 if coupling.form == SECTOR else 2) * level * largest) * (1 + 8 * eps)
+        found = found - of_dies(network, level, share, norm) * (1 + 8 * eps)
+        return jnp.where(jnp.isfinite(found), found - 8 * eps * (jnp.abs(leak).max() + jnp.abs(found)), -jnp.inf)
 
 
 def drawn(networks: int, free: int, count: int, dtype: Any) -> Float[Array, "network row free"]:

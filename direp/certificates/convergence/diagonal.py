@@ -83,16 +83,22 @@ class AbstractDiagonal(AbstractCriterion):
     ) -> Weight:
         r"""$\sum_kg_k\,\partial\lambda_k/\partial w_{ij}$ with $g$ = `leak`, for leaks held at the criterion: by the
         weights, or by other strengths between the same units, `held`."""
-        sender, receiver = (weights, leak / weights) if self.incoming else (leak / weights, weights)
-        none = jnp.zeros((1, network.graph.inputs), weights.dtype)
-        pairs = network.synapses.outer(none, sender[None], receiver[None])
-        gain = network.neuron.gain
-        extra = jax.tree.map(lambda w, p: gain * jnp.sign(w) * p, network.weight if held is None else held, pairs)
+        extra = self.spread_gradient(network, weights, leak, held)
         outflow = network.neuron.outflow
         if not outflow.active:
             return extra
         lost = network.synapses.outgoing_gradient(network.weight, leak, outflow.slope)
         return jax.tree.map(jnp.subtract, extra, lost)
+
+    def spread_gradient(
+        self, network: Network, weights: Float[Array, " free"], leak: Float[Array, " free"], held: Weight | None = None
+    ) -> Weight:
+        """Its part that comes from `spread`."""
+        sender, receiver = (weights, leak / weights) if self.incoming else (leak / weights, weights)
+        none = jnp.zeros((1, network.graph.inputs), weights.dtype)
+        pairs = network.synapses.outer(none, sender[None], receiver[None])
+        gain = network.neuron.gain
+        return jax.tree.map(lambda w, p: gain * jnp.sign(w) * p, network.weight if held is None else held, pairs)
 
     # On the host.
 

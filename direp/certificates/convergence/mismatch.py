@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ...arithmetic import at_least
@@ -64,13 +65,13 @@ class Mismatch:
         """One die: factors drawn evenly from [1 - share, 1 + share], or from its ends. Rounded towards the network, so
         that it lies within."""
 
-        def moved(leaf: Any) -> np.ndarray:
+        def moved(leaf: Any) -> Any:
             value = np.asarray(leaf)
             factor = rng.choice([-1.0, 1.0], value.shape) if corner else rng.uniform(-1, 1, value.shape)
             wide = np.asarray(value, np.float64)
             found = (wide + self.share * factor * np.abs(wide)).astype(value.dtype)
             out = np.abs(np.asarray(found, np.float64) - wide) > self.share * np.abs(wide) * (1 - 4 * _EPS)
-            return np.where(out, np.nextafter(found, value), found)
+            return jnp.asarray(np.where(out, np.nextafter(found, value), found))
 
         return network.replace(jax.tree.map(moved, network.parameters))
 

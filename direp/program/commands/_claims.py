@@ -3,23 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..settings import WrongUse
+from ..settings import WrongUse, share_of
 
 if TYPE_CHECKING:
     from ...certificates.convergence import AbstractCriterion, Certificate, Mismatch
-
-
-def share_of(text: str | None) -> float | None:
-    """The share that dies may differ by; `None` where none is given, or the largest is sought."""
-    if text is None or text == "largest":
-        return None
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise WrongUse(f"--mismatch {text} must be 0 to below 100 percent: give 5%, 0.05 or largest")
-    return value
 
 
 def mismatch_of(
@@ -30,7 +17,8 @@ def mismatch_of(
 
     if text is None:
         return None
-    share, known = share_of(text), [criterion for criterion in criteria if criterion.mismatch]
+    share = None if text == "largest" else share_of(text)
+    known = [criterion for criterion in criteria if criterion.mismatch]
     if not known:
         raise WrongUse("--mismatch needs a criterion that knows of dies: local, rows, perron, spectral or all of them")
     if share is None:

@@ -14,10 +14,10 @@ from .. import catalogue, device
 from ..folders import fresh_folder, new_folder
 from ..graph_file import is_graph_file, network_from_graph_file
 from ..parts import build
-from ..settings import WrongUse, help_of
+from ..settings import WrongUse, help_of, share_of
 from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, first, parse, progress, worst
-from ._claims import inputs_of, mismatch_of, share_of
+from ._claims import inputs_of, mismatch_of
 from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Certify:
             raise WrongUse(f"--on-off {self.on_off} is out of range: give a ratio above 1, such as 10")
         if self.mismatch is not None and (self.inputs != "all" or self.input_range is not None):
             raise WrongUse("--mismatch is about every input: leave --inputs and --input-range out")
-        share_of(self.mismatch)
+        if self.mismatch not in (None, "largest"):
+            share_of(self.mismatch)
         if self.input_range is not None:
             low, high = self.input_range
             if not -math.inf < low <= high < math.inf:
