@@ -6,6 +6,7 @@ loaded, a network, plain arrays.
 """
 
 from .decision import decision_map
+from .dies import dies_histogram
 from .learning import SIDE_BY_SIDE, learning_curve, learning_curves
 from .states import settling, trajectory
 from .weights import weight_matrix
@@ -13,6 +14,7 @@ from .weights import weight_matrix
 __all__ = [
     "SIDE_BY_SIDE",
     "decision_map",
+    "dies_histogram",
     "learning_curve",
     "learning_curves",
     "settling",

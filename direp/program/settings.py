@@ -28,14 +28,14 @@ _MOST_SEEDS = 1_000_000
 DEVICES = ("shared", "separate")
 
 
-def share_of(text: str) -> float:
+def share_of(text: str, option: str = "--mismatch") -> float:
     """`"5%"` and `"0.05"` are one share."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1:
-        raise WrongUse(f"--mismatch {text} is out of range: give 0 to below 100 percent, as 5% or 0.05")
+        raise WrongUse(f"{option} {text} is out of range: give 0 to below 100 percent, as 5% or 0.05")
     return value
 
 

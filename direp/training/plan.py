@@ -69,6 +69,16 @@ class Plan:
         return Trainer(**{name: getattr(self.trainer, name) for name in same.split()})
 
 
+def evaluator_of(
+    network: Network, task: Task, cost: AbstractCost | None, method: AbstractMethod | None, stop: AbstractStop | None,
+    who: str = "fit",
+) -> Trainer:  # fmt: skip
+    """What settles samples of a task in a network like this one and compares outputs."""
+    chosen, stop = how_to_settle(who, network, method, stop)
+    how: Any = {"method": traced(chosen, network.dtype), "stop": stop, "cost": cost or SquaredError()}
+    return Trainer(network=network, by_unit=task.by_unit, classify=task.kind != "regression", **how)
+
+
 def planned(
     network: Network | Sequence[Network],
     task: Task,

@@ -1,0 +1,36 @@
+"""Over dies: a histogram of how a network does on each."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .style import BLUE, GREY, ORANGE, Place, open_frame, place
+
+if TYPE_CHECKING:
+    from ..analysis import OnDies
+
+
+def dies_histogram(found: "OnDies", ax: Place = None) -> Any:
+    """How many dies reach which accuracy (of a regression: which loss), the mean of all, the worst one, and the network
+    as it is stored. Returns the axes."""
+    (axis,) = place(ax, 4.6, 3.2)
+    share = found.by == "accuracy"
+    scale = 100.0 if share else 1.0
+    values, told = scale * getattr(found, found.by), found.summary()
+    low, high = values.min(), values.max()
+    bins: Any = "auto"
+    if share:  # whole samples: a bar holds the same number of possible values as the next
+        count = found.samples
+        least, most = round(low * count / 100), round(high * count / 100)
+        width = max(1, -(-(most - least + 1) // 24))
+        bins = 100 / count * (np.arange(least, most + width + 1, width) - 0.5)
+    axis.hist(values, bins=bins, color=BLUE, edgecolor="white", linewidth=0.5)
+    lines = (("stored", GREY, "-", "as stored"), ("mean", "black", "--", "mean"), ("worst", ORANGE, ":", "worst die"))
+    for key, colour, style, label in lines:
+        axis.axvline(scale * told[key], color=colour, linestyle=style, linewidth=1.6, label=label)
+    unit = "accuracy (%)" if share else "loss"
+    axis.set(xlabel=unit, ylabel=f"of {len(values):,} dies")
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    open_frame(axis)
+    axis.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return axis
