@@ -6,9 +6,9 @@ python benchmarks/dies.py accuracy mnist --seeds 0 --data-dir FOLDER --epochs 3 
 
 `settle`: half of the dies have every device off by the whole proved share, up or down, half are drawn evenly. Each
 starts from two random states at two inputs, and must come to one place at each (64 bits; where full steps do not
-settle, Euler steps do). *Fails* is the least share, to a tenth of itself, at which one of 200 dies with every device off does
-not. `accuracy`: mean and worst over dies, trained without room for dies and with --mismatch; the mean of the seeds, and
-the worst of all.
+settle, Euler steps do). *Fails* is the least share, to a tenth of itself, at which one of 200 dies with every device
+off does not. `accuracy`: mean and worst over dies, trained without room for dies and with --mismatch; the mean of the
+seeds, and the worst of all.
 Prints Markdown; progress on standard error.
 """
 

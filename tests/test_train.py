@@ -312,8 +312,9 @@ def test_large_parts_are_evaluated_in_pieces(monkeypatch, iris):
     evaluate = jax.jit(lambda *given: run.trainer.evaluate(*given))
     x, y = (jnp.asarray(table) for table in task.train)
     pieces = evaluate(run.network.parameters, tasks.Samples(x, y), jax.random.key(0))
+    # Products of other shapes add up in another order, and settle to the same tolerance: some units in the last place.
     for a, b in zip(run.train, pieces, strict=True):
-        assert np.allclose(a[0], b, rtol=1e-6)
+        assert np.allclose(a[0], b, rtol=1e-5, atol=1e-6)
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_the_batch_that_would(monkeypatch):
