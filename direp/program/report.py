@@ -16,7 +16,7 @@ from .build import Parts
 from .commands import plural
 from .scores import mean_of, scores_of
 from .scores import spoken as scored
-from .settings import Settings
+from .settings import Settings, share_of
 from .words import spoken
 
 
@@ -55,6 +55,7 @@ def summary_of(
         **({"scores": scores} if (scores := _scores(run)) else {}),
         "certificate": {
             **_short(worst),
+            **({"mismatch": share} if (share := share_of(settings.mismatch)) else {}),
             "phases": worst.phases, "uncovered": list(worst.uncovered), "reason": worst.reason,
             "lowest_margin_in_training": history["lowest_margin"].min() if history else None,
             "certified_epochs": history["certified"].all(1).mean() if history else None,
@@ -182,9 +183,10 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         phases = ", ".join(proof["phases"])
         free_only = next((text.split()[0] for text in summary["assumptions"] if "but not the phases" in text), None)
         final = " for the final networks" if free_only else ""
+        every = f"every die within {100 * proof['mismatch']:g} % " if "mismatch" in proof else ""
         print(
-            f"  certificate  proved{final}: contracts at rate {at_least(proof['rate'])} ({proof['criterion']}; phases "
-            f"{spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
+            f"  certificate  proved{final}: {every}contracts at rate {at_least(proof['rate'])} ({proof['criterion']}; "
+            f"phases {spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
         )
     else:
         print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {spoken(proof['reason'])}")
