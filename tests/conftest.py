@@ -60,8 +60,8 @@ def pytest_configure(config):
 # Products of neurons, outflows, graphs, layouts, methods, rules and controls: the suite takes a third of their cases,
 # by their names, and `make whole` (pytest --whole) takes all.
 PRODUCTS = (
-    "control", "control_dies", "euclidean_control", "feedback", "guarantee", "layouts", "limits", "methods", "neuron",
-    "phases", "rule_family", "rules", "settling", "shared_strengths", "true_as_run",
+    "companion_bound", "control", "control_dies", "euclidean_control", "feedback", "guarantee", "layouts", "limits",
+    "methods", "neuron", "phases", "rule_family", "rules", "settling", "shared_strengths", "true_as_run",
 )  # fmt: skip
 
 
