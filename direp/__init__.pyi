@@ -86,6 +86,7 @@ from .certificates import Perron as Perron
 from .certificates import Compartmental as Compartmental
 from .certificates import Circle as Circle
 from .certificates import Mismatch as Mismatch
+from .certificates import Slopes as Slopes
 from .certificates import Spectral as Spectral
 from .certificates import quantised as quantised
 from .certificates import Symmetric as Symmetric

@@ -15,6 +15,7 @@ from .convergence import (
     Perron,
     Remedy,
     Rows,
+    Slopes,
     Spectral,
     Symmetric,
     Vertices,
@@ -28,6 +29,6 @@ from .learning import FeedbackBound, LearningCertificate, bound_feedback, certif
 __all__ = [
     "CASCADE", "LMI", "AbstractCriterion", "AbstractDiagonal", "Between", "Certificate", "Circle", "Compartmental",
     "Counterexample", "FeedbackBound", "LearningCertificate", "LocalLeak", "Mismatch", "Perron", "Remedy", "Rows",
-    "Spectral", "Symmetric", "Vertices", "bound_feedback", "certify", "certify_learning", "contraction_margin",
-    "quantised", "sharpest_margin", "updates_to_descent",
+    "Slopes", "Spectral", "Symmetric", "Vertices", "bound_feedback", "certify", "certify_learning",
+    "contraction_margin", "quantised", "sharpest_margin", "updates_to_descent",
 ]  # fmt: skip

@@ -14,23 +14,27 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
 
     - `weight`: square, entry (i, j) from unit i to unit j; or `source`, `target` and `strength`, one entry a synapse.
     - `leak`: one number, or one a unit. `bias` (optional): likewise.
-    - `inputs` (optional): how many of the first units are clamped inputs (the last unit counts as output). Without it
-      every unit is free and has a clamped input of its own, a current of strength 1.
+    - `inputs` (optional): how many of the first units are clamped inputs. Without it every unit is free and has a
+      clamped input of its own, a current of strength 1.
+    - `outputs` (optional): how many of the last units are outputs, which a nudge acts on; 1 without it.
+    - `slopes` (optional) is for `direp certify`: see `slopes_of_matrix`.
 
     Weights, leaks and biases are real numbers that 64-bit floats hold exactly: floats or whole numbers. Raises
     `Unreadable` for a file that is not that, `ValueError` for numbers that cannot be.
     """
     path = Path(path)
     edges = ("source", "target", "strength")
-    arrays, held = read_arrays(path, ("weight", *edges, "leak", "bias", "inputs"))
-    if set(held) - {"bias", "inputs"} not in ({"weight", "leak"}, {*edges, "leak"}):
+    optional = ("bias", "inputs", "outputs", "slopes")
+    arrays, held = read_arrays(path, ("weight", *edges, "leak", "bias", "inputs", "outputs"))
+    if set(held) - {*optional} not in ({"weight", "leak"}, {*edges, "leak"}):
         raise Unreadable(
             f"{path} holds {', '.join(held) or 'nothing'}; needed are leak, and weight or source, target and strength; "
-            "bias and inputs may be there"
+            "bias, inputs, outputs and slopes may be there"
         )
     leak = _reals(path, "leak", arrays["leak"])
     bias = _reals(path, "bias", arrays["bias"]) if "bias" in arrays else None
     clamped = int(_whole(path, "inputs", arrays.get("inputs", np.array(0)), 0))
+    outputs = int(_whole(path, "outputs", arrays.get("outputs", np.array(1)), 0))
     if "weight" in arrays:
         matrix = arrays["weight"]
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
@@ -55,6 +59,10 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
         raise ValueError(f"{path}: it names {units:,} units, and has fewer bytes: write it with numpy.savez")
     if units == 0 or not 0 <= clamped < units:
         raise ValueError(f"{path}: {units} units and {clamped} inputs leave no free unit; give at least one")
+    if not 1 <= outputs <= units - clamped:
+        raise ValueError(
+            f"{path}: outputs is {outputs}; give 1 to {units - clamped}: how many of the free units, the last"
+        )
     if leak.shape not in ((), (units - clamped,)):
         raise ValueError(f"{path}: leak has shape {leak.shape}; give one number, or {units - clamped}: one a free unit")
     if (leak < 0).any():
@@ -67,8 +75,13 @@ def network_from_matrix(path: str | Path, neuron: AbstractNeuron) -> Network:
     else:
         names = tuple(f"x{k}" if k < clamped else f"u{k - clamped}" for k in range(units))
     free = len(names) - clamped
-    graph = Graph(clamped, free - 1, 1, source, target, names=names)
+    graph = Graph(clamped, free - outputs, outputs, source, target, names=names)
     return from_edges(graph, neuron, strength[np.lexsort((target, source))], leak, bias, lay_out(graph))
+
+
+def slopes_of_matrix(path: str | Path) -> np.ndarray | None:
+    """The array `slopes` of such a file, if it has one: d1 and d2 of every free unit (free x 2), or d2 alone (free)."""
+    return read_arrays(Path(path), ("slopes",))[0].get("slopes")
 
 
 def _reals(path: Path, name: str, array: np.ndarray) -> np.ndarray:

@@ -126,9 +126,10 @@ def _again(kind: str, data: dict[str, Any], graph: Graph | None = None) -> Any:
     return parts.call(maker, {name: name for name in known}, known.__getitem__, f"{kind} {path}")
 
 
-def describe_neuron(neuron: AbstractNeuron) -> str:
-    """A neuron in a few words."""
+def describe_neuron(neuron: AbstractNeuron, slopes: str | None = None) -> str:
+    """A neuron in a few words; with slopes that were given, from where they are in place of its activation."""
     activation = "" if neuron.bounded else f" ({_activation(neuron).name})"
+    activation = activation if slopes is None else f" (slopes from {slopes})"
     return f"{type(neuron).__name__}{activation}, {neuron.outflow.name if neuron.outflow.active else 'no'} outflow"
 
 

@@ -23,6 +23,7 @@ from .mismatch import Mismatch, Varied
 from .on_inputs import certify_on_inputs
 from .refute import Findings, search
 from .remedy import remedy
+from .slopes import Slopes, refuse_others
 from .spectral import Spectral
 from .system import System, outwards, refuse_tracing
 from .vertices import Vertices
@@ -47,6 +48,7 @@ def certify(
     inputs: Between | Num[ArrayLike, "batch input"] | None = None,
     start: Between | None = None,
     mismatch: Mismatch | float | None = None,
+    slopes: Slopes | Num[ArrayLike, "..."] | None = None,
 ) -> Certificate:
     r"""Prove from the weights that a network settles, or refute it, or say what is missing.
 
@@ -67,6 +69,9 @@ def certify(
       and from the time on that `Certificate.within` says. Nothing is searched for.
     - `mismatch`: claim it of every die: all networks whose weights, leaks and biases lie within that share of those of
       this one (`direp.Mismatch(0.05)`, or 0.05). Criteria in diagonal norms and `Spectral` know how.
+    - `slopes`: claim it of every activation with slopes within these, whatever that of the network is: $d_1$ and $d_2$
+      of every free unit (free x 2), or $d_2$ alone, or `direp.Slopes`, which says where they come from and which
+      function they bound. There is then nothing that could be run, and no search for a counter-example.
     - `start`: and of trajectories that start in this box of states. By default of all.
 
     **Returns:**
@@ -88,6 +93,9 @@ def certify(
         )
     if inputs is not None and mismatch is not None:
         raise ValueError("certify(mismatch=...) is about every input: leave inputs out")
+    given = None if slopes is None else slopes if isinstance(slopes, Slopes) else Slopes(slopes)
+    if given is not None:
+        given = refuse_others(network, given, x=x, inputs=inputs, start=start)
     refuse_tracing("certify", network, nudge, rule)
     run, claim = RuleRun((), (), {}, False), _CLAIM
     if rule is not None:
@@ -95,23 +103,26 @@ def certify(
         claim = f"{_CLAIM}, in every phase of the rule"
     nudges = () if nudge is None else (nudge,) if isinstance(nudge, AbstractNudge) else tuple(nudge)
     system = System.of(network, (*nudges, *run.nudges), cost, run.fields)
+    if given is not None:
+        system, claim = given.applied(system), given.claim(claim)
+        run = _left_open(run, "its bounds are those of the network's own activation")
     if mismatch is not None:
         mismatch = mismatch if isinstance(mismatch, Mismatch) else Mismatch(float(mismatch))
         system, claim = Varied.around(system, mismatch), mismatch.claim(claim)
-        open_ = [field.name for field in run.fields if field.coupling.feedback or field.coupling.jacobian == "bounded"]
-        run = run._replace(fields=(), others={**run.others, **dict.fromkeys(open_, "its own strengths vary too")})
-    activations = _activations(network)
+        run = _left_open(run, "its own strengths vary too")
+    activations = _activations(network) if given is None else []
     unknown = next((a for a in activations if not np.isfinite(a.gain)), None)
     if unknown is not None:
         reason = f"Activation {unknown.name!r} carries no slope bounds: give it slope=(d1, d2)."
         return Certificate(claim, "undecided", "none", None, -np.inf, {}, 0.0, 0.0, (), "", reason=reason)
 
-    slopes = {a.name: outwards(a.slope, network.dtype) for a in activations if a.slope is not None}
+    declared = {a.name: outwards(a.slope, network.dtype) for a in activations if a.slope is not None}
     assumptions = (
         "the weights, biases and leaks stay as they are while it settles",
-        *(f"slopes of {name} stay within {bounds}" for name, bounds in slopes.items()),
+        *(f"slopes of {name} stay within {bounds}" for name, bounds in declared.items()),
         "the inputs are clamped",
         "states move without rounding (rounding of size e in the field moves the equilibrium by at most e/rate)",
+        *(() if given is None else (given.assumption,)),
         *(() if mismatch is None else (mismatch.assumption,)),
         *_tiny(network),
     )
@@ -128,16 +139,17 @@ def certify(
             attempt = criterion.attempt(system)
         attempts.append(attempt)
         if attempt.proof is not None:
-            return _proved(network, claim, system, run, criteria, attempt.proof, assumptions, tuple(attempts))
+            proved = _proved(network, claim, system, run, criteria, attempt.proof, assumptions, tuple(attempts))
+            return dataclasses.replace(proved, slopes=given)
     closest = max(attempts, key=lambda attempt: attempt.rate)
     blamed = max((attempt for attempt in attempts if attempt.blame), key=lambda attempt: attempt.rate, default=closest)
     blame = tuple(network.graph.name(unit) for unit in blamed.blame)
     # Where the free phase is proved and only a nudged one is not, there is nothing to refute.
-    searched = starts > 0 and not any(attempt.free for attempt in attempts)
+    searched = starts > 0 and given is None and not any(attempt.free for attempt in attempts)
     found = search(network, at, starts=starts, seed=seed) if searched else None
     example = None if found is None else found.counterexample
     cure = remedy(system)
-    reasons = _reasons(network, attempts, closest, found)
+    reasons = _reasons(network, system, attempts, closest, found)
     if cure is not None:
         reasons.append(cure.describe(network.graph.names[network.graph.inputs :]))
     return Certificate(
@@ -157,7 +169,14 @@ def certify(
         remedy=cure,
         counterexample=example,
         uncovered=run.uncovered,
+        slopes=given,
     )
+
+
+def _left_open(run: RuleRun, why: str) -> RuleRun:
+    """Without the phases of fields whose couplings are not the network's own."""
+    apart = [field.name for field in run.fields if field.coupling.feedback or field.coupling.jacobian == "bounded"]
+    return run._replace(fields=(), others={**run.others, **dict.fromkeys(apart, why)})
 
 
 def _proved(
@@ -237,8 +256,10 @@ def _activations(network: Network) -> list[Activation]:
     return [a for a in both if a != ACTIVATIONS["identity"]]
 
 
-def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found: Findings | None) -> list[str]:
-    neuron = network.neuron
+def _reasons(
+    network: Network, system: System, attempts: list[Attempt], closest: Attempt, found: Findings | None
+) -> list[str]:
+    neuron = system.neuron
     parts = []
     if neuron.slope == (1, 1) and neuron.outflow == OUTFLOWS["signed"] and not network.leak.any():
         parts.append("Leaks are zero, and with signed outflow the Jacobian is then singular whatever the weights.")
@@ -250,6 +271,8 @@ def _reasons(network: Network, attempts: list[Attempt], closest: Attempt, found:
     if trap is not None:
         names = ", ".join(network.graph.name(unit) for unit in trap.blame[:5])
         parts.append(f"Activity that enters {names} has no path to a leak: they are a trap.")
+    if system.slopes is not None:
+        parts.append("No search for a counter-example: slopes are given, and no activation that could be run.")
     if found is not None and found.starts:
         parts.append(found.describe())
         closed = [a.name for a in _activations(network) if a.enclose is None]

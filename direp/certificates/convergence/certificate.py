@@ -18,6 +18,7 @@ from ...rules import AbstractCost, Nudged
 from ...settling import AbstractMethod, AbstractStop, Fallback, Tolerance
 from .error_bar import error_bar
 from .norm import AbstractNorm
+from .slopes import Slopes
 from .within import Within
 
 Verdict = Literal["proved", "refuted", "undecided"]
@@ -208,6 +209,7 @@ class Certificate(Judged):
     - `remedy`: what would make it certified. `counterexample`: what refutes the claim.
     - `about`: the network itself and the phases that are covered.
     - `within`: of `certify(inputs=...)`, for which inputs and states it holds; `None`: for all.
+    - `slopes`: of `certify(slopes=...)`, the bounds that it holds for, in place of those of the network's activation.
     """
 
     claim: str
@@ -229,6 +231,7 @@ class Certificate(Judged):
     uncovered: tuple[str, ...] = ()
     about: About | None = None
     within: Within | None = None
+    slopes: Slopes | None = None
 
     def __str__(self) -> str:
         if self:
@@ -249,7 +252,10 @@ class Certificate(Judged):
 
     def check_network(self, network: Network) -> None:
         """Raise `ValueError` if this is a certificate of another network. Of a network that JAX traces the numbers are
-        not known: its graph, neuron, layout and precision are compared alone."""
+        not known: its graph, neuron, layout and precision are compared alone. One of slopes that were given is of
+        networks alone whose own are within."""
+        if self.slopes is not None:
+            self.slopes.check(network)
         mine = None if self.about is None else self.about.network
         if mine is None or (mine.dtype == network.dtype and _equal(mine, network)):
             return

@@ -40,7 +40,7 @@ class Compartmental(AbstractCriterion):
         if system.size > self.up_to:
             return Attempt(self.name, note=f"every unit has a path to a leak; no rate sought above {self.up_to} units")
         weight = exact(system.weight if isinstance(system.weight, np.ndarray) else system.dense())
-        majorant = np.diag(exact(system.leak) + weight.sum(1)) - exact(system.gain)[()] * weight
+        majorant = np.diag(exact(system.leak) + weight.sum(1)) - exact(system.couplings())
         try:
             times = matrix(majorant).solve(matrix(exact(np.ones(system.size)))).tolist()
         except ZeroDivisionError:
@@ -51,6 +51,8 @@ class Compartmental(AbstractCriterion):
 def _trapped(system: System) -> np.ndarray:
     """Which units cannot reach one that leaks: a search backwards from those that do."""
     links: Any = coo_array(system.weight)
-    leaking = np.flatnonzero((system.leak > 0) | ((system.gain < 1) & (system.sent > 0)))
+    arriving = system.spread(np.ones(system.size), False)  # slopes of at most 1 are known here
+    lossy = (arriving < system.sent) | ((system.gain < 1) & (system.sent > 0))
+    leaking = np.flatnonzero((system.leak > 0) | lossy)
     exists = links.data > 0
     return ~reachable(system.size, links.coords[1][exists], links.coords[0][exists], leaking)

@@ -32,7 +32,7 @@ from ...rules import SquaredError
 from .certificate import Attempt
 from .criterion import AbstractCriterion
 from .norm import Euclidean
-from .spectral import CHECK, hopeless, norm_bound, proved_in, refusal
+from .spectral import CHECK, hopeless, norm_bound, proved_in, refusal, straight
 from .system import System
 
 _BALLS_UP_TO = 100  # free units
@@ -82,6 +82,12 @@ def curved(system: System) -> np.ndarray:
     return system.rate_slope if system.neuron.transfer.linear else system.transfer_slope
 
 
+def full_norm_refusal(system: System) -> str:
+    """Why no norm with a full matrix is tried, or nothing."""
+    curved_box = system.neuron.bounded and not straight(system)
+    return "in a box of curved units the norm has one weight a unit, as in the criterion spectral" if curved_box else ""
+
+
 class AbstractEuclidean(AbstractCriterion):
     """A criterion that proposes P and Q; the proof is the same for all."""
 
@@ -92,7 +98,7 @@ class AbstractEuclidean(AbstractCriterion):
         """P and the diagonal of Q; or why there are none."""
 
     def attempt(self, system):
-        if note := refusal(system, self.up_to):
+        if note := refusal(system, self.up_to) or full_norm_refusal(system):
             return Attempt(self.name, note=note)
         if system.strengths and type(system.cost) is not SquaredError:
             return Attempt(self.name, note=f"does not cover the nudge of {type(system.cost).__name__}")
@@ -171,7 +177,7 @@ class Symmetric(AbstractEuclidean):
     `Projected`: $P=1$; the rate is the smallest eigenvalue of $\Lambda-(W+W^\top)/2$. Otherwise, with slopes in
     $[0,d_2]$ and $\Gamma=\Lambda-c$: $Q=1/d_2^2$ and $P=(2\Gamma-d_2W)^{-1}$ prove $c$ if
     $d_2(\Gamma W+W\Gamma)\preceq2\Gamma^2$; for equal leaks, if $d_2$ times the largest eigenvalue of $W$ is below
-    $\Lambda-c$.
+    $\Lambda-c$. Where units differ in $d_2$, the same in coordinates in which they do not: $d_2^{1/2}Wd_2^{1/2}$.
     """
 
     name: ClassVar[str] = "symmetric"
@@ -182,24 +188,26 @@ class Symmetric(AbstractEuclidean):
         size = system.size
         if hull.linear:
             return np.eye(size), np.zeros(size)
-        slope = system.slope
-        if slope[0] < 0 or slope[1] == 0:
+        low, high = curved(system)
+        if low.min() < 0 or high.max() == 0:
             return "needs slopes of zero or above"
-        coupling = slope[1] * (hull.coupling + hull.coupling.T) / 2
+        slope = np.maximum(high, 1e-9 * high.max())
+        root = np.sqrt(slope)
+        coupling = root[:, None] * (hull.coupling + hull.coupling.T) / 2 * root
 
         def room(rate: float) -> float:
             gamma = hull.leak - rate
             half = gamma[:, None] * coupling
             return float(np.linalg.eigvalsh(np.diag(2 * gamma**2) - half - half.T)[0])
 
-        low, high = 0.0, float(hull.leak.min())
-        if high <= 0 or room(low) <= 0:
+        least, most = 0.0, float(hull.leak.min())
+        if most <= 0 or room(least) <= 0:
             return "the largest eigenvalue of the weights' symmetric part is too large for the leak"
         for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if room(middle) > 0 else (low, middle)
-        p = np.linalg.inv(2 * np.diag(hull.leak - low) - coupling)
-        return (p + p.T) / 2, np.full(size, 1 / slope[1] ** 2)
+            middle = (least + most) / 2
+            least, most = (middle, most) if room(middle) > 0 else (least, middle)
+        p = np.linalg.inv(2 * np.diag(hull.leak - least) - coupling)
+        return root[:, None] * (p + p.T) / 2 * root, 1 / slope
 
 
 class LMI(AbstractEuclidean):

@@ -36,17 +36,20 @@ from .perron import perron_weights
 from .system import DENSE_UP_TO, System
 
 _EPS = float(np.finfo(np.float64).eps)
+_NARROWEST = 0.01  # width of an interval of slopes, as a share of their size
 _BACK = (1e-7, 1e-5, 1e-4, 1e-3, 1e-2)  # shares of the rate that are given away until the proof survives rounding
 CHECK = "positive definite by a Cholesky factorisation in 64 bits, less its worst rounding error"
 
 
 def not_covered(system: System) -> str:
     """Why the Euclidean inequalities say nothing of a neuron, or nothing."""
-    neuron = system.neuron
-    linear = neuron.transfer.linear, neuron.rate.linear
-    if neuron.bounded and not all(linear):
-        return "in a box it needs transfer and rate to be the identity"
+    linear = system.neuron.transfer.linear, system.neuron.rate.linear
     return "" if any(linear) else "needs transfer or rate to be the identity"
+
+
+def straight(system: System) -> bool:
+    """Whether states live in a box, and have slope 1 within: the inequality is then that of the matrix itself."""
+    return system.neuron.bounded and system.neuron.transfer.linear and system.neuron.rate.linear
 
 
 def multiplied(system: System) -> Multiplied:
@@ -54,7 +57,9 @@ def multiplied(system: System) -> Multiplied:
     hopfield = system.neuron.transfer.linear
     matrix = system.dense()
     low, high = system.rate_slope if hopfield else system.transfer_slope
-    low = None if system.neuron.bounded else low
+    # Slopes that hardly vary would need multipliers so large that rounding hides the rest: take an interval about them.
+    wide = np.minimum(low, high - _NARROWEST * np.maximum(np.abs(low), np.abs(high)))
+    low = None if straight(system) else wide
     return Multiplied(matrix.T if hopfield else matrix, system.total_leak, low, high, np.ones(system.size))
 
 
@@ -93,7 +98,7 @@ class Spectral(AbstractCriterion):
 
     def propose(self, system: System, problem: Multiplied) -> tuple[np.ndarray, np.ndarray]:
         """The best multipliers that were found, for the free phase."""
-        pairs = [(p, partner(problem, p)) for p in (np.ones(system.size), balanced(problem.matrix))]
+        pairs = [(p, partner(problem, p)) for p in (np.ones(system.size), balanced(_steepest(problem)))]
         if system.size <= DENSE_UP_TO:
             pairs.append(_of_perron(system, problem))
         rates = [problem.rate(p, q) for p, q in pairs]
@@ -113,6 +118,13 @@ def _of_perron(system: System, problem: Multiplied) -> tuple[np.ndarray, np.ndar
         return p, p
     least = 1e-3 * float(np.abs(problem.leak).max())
     return p, np.maximum(problem.leak - rate, least) * p / _gain(problem) ** 2
+
+
+def _steepest(problem: Multiplied) -> np.ndarray:
+    """The matrix with the largest slopes, where units differ in them."""
+    if problem.low is None or np.ptp(gain := _gain(problem)) == 0:
+        return problem.matrix
+    return problem.matrix * gain
 
 
 def _gain(problem: Multiplied) -> np.ndarray:
@@ -171,8 +183,8 @@ def _guess(system: System, steps: int = 60) -> str:
         v = v / np.linalg.norm(v)
         ahead = gain * (matrix @ v)
         a, b = float(v @ ahead), float(np.linalg.norm(ahead))
-        gamma = a if system.neuron.bounded else (a + math.sqrt(a * a + 3 * b * b)) / 3
-        if system.neuron.bounded:
+        gamma = a if straight(system) else (a + math.sqrt(a * a + 3 * b * b)) / 3
+        if straight(system):
             v = (ahead + gain * (matrix.T @ v)) / 2 + shift * v
         else:
             both = ahead + gamma * v

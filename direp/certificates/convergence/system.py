@@ -154,11 +154,12 @@ class System:
     @cached_property
     def slope(self) -> tuple[float, float]:
         r"""Bounds of $\varphi'\psi'$, whichever two units they belong to."""
-        one, other = ((float(each[0].min()), float(each[1].max())) for each in (self.transfer_slope, self.rate_slope))
-        if not np.isfinite((*one, *other)).all():
-            return -math.inf, math.inf
-        ends = [Fraction(a) * Fraction(b) for a in one for b in other]
-        return _below(min(ends)), -_below(-max(ends))
+        return _products(self.transfer_slope, self.rate_slope)
+
+    @cached_property
+    def output_slope(self) -> tuple[float, float]:
+        r"""Bounds of $\varphi'\psi'$, whichever two outputs they belong to."""
+        return _products(self.transfer_slope[:, self.hidden :], self.rate_slope[:, self.hidden :])
 
     @cached_property
     def representable(self) -> bool:
@@ -254,7 +255,7 @@ class System:
             at = weights[self.hidden :]
             ratio = _largest_other(at) / at if len(at) > 1 else np.ones(1)
             # One rounding up for each operation that went into it, and more: the network rounds the cost's numbers.
-            feedback = np.asarray(self.cost.feedback(beta, self.nudge_slope or self.slope, ratio))
+            feedback = np.asarray(self.cost.feedback(beta, self.nudge_slope or self.output_slope, ratio))
             raised[self.hidden :] = np.where(feedback > 0, np.nextafter(feedback * (1 + 8 * self.eps), math.inf), 0.0)
         return raised
 
@@ -263,7 +264,7 @@ class System:
         r"""$1/\max_i|J_{ii}|$ over all states and phases, rounded down."""
         stiffness = np.abs(self.total_leak) + self.rounding(np.ones(self.size), False)
         steepest = max((abs(beta) for beta in self.strengths), default=0.0) * self.cost.curvature
-        stiffness[self.hidden :] += steepest * max(map(abs, self.nudge_slope or self.slope)) * (1 + 8 * self.eps)
+        stiffness[self.hidden :] += steepest * max(map(abs, self.nudge_slope or self.output_slope)) * (1 + 8 * self.eps)
         return float(np.nextafter(1 / stiffness.max(), 0)) * (1 - 4 * _EPS)
 
     # The decisive inequality
@@ -321,6 +322,17 @@ def outwards(bounds: tuple[float, float], dtype: Any) -> tuple[float, float]:
         inside = side * (float(near) - bound) < 0
         ends.append(float(np.nextafter(near, np.asarray(side * np.inf, dtype)) if inside else near))
     return ends[0], ends[1]
+
+
+def _products(*slopes: np.ndarray) -> tuple[float, float]:
+    """Bounds of a product of one slope each (2 x units), rounded outwards; 0 of no units."""
+    if slopes[0].size == 0:
+        return 0.0, 0.0
+    one, other = ((float(each[0].min()), float(each[1].max())) for each in slopes)
+    if not np.isfinite((*one, *other)).all():
+        return -math.inf, math.inf
+    ends = [Fraction(a) * Fraction(b) for a in one for b in other]
+    return _below(min(ends)), -_below(-max(ends))
 
 
 def _below(exact: Fraction) -> float:

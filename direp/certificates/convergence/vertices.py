@@ -18,7 +18,7 @@ import numpy as np
 from ...arithmetic import around_zero, exact, positive_definite
 from .certificate import Attempt
 from .criterion import AbstractCriterion
-from .euclidean import Inequality, curved, stretch
+from .euclidean import Inequality, curved, full_norm_refusal, stretch
 from .norm import Euclidean
 from .spectral import proved_in, refusal
 from .system import System
@@ -38,7 +38,7 @@ class Vertices(AbstractCriterion):
     up_to: int = eqx.field(static=True, default=8)
 
     def attempt(self, system):
-        if note := refusal(system, self.up_to):
+        if note := refusal(system, self.up_to) or full_norm_refusal(system):
             return Attempt(self.name, note=note)
         if system.neuron.bounded:
             return Attempt(self.name, note="in a box the criterion spectral is as sharp")

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 from ..settings import WrongUse, share_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ...certificates import Slopes
     from ...certificates.convergence import AbstractCriterion, Certificate, Mismatch
+    from ...model import Network
 
 
 def mismatch_of(
@@ -42,3 +46,31 @@ def inputs_of(asked: Any, x: Any, lost: str | None) -> Any:
         why = lost or "only a run folder has training samples"
         raise WrongUse(f"--inputs {asked.inputs} needs them: {why}; give --input-range LOW HIGH")
     return x[: asked.samples] if asked.inputs == "data" else direp.Between.hull(x)
+
+
+def slopes_of(asked: Any, path: "Path", network: "Network", folded: str | None) -> "Slopes | None":
+    """Slopes of every unit of a matrix or a connectome, from the file itself or beside it; `None` where there are
+    none. `folded`: that synapses from a unit to itself are in its leak, if any are."""
+    from ...certificates import Slopes
+    from ..matrix_file import slopes_of_matrix
+    from ..slopes_file import read_slopes
+
+    inside = slopes_of_matrix(path) if path.suffix == ".npz" else None
+    if inside is None and asked.slopes is None:
+        return None
+    if inside is not None and asked.slopes is not None:
+        raise WrongUse(f"--slopes {asked.slopes}: {path.name} holds slopes itself: leave one of them out")
+    if inside is not None:
+        found = Slopes(inside, f"slopes of {path.name}")
+    else:
+        found = read_slopes(str(asked.slopes), network.graph.names[network.graph.inputs :])
+    given = "--slopes" if inside is None else f"the slopes of {path.name}"
+    if asked.activation is not None:
+        raise WrongUse(f"--activation {asked.activation} has slopes of its own, and {given} are others: leave one out")
+    if asked.inputs != "all" or asked.input_range is not None:
+        raise WrongUse(f"--inputs and --input-range find slopes from an activation: leave them or {given} out")
+    if folded is not None and (found.bounds != 1).any():
+        raise WrongUse(
+            f"{path.name}: {folded}; where slopes are not 1 that is another network: leave these synapses out"
+        )
+    return found.of(network)

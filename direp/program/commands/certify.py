@@ -17,10 +17,11 @@ from ..parts import build
 from ..settings import WrongUse, help_of, share_of
 from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, first, parse, progress, worst
-from ._claims import inputs_of, mismatch_of
+from ._claims import inputs_of, mismatch_of, slopes_of
 from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
+    from ...certificates import Slopes
     from ...certificates.convergence import Certificate, Counterexample
     from ...model import Network
     from ...rules import RuleRun
@@ -32,8 +33,9 @@ class Certify:
     (.graphml, .csv).
 
     A run is certified for the phases it was trained with. The .npz file holds plain arrays: weight (square, from row to
-    column; or source, target and strength), leak, and if you like bias and inputs (how many of the first units are
-    clamped). A connectome without roles of units is driven by a current into every unit.
+    column; or source, target and strength), leak, and if you like bias, inputs (how many of the first units are
+    clamped), outputs (how many of the last a nudge acts on) and slopes (as --slopes). A connectome without roles of
+    units is driven by a current into every unit.
     """
 
     output: Output
@@ -64,8 +66,11 @@ class Certify:
     on_off: float = math.inf
     """The on/off ratio of these devices: the largest conductance over the least that is not none."""
     neuron: Annotated[str, help_of("neuron", "For a matrix: ")] = "projected"
-    activation: Annotated[str, help_of("activation", "For a matrix: ")] = "hard-sigmoid"
+    activation: Annotated[str | None, help_of("activation", "For a matrix, hard-sigmoid by default: ")] = None
     outflow: Annotated[str, help_of("outflow", "For a matrix: ")] = "none"
+    slopes: str | None = None
+    """For a matrix or a connectome, in place of an activation: a file of slope bounds d1 and d2 of every free unit, or
+    of d2 alone (.csv, .npy, or .npz with an array slopes). It holds for all activations within; none is run."""
     leak: float = 1.0
     """For a connectome, where it has none: the leak of every unit (1/time)."""
     figures: bool = True
@@ -76,7 +81,7 @@ class Certify:
     def check(self) -> None:
         for kind, extra in {"neuron": "", "activation": "", "outflow": "", "criterion": "all", "nudge": "none"}.items():
             value = getattr(self, kind)
-            if value != (extra or None):
+            if value is not None and value != extra:
                 catalogue.check(kind, value, f"--{kind}", more=f", {extra}" if extra else "")
         if self.starts < 0:
             raise WrongUse(f"--starts {self.starts} is out of range: give 0 (no search) or more")
@@ -119,6 +124,7 @@ class _Subject:
     lost: str | None = None
     matrix: bool = False
     dies: list[float | None] = dataclasses.field(default_factory=list)
+    slopes: "Slopes | None" = None
 
 
 def certify(arguments: list[str]) -> int:
@@ -160,7 +166,7 @@ def certify(arguments: list[str]) -> int:
         for row, share in zip(per_seed, subject.dies, strict=False):
             row["mismatch"] = share
     example = _write(folder, document, chosen, network)
-    if asked.figures and chosen.within is None:  # they show slopes and discs of all states
+    if asked.figures and chosen.within is None and chosen.slopes is None:  # they show slopes and runs of an activation
         from ..figures.certificate import save_figures
 
         save_figures(
@@ -182,18 +188,25 @@ def _load(path: Path, asked: Certify) -> _Subject:
     values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
 
     def known(name: str) -> Any:
-        return build("activation", asked.activation, known) if name == "activation" else values[name]
+        return build("activation", asked.activation or "hard-sigmoid", known) if name == "activation" else values[name]
 
     nudge = None if asked.nudge == "none" else build("nudge", asked.nudge, known)
     beside = path.parent / f"{path.stem}-certificate"
     if path.suffix == ".npz":
         network = network_from_matrix(path, build("neuron", asked.neuron, known))
-        return _Subject([network], [path.name], beside, nudge, matrix=True)
+        slopes = slopes_of(asked, path, network, None)
+        return _Subject([network], [path.name], beside, nudge, matrix=True, slopes=slopes)
     if is_graph_file(path.name):
         network, note = network_from_graph_file(path, build("neuron", asked.neuron, known), asked.leak)
         if note and not asked.output.quiet:
             print(f"direp: {path.name}: {note}", file=sys.stderr)
-        return _Subject([network], [path.name], beside, nudge, matrix=True)
+        slopes = slopes_of(asked, path, network, note)
+        return _Subject([network], [path.name], beside, nudge, matrix=True, slopes=slopes)
+    if asked.slopes is not None and path.exists():
+        raise WrongUse(
+            f"--slopes {asked.slopes}: the units of {path.name} have an activation, with slopes of its own: leave "
+            "--slopes out, or give the weights as a matrix (.npz, .csv)"
+        )
     if len(path.name) > 255:
         raise Unreadable(f"{path.name[:40]}... is no path: its name is too long")
     if path.name == "weights.safetensors" and (path.parent / "config.json").exists():
@@ -253,6 +266,7 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
                 continue
             phases = None if subject.phases is None else subject.phases.of(subject.rules[k], network)
             judge = functools.partial(direp.certify, network, rule=phases, nudge=subject.nudge, cost=subject.cost)
+            judge = functools.partial(judge, slopes=subject.slopes)
             mismatch = mismatch_of(asked.mismatch, asked.devices, criteria, judge)
             subject.dies.append(None if mismatch is None else mismatch.share)
             found.append(judge(criteria=criteria, x=x, starts=asked.starts, seed=asked.seed, mismatch=mismatch))
@@ -282,7 +296,8 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
 
     certificate, network = certificates[k], subject.networks[k]
     graph, neuron = network.graph, network.neuron
-    rows = [("network", f"{graph.kinds}, {graph.synapses:,} synapses; {describe_neuron(neuron)}")]
+    source = None if certificate.slopes is None else certificate.slopes.source
+    rows = [("network", f"{graph.kinds}, {graph.synapses:,} synapses; {describe_neuron(neuron, source)}")]
     if len(certificates) > 1:
         counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in reversed(VERDICTS)]
         rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[k]}:"))
