@@ -15,15 +15,18 @@ from direp.certificates.convergence import prove
 
 class Degree(direp.AbstractCriterion):
     r"""Weights $\eta_i=\Lambda_i+d_2\sum_k|w_{ik}|$ (or over sources). `prove` decides, rounding included: a criterion
-    of this kind only proposes weights, so it cannot prove what is not so."""
+    of this kind only proposes weights, so it cannot prove what is not so.
+
+    An `AbstractDiagonal` inherits `mismatch = True`, the promise that what it proves holds for every die of
+    `certify(mismatch=...)`. It keeps that as long as `prove` decides; a class that decides otherwise sets
+    `mismatch: ClassVar[bool] = False`, as an `AbstractCriterion` has it."""
 
     name: ClassVar[str] = "degree"
 
     def attempt(self, system):
         one = np.ones(system.size)
         proposals = [
-            (np.abs(system.total_leak) + system.gain * system.spread(one, incoming) + 1e-9, incoming)
-            for incoming in (False, True)
+            (np.abs(system.total_leak) + system.spread(one, incoming) + 1e-9, incoming) for incoming in (False, True)
         ]
         return prove(self.name, system, proposals)
 
