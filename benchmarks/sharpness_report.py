@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sharpness_networks import TIMES_EDGE, Ensemble
 from sharpness_simulation import INPUTS, STARTS
 
-CRITERIA = ("local leak", "rows", "Perron", "symmetric", "LMI")
+CRITERIA = ("local leak", "rows", "Perron", "spectral", "symmetric", "circle", "LMI", "vertices")
 
 
 @dataclass
@@ -77,7 +77,8 @@ def remarks(results: dict[Ensemble, list[Verdicts]]) -> list[str]:
         "- Proved by the first and not by the second (of those proved by the first): "
         f"local leak, Perron: {count('local leak', 'Perron')}; rows, Perron: {count('rows', 'Perron')}; "
         f"symmetric, LMI: {count('symmetric', 'LMI')}; Perron, LMI: {count('Perron', 'LMI')}. "
-        f"LMI proves {ties} that Perron does not.",
+        f"LMI proves {ties} that Perron does not. Perron, spectral: {count('Perron', 'spectral')}; spectral, LMI: "
+        f"{count('spectral', 'LMI')}; LMI, circle: {count('LMI', 'circle')}. Vertices: up to 8 units.",
         f"- Seen to settle, neither proved nor refuted: {open_}. Seen to settle at all inputs tried, yet refuted by "
         f"the library's search: {hidden}. Seen not to settle, yet not refuted: {unproved}, of which {named} are "
         "refuted once the search is given the simulation's inputs. Still slowing down when the simulation ended, and "
@@ -90,6 +91,8 @@ def draw(results: dict[Ensemble, list[Verdicts]]) -> Figure:
     # The wide ones below, so that lines which coincide can all be seen.
     styles = {
         "LMI": ("#3b6fb6", "-", 3.4),
+        "circle": ("#1f9aa8", (0, (4, 1.6)), 1.9),
+        "spectral": ("#b6547f", "-", 1.9),
         "Perron": ("#3a8f5c", "-", 3.4),
         "symmetric": ("#8a63b0", (0, (5, 1.4, 1, 1.4)), 1.7),
         "rows": ("#e0b25c", "-", 3.4),
