@@ -94,11 +94,13 @@ def solver(seeds: int) -> None:
             print(f"| {units} | {name} | {both[0]} | {both[1]} | {each} |", flush=True)
 
 
-def cost() -> None:
+def cost(sizes: list[int]) -> None:
     criteria = (direp.LocalLeak(), Rows(), Perron(), Spectral(), Symmetric(), Circle(), LMI(), Vertices())
     print("| units, synapses | " + " | ".join(criterion.name for criterion in criteria) + " |")
     print("|---|" + "---|" * len(criteria))
     for units, synapses in ((100, 10_000), (1_000, 1_000_000), (10_000, 1_000_000), (100_000, 2_000_000)):
+        if units not in sizes:
+            continue
         rng = np.random.default_rng(0)
         source, target = rng.integers(0, units, (2, synapses))
         strength = rng.standard_normal(synapses) * 0.25 / np.sqrt(synapses / units)
@@ -119,12 +121,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="networks of each kind (one of 2,000 units)")
     parser.add_argument("--solver", action="store_true", help="beside the semidefinite solver")
     parser.add_argument("--cost", action="store_true", help="what each criterion costs")
+    parser.add_argument("--units", type=int, nargs="+", default=[100, 1_000, 10_000, 100_000], help="of --cost")
     given = parser.parse_args()
     with jax.enable_x64(True), np.errstate(all="ignore"):
         if given.solver:
             solver(given.seeds)
         elif given.cost:
-            cost()
+            cost(given.units)
         else:
             edges(given.seeds)
 

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from sharpness_networks import TIMES_EDGE, Ensemble
 from sharpness_simulation import INPUTS, STARTS
 
+import direp
+
 CRITERIA = ("local leak", "rows", "Perron", "spectral", "symmetric", "circle", "LMI", "vertices")
 
 
@@ -33,16 +35,25 @@ def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
+def applies(name: str, ensemble: Ensemble) -> bool:
+    """Whether a criterion is tried at all: of states in a box, and of many units, some are not."""
+    free = name not in ("circle", "vertices") or not ensemble.neuron.bounded
+    return free and (name != "vertices" or ensemble.units <= direp.Vertices().up_to)
+
+
 def row(ensemble: Ensemble, edge: float, networks: list[Verdicts]) -> str:
     count = len(networks)
-    shares = [sum(name in each.proved for each in networks) / count for name in CRITERIA]
+    shares = [
+        sum(name in each.proved for each in networks) / count if applies(name, ensemble) else math.nan
+        for name in CRITERIA
+    ]
     shares += [np.mean([bool(each.proved) for each in networks]), np.mean([each.settles for each in networks])]
     settling = [each for each in networks if each.settles]
     proved = sum(bool(each.proved) for each in settling)
     low, high = wilson(proved, len(settling)) if settling else (0.0, 1.0)
     of_these = f"{proved} of {len(settling)} ({low:.0%} to {high:.0%})"
     refuted = np.mean([each.refuted for each in networks])
-    numbers = " | ".join(f"{share:.0%}" for share in shares)
+    numbers = " | ".join("-" if math.isnan(share) else f"{share:.0%}" for share in shares)
     return (
         f"| {ensemble.label} | {ensemble.units} | {ensemble.density:g} | {ensemble.inhibitory:g} | {edge:.2g} "
         f"| {count} | {numbers} | {of_these} | {refuted:.0%} |"
