@@ -22,8 +22,7 @@ from ..model import Network
 from ..rules import AbstractCost
 from ..settling import check_count, check_number, compiled
 from ..tasks import Samples, Task
-from ..training import Trainer
-from ..training.plan import evaluator_of
+from ..training import Trainer, evaluator_of
 
 
 @dataclass(frozen=True)

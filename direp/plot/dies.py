@@ -1,18 +1,15 @@
 """Over dies: a histogram of how a network does on each."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .style import BLUE, GREY, ORANGE, Place, open_frame, place
 
-if TYPE_CHECKING:
-    from ..analysis import OnDies
 
-
-def dies_histogram(found: "OnDies", ax: Place = None) -> Any:
+def dies_histogram(found: Any, ax: Place = None) -> Any:
     """How many dies reach which accuracy (of a regression: which loss), the mean of all, the worst one, and the network
-    as it is stored. Returns the axes."""
+    as it is stored. `found` is what `direp.analysis.on_dies` returns. Returns the axes."""
     (axis,) = place(ax, 4.6, 3.2)
     share = found.by == "accuracy"
     scale = 100.0 if share else 1.0

@@ -10,7 +10,7 @@ from .limits import AbstractLimits, Bounds, Dale, FixedSynapses
 from .loop import fit, run_of
 from .loops import LoopProjection
 from .metrics import Evaluation, Metrics, rounded, summarise
-from .plan import planned
+from .plan import evaluator_of, planned
 from .prediction import Prediction, predict, read
 from .progress import progress_bar
 from .recorded import RecordedOptimiser
@@ -25,7 +25,7 @@ __all__ = [
     "AbstractGuarantee", "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "EuclideanLeaks",
     "EuclideanProjection", "Evaluation", "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow",
     "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState",
-    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "fit", "own_keys", "planned",
-    "predict", "program_of", "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise",
+    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "evaluator_of", "fit", "own_keys",
+    "planned", "predict", "program_of", "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise",
     "train_together", "trainable", "weight_names", "weights_of",
 ]  # fmt: skip
