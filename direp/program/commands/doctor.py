@@ -37,10 +37,11 @@ def doctor(arguments: list[str]) -> int:
     for name in asked.symptoms:
         catalogue.check("symptom", name, "--symptoms")
     device.configure(double=True)
-    from ..doctor import diagnose
+    from ..doctor.diagnose import examined, judged
 
+    run = examined(Path(path or ""), asked.allow_import)
     with progress("doctor", len(asked.symptoms or catalogue.names("symptom")), asked.output.quiet) as step:
-        found = diagnose(Path(path or ""), symptoms=asked.symptoms, allow_import=asked.allow_import, step=step)
+        found = judged(run, asked.symptoms, step)
     print(json.dumps(found.to_dict(), indent=2) if asked.output.json else found)
     for line in found.missing:
         print(f"direp: {line}", file=sys.stderr)

@@ -47,21 +47,22 @@ def diagnose(
     A folder of which only some can be read is judged by that; `Diagnosis.missing` says what could not be. Raises
     `ValueError` for what is no run folder, and for names that are unknown.
     """
-    for name in symptoms:
-        check("symptom", name, "symptom")
+    return judged(examined(run, allow_import), symptoms, step)
+
+
+def examined(run: str | Path | LoadedRun | Run, allow_import: bool = False) -> Examination:
+    """A run as it is opened, before anything is measured; see `diagnose`."""
     if not isinstance(run, str | Path | LoadedRun | Run):
         given = f"diagnose(run=...) is {type(run).__name__}"
         raise WrongUse(f"{given}; needed is a run folder, or a run of direp.fit or direp.load_run")
-    looked: list[AbstractSymptom] = [build("symptom", name, {}.__getitem__) for name in symptoms or names("symptom")]
     with jax.enable_x64(True):
-        found, missing = _examined(run, allow_import)
-        return _judged(found, looked, missing, step)
+        return _opened(run, allow_import)
 
 
-def _examined(run: str | Path | LoadedRun | Run, allow_import: bool) -> tuple[Examination, tuple[str, ...]]:
+def _opened(run: str | Path | LoadedRun | Run, allow_import: bool) -> Examination:
     if isinstance(run, Run):
         losses = _losses(run.seeds, run.train.loss)
-        return Examination(Subject.of_fit(run), dict(run.history), losses=losses), ()
+        return Examination(Subject.of_fit(run), dict(run.history), losses=losses)
     path = run.path if isinstance(run, LoadedRun) else Path(run)
     if not path.is_dir():
         raise Unreadable(f"{path} {'is no folder' if path.exists() else 'does not exist'}: name a run folder")
@@ -76,7 +77,10 @@ def _examined(run: str | Path | LoadedRun | Run, allow_import: bool) -> tuple[Ex
             history = read_history(path)
     if isinstance(run, LoadedRun):
         subject = Subject.of_folder(run)
-    elif settings is not None and ((path / WEIGHTS).exists() or status.get("state") in ("done", "failed", None)):
+    elif not (path / WEIGHTS).exists():
+        if status.get("state") in ("done", "failed", None):  # else there are none yet
+            missing.append(f"{path / WEIGHTS} does not exist: its networks were not looked at")
+    elif settings is not None:
         with _noted(missing):
             subject = Subject.of_folder(open_run(path, allow_import=allow_import))
     if subject is None and not history and not status:
@@ -85,7 +89,7 @@ def _examined(run: str | Path | LoadedRun | Run, allow_import: bool) -> tuple[Ex
     with contextlib.suppress(TypeError, KeyError, ValueError):
         told = _losses([each["seed"] for each in told], [each["train"]["loss"] for each in told])
     losses = told if isinstance(told, dict) else {}
-    return Examination(subject, history, settings, path, status, losses), tuple(missing)
+    return Examination(subject, history, settings, path, status, losses, tuple(missing))
 
 
 def _losses(seeds: Any, losses: Any) -> dict[int, float]:
@@ -102,9 +106,18 @@ def _noted(missing: list[str]) -> Iterator[None]:
         missing.append(str(error))
 
 
-def _judged(
-    run: Examination, looked: list[AbstractSymptom], missing: tuple[str, ...], step: Callable[[str, float], Any]
+def judged(
+    run: Examination, symptoms: tuple[str, ...] = (), step: Callable[[str, float], Any] = lambda what, share: None
 ) -> Diagnosis:
+    """What is wrong with a run that was opened; see `diagnose`."""
+    for name in symptoms:
+        check("symptom", name, "symptom")
+    looked: list[AbstractSymptom] = [build("symptom", name, {}.__getitem__) for name in symptoms or names("symptom")]
+    with jax.enable_x64(True):
+        return _judged(run, looked, step)
+
+
+def _judged(run: Examination, looked: list[AbstractSymptom], step: Callable[[str, float], Any]) -> Diagnosis:
     has = {
         "folder": run.path is not None,
         "history": bool(run.history),
@@ -129,7 +142,7 @@ def _judged(
         step(name, 1)
     subject = run.subject
     name = subject.name if subject is not None else str(run.path)
-    return Diagnosis(name, _outcome(run), tuple(findings), tuple(run.seen), skipped, missing)
+    return Diagnosis(name, _outcome(run), tuple(findings), tuple(run.seen), skipped, run.missing)
 
 
 def _names(looked: list[AbstractSymptom]) -> list[str]:

@@ -40,7 +40,7 @@ class Examination:
     """A run under examination: what is recorded of it, and measurements on a few of its networks.
 
     `subject` is `None` where its networks cannot be read. Seeds that did worst are looked at, up to three, on up to 64
-    training samples. `step` is told what is being measured.
+    training samples. `missing`: what of its folder could not be read. `step` is told what is being measured.
     """
 
     def __init__(
@@ -51,10 +51,11 @@ class Examination:
         path: Path | None = None,
         status: dict[str, Any] | None = None,
         losses: dict[int, float] | None = None,
-        step: Callable[[str], Any] = lambda what: None,
+        missing: tuple[str, ...] = (),
     ):
         self.subject, self.history, self.settings, self.path = subject, history, settings, path
-        self.status, self.step = status or {}, step
+        self.status, self.missing = status or {}, missing
+        self.step: Callable[[str], Any] = lambda what: None
         self._worst = losses or {}
         self.seen: dict[str, None] = {}
 
