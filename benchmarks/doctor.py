@@ -53,7 +53,7 @@ SPOILT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "xor --beta 1e-6", "xor --preset small --beta 0.05", "iris --beta 1e-7", f"{DIGITS} --beta 1e-7",
     )),
     "nudge too strong": (("strong-nudge",), (
-        f"{DIGITS} --neuron rate --activation tanh --beta 1000", f"{DIGITS} --neuron rate --activation tanh --beta 300",
+        f"{DIGITS} --neuron rate --activation tanh --beta 1000",
         "wine --neuron rate --activation tanh --beta 3000",
     )),
     "leaks too large": (("stifled",), (
@@ -61,7 +61,7 @@ SPOILT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     )),
     "dead": (("dead",), ("xor --bias -20", "iris --bias -20", "wine --bias -30", f"{DIGITS} --bias -10")),
     "saturated": (("saturated", "data"), (
-        "xor --input-scale 200", "xor --input-scale 50 --weight-scale 5", "iris --scale none --weight-scale 50",
+        "xor --input-scale 200", "xor --input-scale 500 --bias 0", "iris --scale none --weight-scale 50",
         "unscaled.npz --scale none",
     )),
     "no feedback": (("blocked",), (

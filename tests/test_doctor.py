@@ -8,9 +8,11 @@ import pytest
 from program import call, finished
 
 import direp
+from direp.analysis import Comparison
 from direp.program.catalogue import names
-from direp.program.doctor import AbstractSymptom, Examination, Finding
+from direp.program.doctor import AbstractSymptom, Examination, Finding, symptoms
 from direp.program.doctor.outcome import Rows, outcome_of
+from direp.program.doctor.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("_optax")
 SMALL = ("xor", "--preset", "small", "--seeds", "0,2..3", "--epochs", "60")  # the program of `finished`
@@ -133,12 +135,58 @@ def test_wrong_use_is_a_line(arguments, said):
 def test_figures_alone_tell_of_a_run_that_diverged():
     history = {"loss": np.array([[0.2], [np.nan]]), "failed": np.array([[0.0], [1.0]]), "left_out": np.zeros((2, 1)),
                "margin": np.array([[-1.0], [-2.0]])}  # fmt: skip
-    from direp.program.doctor.symptoms import Diverged
-
-    found = Diverged().look(Examination(None, history))
+    found = symptoms.Diverged().look(Examination(None, history))
     assert found is not None
     assert "nothing keeps the network contracting" in found.cause
     assert found.measured["margin"] == -2
+
+
+class Stub(Examination):
+    """An examination whose measurements are given."""
+
+    unlearned, first_update, updates, extent = True, 0.1, 300, "of 4 samples and 3 seeds"
+
+    def __init__(self, history, first_update=0.1, cosines=(0.9, 0.9), ratio=1.0):
+        run = direp.load_run(finished()[0])
+        super().__init__(Subject.of_folder(run), history, run.settings, run.path)
+        self.__dict__["first_update"] = first_update
+        part = lambda cosine, ratio: Comparison(cosine, 0.0, ratio, cosine * ratio, {})  # noqa: E731
+        groups = {name: part(1.0, 1.0) for name in direp.analysis.groups(run.networks[0])}
+        own, limit = ({name: part(each, ratio) for name in groups} for each in cosines)
+        made = {"own": own, "limit": limit, "exact": groups}
+        compared = {name: Comparison(1.0, 0.0, 1.0, 1.0, parts) for name, parts in made.items()}
+        self._kept = {("compared", at): [compared] * 3 for at in ("start", "kept")}
+
+
+FLAT = {"loss": np.full((60, 3), 0.2), "unsettled": np.zeros((60, 3))}
+RISING = FLAT | {"loss": np.linspace(0.1, 0.5, 60)[:, None]}
+FALLING = FLAT | {"loss": np.linspace(0.5, 0.1, 60)[:, None]}
+RESTLESS = FLAT | {"unsettled": np.full((60, 3), 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("symptom", "history", "measured", "found"),
+    [
+        ("LargeSteps", RISING, {"first_update": 2.0}, "large-steps"),
+        ("LargeSteps", FALLING, {"first_update": 2.0}, None),
+        ("LargeSteps", RISING, {"first_update": 0.2}, None),
+        ("SmallSteps", FLAT, {"first_update": 1e-5}, "small-steps"),
+        ("SmallSteps", FLAT, {"first_update": 0.1}, None),
+        ("Short", FALLING, {}, "short"),
+        ("Short", FLAT, {}, None),
+        ("StrongNudge", RESTLESS, {}, "strong-nudge"),
+        ("StrongNudge", FLAT, {"cosines": (0.1, 0.9)}, "strong-nudge"),
+        ("StrongNudge", FLAT, {"cosines": (0.1, 0.2)}, None),
+        ("Blocked", FLAT, {"ratio": 1e-4}, "blocked"),
+        ("Blocked", FLAT, {}, None),
+        ("Misaligned", FLAT, {"cosines": (-0.2, 0.1)}, "misaligned"),
+        ("Misaligned", FLAT, {}, None),
+    ],
+)
+def test_symptoms_by_what_is_measured(symptom, history, measured, found):
+    said = getattr(symptoms, symptom)().look(Stub(history, **measured))
+    assert (said and said.name) == found
+    assert said is None or all(said.remedies)
 
 
 def test_an_outcome_is_judged_beside_a_linear_model():

@@ -158,6 +158,11 @@ class Examination:
         """Whether some chosen network does worse than it should."""
         return any(each.unlearned for each in self.outcomes)
 
+    @property
+    def overfitted(self) -> bool:
+        """Whether some chosen network is right on its training rows alone."""
+        return any(each.overfitted for each in self.outcomes)
+
     def units(self, at: str) -> list[Units]:
         """Hidden units of each chosen network on the samples that settled."""
         found = []

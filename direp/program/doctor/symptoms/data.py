@@ -21,7 +21,7 @@ class Inputs(AbstractSymptom):
         parts = run.of.parts
         assert parts is not None
         run.seen.setdefault("the data")
-        size = unscaled(parts) if run.unlearned else None
+        size = unscaled(parts) if run.unlearned or run.overfitted else None
         odd = odd_data(parts)
         if not (size or odd):
             return None
