@@ -107,9 +107,10 @@ def killed(arguments: list[str], folder: Path) -> None:
     """Begin a training, and kill it once it has trained some epochs."""
     program = [sys.executable, "-m", "direp", "train", *arguments, "--quiet", "--out", str(folder)]
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (folder / "metrics.jsonl").exists():
+    figures = folder / "metrics.jsonl"
+    while process.poll() is None and not (figures.exists() and figures.stat().st_size):
         time.sleep(0.2)
-    time.sleep(2)
+    time.sleep(1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -201,6 +201,8 @@ def test_an_outcome_is_judged_beside_a_linear_model():
     ):
         found = outcome_of(rows, outputs, 0.0)
         assert (found.unlearned, found.overfitted) == (unlearned, overfitted)
+    mean = np.full_like(rows.y, rows.y.mean())
+    assert not outcome_of(rows, mean, 0.0, (0.0, 1.0)).unlearned  # what was learned and not kept was learned
 
 
 class Late(AbstractSymptom):

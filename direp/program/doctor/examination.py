@@ -23,6 +23,7 @@ from .subject import Subject
 
 SAMPLES, SEEDS = 64, 3
 _FLAT = 0.01  # of the largest slope: a unit with less hardly moves
+_STILL = 0.5  # of the size of the weights: updates that cover less together leave them where they began
 _LIMIT = 1e-3  # the nudge of a rule's limit
 _PATIENT, _FEW = 5000, 8  # steps, and samples
 
@@ -67,7 +68,7 @@ class Examination:
 
     def figure(self, name: str) -> np.ndarray:
         """A recorded figure, epochs x seeds; empty where it is not there."""
-        self.seen.setdefault(f"the figures of {self.epochs} epochs")
+        self.seen.setdefault(f"the figures of {plural(self.epochs, 'epoch')}")
         return self.history.get(name, np.zeros((0, 1)))
 
     def last(self, name: str) -> float:
@@ -143,15 +144,23 @@ class Examination:
     @cached_property
     def outcomes(self) -> list[Outcome]:
         """How well each chosen network does."""
-        self.seen.setdefault(f"how well {plural(len(self.chosen), 'kept network')} does on {len(self.rows.x)} rows")
+        self.seen.setdefault(
+            f"the answers of {plural(len(self.chosen), 'kept network')} on {plural(len(self.rows.x), 'row')}"
+        )
         found = []
-        for (network, _), rest in zip(self.networks("kept"), self.settled("kept"), strict=True):
+        for k, (network, _), rest in zip(self.chosen, self.networks("kept"), self.settled("kept"), strict=True):
             outputs = np.asarray(network.outputs(rest.state), float)
             with wide("float64"):
                 told, wanted = (jnp.asarray(each[: self.rows.train], jnp.float64) for each in (outputs, self.rows.y))
                 loss = float(np.asarray(self.of.cost.value(told, wanted)).mean())
-            found.append(outcome_of(self.rows, outputs, loss))
+            found.append(outcome_of(self.rows, outputs, loss, (self._last(k, "loss"), self._last(k, "accuracy"))))
         return found
+
+    def _last(self, k: int, name: str) -> float:
+        """A figure of one seed in the last epoch; NaN where it is not known of each."""
+        values = self.history.get(name, np.zeros((0, 0)))
+        each = len(values) and values.shape[1] == len(self.of.seeds)
+        return float(values[-1, k]) if each else np.nan
 
     @property
     def unlearned(self) -> bool:
@@ -233,6 +242,11 @@ class Examination:
         count = len(self.of.task.train.x)
         size = min(settings.batch_size or count, count) if settings is not None else count
         return self.epochs * -(-count // size)
+
+    @property
+    def still(self) -> bool:
+        """Whether so many updates of the size of the first one leave the weights where they began."""
+        return bool(0 < self.first_update * self.updates < _STILL)
 
     def _once(self, key: Any, what: str, make: Callable[[], Any]) -> Any:
         kept = self.__dict__.setdefault("_kept", {})

@@ -64,15 +64,16 @@ class Diagnosis:
         lines += [f"{k}. {finding}" for k, finding in enumerate(self.findings, 1)]
         lines += [f"not looked for: {names} ({why})" for why, names in _by_reason(self.skipped).items()]
         seen = f"looked at {spoken(self.looked_at)}" if self.looked_at else "nothing could be looked at"
-        return "\n".join([*lines, seen if self.findings else f"nothing found wrong; {seen}"])
+        fine = "nothing found wrong" + (" in what can be read" if self.missing else "")
+        return "\n".join([*lines, seen if self.findings else f"{fine}; {seen}"])
 
     def to_dict(self) -> dict[str, Any]:
         return plain({**dataclasses.asdict(self), "healthy": self.healthy, "cause": self.cause})
 
 
 def spoken(parts: Sequence[str]) -> str:
-    """A list in words."""
-    return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+    """A list in words, whose parts may have commas."""
+    return "; ".join(parts)
 
 
 def _by_reason(skipped: dict[str, str]) -> dict[str, str]:

@@ -83,8 +83,12 @@ class Outcome:
     words: str
 
 
-def outcome_of(rows: Rows, outputs: np.ndarray, loss: float) -> Outcome:
-    """By accuracy, explained variance and, where a task has such a notion, by whether it counts as solved."""
+def outcome_of(rows: Rows, outputs: np.ndarray, loss: float, last: tuple[float, float] = (np.nan, np.nan)) -> Outcome:
+    """By accuracy, explained variance and, where a task has such a notion, by whether it counts as solved.
+
+    `loss`: of the training rows. `last`: loss and accuracy on them of the last epoch, where they are known: what was
+    learned and not kept, as other rows did worse with it, was learned.
+    """
     task, train, held = rows.task, slice(0, rows.train), slice(rows.train, None)
     outputs = np.nan_to_num(outputs, nan=0.0, posinf=1e6, neginf=-1e6)
     right = rows.accuracy(outputs) if task.kind != "regression" else None
@@ -93,15 +97,20 @@ def outcome_of(rows: Rows, outputs: np.ndarray, loss: float) -> Outcome:
         return Outcome(not solved, False, f"{'solved' if solved else 'not solved'}, loss {loss:.3g}")
     linear, many = rows.linear, len(rows.y) - rows.train >= _HELD
     fits = [rows.explained(each, train) for each in (outputs, linear)]
+    if rows.squared and np.isfinite(last[0]):
+        spread = rows.y[train].var(0).sum() / 2  # the loss of outputs that are the mean of the targets
+        fits[0] = max(fits[0], 1 - last[0] / spread) if spread > 0 else fits[0]
     unlearned = rows.squared and fits[0] < _SHARE * fits[1]
     if right is None:
         away = rows.explained(outputs, held) if many else np.nan
         overfitted = many and fits[0] - away > 2 * _GAP and away < rows.explained(linear, held)
         words = f"{fits[0]:.0%} of the variance explained on training rows, {away:.0%} on others; linear {fits[1]:.0%}"
         return Outcome(bool(unlearned or fits[0] < fits[1] - _GAP), bool(overfitted), words)
-    reached, possible = right[train].mean(), rows.accuracy(linear)[train].mean()
+    kept, possible = right[train].mean(), rows.accuracy(linear)[train].mean()
+    reached = max(kept, last[1]) if np.isfinite(last[1]) else kept
     unlearned |= reached < possible - max(_SHORT, _SIGMAS * _error(possible, rows.train))
-    words = f"{reached:.1%} right on training rows"
+    words = f"{kept:.1%} right on training rows"
+    words += f" ({reached:.1%} in the last epoch)" if reached > kept + _SHORT else ""
     overfitted = False
     if many:
         away = right[held].mean()

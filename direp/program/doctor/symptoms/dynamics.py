@@ -54,7 +54,7 @@ class Unsettled(AbstractSymptom):
         share, over = run.last("unsettled"), float(np.nanmean(run.figure("unsettled")))
         if run.subject is None:
             return self._found(run, max(share, over), "phases", {}) if share > _SHARE else None
-        run.seen.setdefault(f"settling of {len(run.rows.x)} rows, {plural(len(run.chosen), 'network')}")
+        run.seen.setdefault("how these settle")
         rests = run.settled("kept") + (run.settled("start") if run.of.begun is not None and share > _SHARE else [])
         lost = float(np.mean([~np.asarray(rest.converged) for rest in rests]))
         if lost <= _SHARE:

@@ -84,7 +84,7 @@ class WeakNudge(AbstractSymptom):
             )
             stronger = max(100 * beta, 0.5)
             remedies = (f"--beta {stronger:g}", "--precision float64")
-        elif run.unlearned and run.last("dead_outputs") > _BOUND:
+        elif run.unlearned and run.last("dead_outputs") > _BOUND and not run.still:
             cause = (
                 f"a nudge of {beta:g} cannot pull outputs off the bound where they stand on samples that they get wrong"
             )

@@ -7,7 +7,6 @@ from ..finding import Finding
 from ..symptom import AbstractSymptom
 
 _LARGE = 0.5  # a first update of this share of the weights
-_SMALL = 0.5  # as many such updates as there were cover less than this share of the weights
 _ENOUGH = 100  # updates: with fewer, more of them are the remedy
 _WORSE = 1.2  # times the least loss
 _FALLING = 0.05  # of the loss, over the last fifth of the epochs
@@ -24,7 +23,7 @@ class LargeSteps(AbstractSymptom):
     """Updates that throw the weights about: the loss rises again."""
 
     needs = "start"
-    hides = ("dead", "saturated", "weak-nudge", "blocked", "misaligned", "short", "unexplained")
+    hides = ("dead", "saturated", "weak-nudge", "strong-nudge", "blocked", "misaligned", "short", "unexplained")
 
     def look(self, run):
         if not run.unlearned or not run.history:
@@ -48,7 +47,7 @@ class SmallSteps(AbstractSymptom):
     hides = ("misaligned", "short", "unexplained")
 
     def look(self, run):
-        if not run.unlearned or not run.history or not 0 < run.first_update * run.updates < _SMALL:
+        if not run.unlearned or not run.history or not run.still:
             return None
         moved, loss = run.first_update * run.updates, np.nanmean(run.figure("loss"), 1)
         few = run.updates < _ENOUGH

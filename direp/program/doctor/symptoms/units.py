@@ -93,7 +93,7 @@ class Stifled(AbstractSymptom):
             return None
         settings = run.settings
         remedies = ["--leak 1 --margin 0.1", "--control weights --leak 1"]
-        if settings is not None and settings.control == "leak" and settings.norm == "local":
+        if settings is not None and settings.margin is not None and leaks["start"] > 2 * settings.leak:
             remedies.append("--norm perron")
         return Finding(
             "stifled", "leaks are so large beside the weights that rates hardly leave zero",
