@@ -4,8 +4,11 @@ python benchmarks/doctor.py                        # all cases, about twenty min
 python benchmarks/doctor.py --keep FOLDER          # keeps the runs, and takes those that are there
 python benchmarks/doctor.py --only dead healthy    # some kinds of cases
 
-Every run has three seeds, none of those with which thresholds were chosen (0 to 3). A cause counts as named where the
-first finding is one of those that a case allows; a healthy run counts as such where there is no finding at all.
+python benchmarks/doctor.py --measures            # what thresholds are compared with, of the healthy runs
+
+Every run has three seeds. Thresholds were chosen on seeds 0 to 3, order and gates on 10 to 12: 20 to 22 are neither's.
+A cause counts as named where the first finding is one of those that a case allows; a healthy run counts as such where
+there is no finding at all.
 """
 
 import argparse
@@ -26,7 +29,6 @@ import numpy as np
 import direp
 from direp.program import cli
 
-SEEDS = "10..12"
 TABLE = "digits --preset default"
 DIGITS = f"{TABLE} --hidden 32 --epochs 15"
 # What was done to a run -> the names that may come first, and the runs.
@@ -126,10 +128,14 @@ def called(*arguments: str) -> tuple[int, str]:
     return 0, out.getvalue()
 
 
-def examined(case: str, kill: bool, home: Path) -> tuple[dict, float]:
+def place_of(case: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in case)
+
+
+def examined(case: str, kill: bool, home: Path, seeds: str) -> tuple[dict, float]:
     """What the doctor says of a run of a case, and the seconds that this took."""
-    folder = home / "runs" / "".join(letter if letter.isalnum() else "-" for letter in case)
-    arguments = [*case.split(), "--seeds", SEEDS]
+    folder = home / "runs" / place_of(case)
+    arguments = [*case.split(), "--seeds", seeds]
     if not folder.exists():
         if kill:
             killed(arguments, folder)
@@ -141,15 +147,33 @@ def examined(case: str, kill: bool, home: Path) -> tuple[dict, float]:
     return json.loads(said), time.monotonic() - begun
 
 
-def main(home: Path, only: list[str]) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    os.chdir(home)
-    write_files(home)
+def measures(home: Path, seeds: str) -> None:
+    """What thresholds are compared with, whether a symptom would look at it in such a run or not."""
+    from direp.program.doctor.diagnose import examined as opened
+    from direp.program.doctor.symptoms import signal, units
+
+    print("| healthy | first update | hidden rates at start | dead, saturated | size and cosine into hidden, ", end="")
+    print("nudge to zero, at start | fading |\n|---|---|---|---|---|---|")
+    for case in HEALTHY:
+        examined(case, False, home, seeds)
+        with jax.enable_x64(True):
+            run = opened(home / "runs" / place_of(case))
+            rates = [np.sqrt((unit.rate**2).mean()) for unit in run.units("start")]
+            dead, saturated = units.shares(run, "kept")
+            cosine, ratio = signal.into_hidden(run, "start", "limit")
+            print(
+                f"| `direp train {case}` | {run.first_update:.3f} | {np.mean(rates):.2f} | {dead:.0%}, {saturated:.0%} "
+                f"| {ratio:.2f}, {cosine:.2f} | {signal.fading(run, 'start'):.2g} |",
+                flush=True,
+            )
+
+
+def main(home: Path, only: list[str], seeds: str) -> None:
     right = count = 0
     print("| spoilt by | named first | then | seconds | measured | command |\n|---|---|---|---|---|---|")
     for kind, (allowed, cases) in SPOILT.items():
         for case in cases if not only or kind in only else ():
-            found, seconds = examined(case, kind == "killed", home)
+            found, seconds = examined(case, kind == "killed", home, seeds)
             names = [finding["name"] for finding in found["findings"]]
             fits = found["cause"] in allowed
             right, count = right + fits, count + 1
@@ -165,7 +189,7 @@ def main(home: Path, only: list[str]) -> None:
     print("| healthy | found | seconds | outcome |\n|---|---|---|---|")
     silent = 0
     for case in HEALTHY:
-        found, seconds = examined(case, False, home)
+        found, seconds = examined(case, False, home, seeds)
         names = ", ".join(finding["name"] for finding in found["findings"])
         silent += not names
         print(f"| `direp train {case}` | {names or 'nothing'} | {seconds:.0f} | {found['outcome']} |", flush=True)
@@ -176,6 +200,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="where runs are kept, or are already")
     parser.add_argument("--only", nargs="+", default=[], choices=[*SPOILT, "healthy"], help="some kinds of cases")
+    parser.add_argument("--measures", action="store_true", help="of healthy runs, what thresholds are compared with")
+    parser.add_argument("--seeds", default="20..22", help="of every run")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        main((asked.keep or Path(temporary)).resolve(), asked.only)
+        home = (asked.keep or Path(temporary)).resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        os.chdir(home)
+        write_files(home)
+        if asked.measures:
+            measures(home, asked.seeds)
+        else:
+            main(home, asked.only, asked.seeds)

@@ -52,6 +52,12 @@ class Rows:
         found[:, model.classes_] = chance
         return found
 
+    @property
+    def commonest(self) -> np.ndarray:
+        """The targets that most training rows have."""
+        found, count = np.unique(self.y[: self.train], axis=0, return_counts=True)
+        return found[count.argmax()]
+
     def accuracy(self, outputs: np.ndarray) -> np.ndarray:
         """Of every row, whether it is right."""
         if self.task.by_unit:
@@ -109,24 +115,22 @@ def outcome_of(rows: Rows, outputs: np.ndarray, loss: float, last: tuple[float, 
     fair = rows.accuracy(linear)
     kept, possible = right[train].mean(), fair[train].mean()
     reached = max(kept, last[1]) if np.isfinite(last[1]) else kept
-    below = reached < possible - _slack(possible, rows.train)
+    wanted = possible
     words = f"{kept:.1%} right on training rows"
     words += f" ({reached:.1%} in the last epoch)" if reached > kept + _SHORT else ""
     overfitted = False
     if many:
         away, elsewhere, count = right[held].mean(), fair[held].mean(), len(rows.y) - rows.train
-        below &= away < elsewhere - _slack(elsewhere, count)  # a linear model may know training rows by heart
+        wanted = min(possible, elsewhere)  # a linear model may know training rows by heart
         gap = max(_GAP, _FAR * _error(away, count))
-        overfitted = reached - away > gap and away < elsewhere + _error(elsewhere, count)
+        blind = rows.accuracy(np.broadcast_to(rows.commonest, rows.y.shape))[held].mean()
+        as_good = max(elsewhere + _error(elsewhere, count), blind + _SIGMAS * _error(blind, count))
+        overfitted = reached - away > gap and away < as_good
         words += f", {away:.1%} on others; a linear model {possible:.1%} and {elsewhere:.1%}"
     else:
         words += f"; a linear model {possible:.1%}"
-    return Outcome(bool(unlearned or below), bool(overfitted), words)
-
-
-def _slack(share: float, count: int) -> float:
-    """By how much an accuracy may fall short of this share, of so many rows."""
-    return max(_SHORT, _SIGMAS * _error(share, count))
+    unlearned |= reached < wanted - max(_SHORT, _SIGMAS * _error(wanted, rows.train))
+    return Outcome(bool(unlearned), bool(overfitted), words)
 
 
 def _error(share: float, count: int) -> float:

@@ -10,6 +10,7 @@ class Unfinished(AbstractSymptom):
     """A run that has not come to its end: it was interrupted, killed, or ended by an error."""
 
     needs = "folder"
+    hides = ("short", "unexplained")
 
     def look(self, run):
         assert run.path is not None
