@@ -26,6 +26,11 @@ def shares(run: Examination, at: str) -> tuple[float, float]:
     return float(dead), float(saturated)
 
 
+def before(share: float) -> str:
+    """What a share was as training began, where that is known."""
+    return f" ({share:.0%} as training began)" if np.isfinite(share) else ""
+
+
 class Dead(AbstractSymptom):
     """Hidden units that say the same of every sample, and have no gradient."""
 
@@ -40,14 +45,18 @@ class Dead(AbstractSymptom):
             return None
         early = begun >= _MANY
         cause = "hidden units are held at a bound on every sample " + (
-            "from the start: their drive is off" if early else "since training drove them there"
+            "from the start: their drive is off"
+            if early
+            else "since training drove them there"
+            if np.isfinite(begun)
+            else "where their drive keeps them"
         )
         remedies = (
             ("--bias 0.3", "--neuron rate --activation sigmoid") if early else ("--learning-rate 0.01", "--bias 0.3")
         )
         return Finding(
             "dead", cause,
-            f"{dead:.0%} of hidden units have no gradient and one rate for all samples ({begun:.0%} as training began)"
+            f"{dead:.0%} of hidden units have no gradient and one rate for all samples{before(begun)}"
             f", {run.extent}", tuple(map(run.again, remedies)), {"dead": dead, "dead_at_start": begun},
         )  # fmt: skip
 
@@ -69,7 +78,7 @@ class Saturated(AbstractSymptom):
             return None
         return Finding(
             "saturated", "drives are so large that units stand at their bounds, where nothing moves them",
-            f"{saturated:.0%} of hidden units are saturated on nearly all samples ({begun[1]:.0%} as training began), "
+            f"{saturated:.0%} of hidden units are saturated on nearly all samples{before(begun[1])}, "
             f"{run.extent}", tuple(map(run.again, ("--scale standard --weight-scale 0.25", "--bias 0.5"))),
             {"saturated": saturated, "saturated_at_start": begun[1]},
         )  # fmt: skip
