@@ -121,6 +121,8 @@ from .circuit import netlist as netlist
 from .circuit import to_nir as to_nir
 from .program.run_folder import load as load
 from .program.run_folder import load_run as load_run
+from .program.doctor import diagnose as diagnose
+from .program.doctor import Diagnosis as Diagnosis
 from .program.resume import resume as resume
 from .program.sweep import sweep as sweep
 from .program.sweep import Sweep as Sweep

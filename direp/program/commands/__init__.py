@@ -30,6 +30,7 @@ COMMANDS = {
     "certify": ("PATH", "does it settle? proof, counter-example or what is missing, for a run folder, a network file "
                         "or a matrix with leaks"),
     "gradient": ("RUN", "gradient estimates against the exact gradient, rule by rule"),
+    "doctor": ("RUN", "what is wrong with a run and what to try: causes with what was measured"),
     "predict": ("RUN FILE", "what a trained network says of new rows: answers, probabilities, settled or not"),
     "export": ("RUN FILE", "the network as a netlist of SPICE, a graph of NIR, GraphML or CSV"),
     "dies": ("RUN", "how a trained network does on dies whose devices are off, coarse, drifting or noisy"),
