@@ -141,10 +141,11 @@ def accuracy(name: str, seeds: str, dies: int, samples: int, changes: dict[str, 
                 for network in run.networks
             ]
             written = [network if bits is None else direp.quantised(network, bits) for network in run.networks]
-            certain = sum(bool(proved(network, share)) for network in written)
+            sure = [bool(proved(network, share)) for network in written]
+            assert not any(each.unsettled.any() for each, proof in zip(found, sure, strict=True) if proof)
+            certain = sum(sure)
             stored = np.mean([each.stored["accuracy"] for each in found])
             mean, worst = np.mean([each.accuracy for each in found]), min(each.accuracy.min() for each in found)
-            assert not any(each.unsettled.any() for each in found) or not certain
             cells += [f"{stored:.2%}", f"{mean:.2%}", f"{worst:.2%}", f"{certain} of {len(found)}"]
             say(f"{share:.0%}, {bits} bits, room {room:.0%}: {' '.join(cells[-4:])}")
         print(f"| {share:.0%} | {bits or 'all'} | {' | '.join(cells)} |", flush=True)

@@ -121,3 +121,12 @@ def test_wrong_faults_get_one_line(run, wrong, message):
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_dies_that_diverge_are_counted_beside_the_histogram(xor):
+    network, task = xor
+    found = on_dies(network, task, Devices(), 4)
+    found = type(found)(**{**vars(found), "accuracy": np.full(4, np.nan), "loss": np.array([0.1, np.inf, 0.2, np.nan])})
+    ax = dies_histogram(found, canvas())
+    assert sum(bar.get_height() for bar in ax.patches) == 2
+    assert "2 without" in ax.get_ylabel()

@@ -99,6 +99,7 @@ class OnDies:
         """The place of the worst die."""
         return int(np.argmax(self.loss) if self.by == "loss" else np.argmin(self.accuracy))
 
+    @np.errstate(invalid="ignore")  # a die that diverged has no finite loss
     def summary(self) -> dict[str, float]:
         """Mean, deviation and quantiles over dies, and the worst one."""
         values = getattr(self, self.by)

@@ -100,12 +100,15 @@ def dies(arguments: list[str]) -> int:
     folder = new_folder(fresh_folder(asked.output.out, loaded.path / "dies"))
     document = _document(loaded, asked, found, seed)
     write_json(folder / "dies.json", plain(document))
+    import numpy as np
+
     from ...plot import dies_histogram
     from ...plot.style import canvas, save
 
-    figure = canvas()
-    dies_histogram(found, figure)
-    save(figure, folder / "dies.png", asked.output.format)
+    if np.isfinite(getattr(found, found.by)).any():
+        figure = canvas()
+        dies_histogram(found, figure)
+        save(figure, folder / "dies.png", asked.output.format)
     if asked.output.json:
         print(json.dumps(plain(document), indent=2))
     else:
