@@ -1,6 +1,6 @@
 """What a person sees of a run: progress while it trains, the summary after it, the figures in its folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +149,24 @@ def _seed(run: Run, parts: dict[str, Evaluation], certificates: list[Certificate
 
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
     """A few lines for people, on standard output."""
+    print(headline(summary))
+    for name, text in lines_of(summary):
+        print(f"  {name:<12} {text}")
+    print(f"  folder       {folder}")
+
+
+def headline(summary: dict[str, Any]) -> str:
+    """The task, and how long it was trained."""
     seeds = summary["seeds"]
     over = f", mean of {plural(seeds, 'seed')}" if seeds > 1 else ""
-    print(f"{summary['task']}: {plural(summary['epochs'], 'epoch')} in {summary['seconds']:.1f} s{over}")
+    return f"{summary['task']}: {plural(summary['epochs'], 'epoch')} in {summary['seconds']:.1f} s{over}"
+
+
+def lines_of(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a summary tells people: names, and sentences; a name that is empty goes on with the last one."""
+    seeds = summary["seeds"]
     if summary["solved"] is not None:
-        print(f"  solved       {summary['solved']} of {seeds}")
+        yield "solved", f"{summary['solved']} of {seeds}"
     same = summary["train"] == summary["test"]
     for name in ("test",) if same else ("train", "validation", "test"):
         part = summary[name]
@@ -162,45 +175,48 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         if seeds > 1 and accuracy:
             each = [entry[name]["accuracy"] for entry in summary["per_seed"]]
             spread = f" (from {min(each):.2%} to {max(each):.2%})"
-        print(f"  {'all patterns' if same else name:<12} loss {part['loss']:.4f}{accuracy}{spread}")
+        yield "all patterns" if same else name, f"loss {part['loss']:.4f}{accuracy}{spread}"
     if "scores" in summary:
-        print(f"  {'scores':<12} {scored(summary['scores'])}")
+        yield "scores", scored(summary["scores"])
     settle = summary["settle"]
-    print(
-        f"  settling     {plural(settle['unconverged'], 'test sample')} unsettled; {settle['steps_median']:.0f} "
-        f"steps in the median, {settle['steps_max']} at most ({settle['method']})"
+    yield (
+        "settling",
+        f"{plural(settle['unconverged'], 'test sample')} unsettled; {settle['steps_median']:.0f} "
+        f"steps in the median, {settle['steps_max']} at most ({settle['method']})",
     )
     directed = summary["directed"]
     if directed["antisymmetry"] is not None:
         agreed = directed["agreement"]
         feedback = "" if agreed is None else f"; feedback at cosine {agreed:.2f} to the weights"
-        print(
-            f"  directed     {directed['reciprocity']:.0%} of synapses have a partner; antisymmetric share of the "
-            f"weights {directed['antisymmetry']:.2f}{feedback}"
+        yield (
+            "directed",
+            f"{directed['reciprocity']:.0%} of synapses have a partner; antisymmetric share of the "
+            f"weights {directed['antisymmetry']:.2f}{feedback}",
         )
-    proof = summary["certificate"]
-    if proof["verdict"] == "proved":
-        phases = ", ".join(proof["phases"])
-        free_only = next((text.split()[0] for text in summary["assumptions"] if "but not the phases" in text), None)
-        final = " for the final networks" if free_only else ""
-        every = f"every die within {100 * proof['mismatch']:g} % " if "mismatch" in proof else ""
-        print(
-            f"  certificate  proved{final}: {every}contracts at rate {at_least(proof['rate'])} ({proof['criterion']}; "
-            f"phases {spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
-        )
-    else:
-        print(f"  certificate  {proof['verdict']} ({proof['criterion']}): {spoken(proof['reason'])}")
+    yield "certificate", certificate_line(summary)
     for n, sentence in enumerate(summary["assumptions"]):
-        print(f"  {'' if n else 'assuming':<12} {spoken(sentence)}")
+        yield "" if n else "assuming", spoken(sentence)
     if "advice" in summary["dead"]:
-        print(f"  dead units   {summary['dead']['advice']}")
+        yield "dead units", summary["dead"]["advice"]
     if "left_out" in summary:
-        print(f"  nudge        {summary['left_out']}")
+        yield "nudge", summary["left_out"]
     if summary["failed"]:
-        print(
-            f"  failed       {plural(summary['failed'], 'seed')}: {summary['failure']}; the last good weights are kept"
-        )
-    print(f"  folder       {folder}")
+        yield "failed", f"{plural(summary['failed'], 'seed')}: {summary['failure']}; the last good weights are kept"
+
+
+def certificate_line(summary: dict[str, Any]) -> str:
+    """What is proved of the networks, or why it is not."""
+    proof = summary["certificate"]
+    if proof["verdict"] != "proved":
+        return f"{proof['verdict']} ({proof['criterion']}): {spoken(proof['reason'])}"
+    phases = ", ".join(proof["phases"])
+    free_only = next((text.split()[0] for text in summary["assumptions"] if "but not the phases" in text), None)
+    final = " for the final networks" if free_only else ""
+    every = f"every die within {100 * proof['mismatch']:g} % " if "mismatch" in proof else ""
+    return (
+        f"proved{final}: {every}contracts at rate {at_least(proof['rate'])} ({proof['criterion']}; "
+        f"phases {spoken(phases)})" + (f"; in training {free_only} keeps the free phase only" if free_only else "")
+    )
 
 
 def save_figures(run: Run, folder: Path, formats: Sequence[str] = ("png",)) -> None:

@@ -1,5 +1,6 @@
 """Axes to draw in, and what many of them hold: epochs, and bands over seeds."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,25 @@ def below(axis: Axes, start: float, height: float, **more: Any) -> Axes:
     return axis.inset_axes((0, -start - height, 1, height), transform=place, **more)
 
 
+_UNDATED: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
 def save(figure: Figure, path: Path, formats: Sequence[str] = ("png",)) -> None:
     """Write a figure under this name, once in every format; the same figure gives the same file."""
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    for kind in formats:
+        _write(figure, path.with_suffix(f".{kind}"), kind)
+
+
+def written(figure: Figure, kind: str) -> bytes:
+    """The content of such a file."""
+    file = io.BytesIO()
+    _write(figure, file, kind)
+    return file.getvalue()
+
+
+def _write(figure: Figure, file: Path | io.BytesIO, kind: str) -> None:
     with rc_context({"svg.hashsalt": "direp"}):
-        for kind in formats:
-            figure.savefig(path.with_suffix(f".{kind}"), dpi=130, metadata=undated.get(kind))
+        figure.savefig(file, format=kind, dpi=130, metadata=_UNDATED.get(kind))
 
 
 def open_frame(axis: Axes) -> None:

@@ -34,6 +34,7 @@ COMMANDS = {
     "predict": ("RUN FILE", "what a trained network says of new rows: answers, probabilities, settled or not"),
     "export": ("RUN FILE", "the network as a netlist of SPICE, a graph of NIR, GraphML or CSV"),
     "dies": ("RUN", "how a trained network does on dies whose devices are off, coarse, drifting or noisy"),
+    "report": ("RUN [RUN ...]", "runs explained in one page, their networks to settle and nudge in it"),
     "plot": ("RUN [RUN ...]", "learning curves of several runs side by side"),
     "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
     "sweep": ("SPEC", "many trials by grid, at random or by search: trains what is missing, here or on a cluster"),

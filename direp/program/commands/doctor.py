@@ -37,7 +37,7 @@ def doctor(arguments: list[str]) -> int:
     for name in asked.symptoms:
         catalogue.check("symptom", name, "--symptoms")
     device.configure(double=True)
-    from ..doctor.diagnose import examined, judged
+    from ..doctor import examined, judged
 
     run = examined(Path(path or ""), asked.allow_import)
     with progress("doctor", len(asked.symptoms or catalogue.names("symptom")), asked.output.quiet) as step:

@@ -1,0 +1,167 @@
+"""What a page tells of one run: verdicts first, then figures over training, the network itself, and its settings."""
+
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...runs import Unreadable
+from ..catalogue import WrongUse
+from ..doctor import Diagnosis, Examination, examined, judged
+from ..folders import summary_of
+from ..presets import preset
+from ..report import certificate_line, headline, lines_of
+from ..run_folder import LoadedRun, open_run
+from ..settings import Settings, parse_seeds
+from .charts import charts_of
+from .drawings import Drawing, drawings_of
+from .player import Unplayable, player_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One statement: `good`, `bad` or `unsure`, and what belongs to it."""
+
+    kind: str
+    name: str
+    text: str
+    more: tuple[str, ...] = ()
+
+
+@dataclass
+class Sheet:
+    """One run on a page. Whatever could not be read is among the verdicts and left out below."""
+
+    name: str
+    subtitle: str = ""
+    verdicts: list[Verdict] = field(default_factory=list)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    again: str = ""
+    seeds: int = 1
+    seed: int | None = None
+    charts: list[dict[str, Any]] = field(default_factory=list)
+    player: dict[str, Any] | None = None
+    unplayable: str = ""
+    drawings: list[Drawing] = field(default_factory=list)
+    settings: list[tuple[str, str]] = field(default_factory=list)
+    history: dict[str, np.ndarray] = field(default_factory=dict)
+    summary: dict[str, Any] | None = None
+    readable: bool = True
+
+
+Step = Callable[[str, float], Any]
+
+
+def sheet_of(path: Path, name: str, allow_import: bool, step: Step) -> Sheet:
+    """All that a folder tells; a folder that is damaged, unfinished or none at all still makes a sheet."""
+    sheet = Sheet(name)
+    try:
+        step("reading", 0)
+        examination = examined(path, allow_import)
+    except (Unreadable, WrongUse) as error:
+        sheet.readable = False
+        sheet.verdicts.append(Verdict("bad", "Nothing can be read.", str(error)))
+        return sheet
+    sheet.history, sheet.summary = examination.history, summary_of(path)
+    sheet.readable = not examination.missing
+    _tell(sheet, examination, judged(examination, step=lambda what, share: step(what, 0)))
+    step("weights", 1)
+    run = None
+    if examination.subject is not None:
+        with contextlib.suppress(Unreadable, WrongUse):
+            run = open_run(path, allow_import=allow_import)
+    whole = run is not None and run.task.whole
+    sheet.charts = charts_of({name: sheet.history}, whole)
+    if run is not None:
+        _show(sheet, run, step)
+    step("figures", 1)
+    return sheet
+
+
+def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
+    summary, settings, path = sheet.summary, examination.settings, examination.path
+    state = examination.status.get("state")
+    if summary is not None:
+        sheet.subtitle = headline(summary)
+        sheet.lines = list(_lines(summary))
+        sheet.verdicts += _proved(summary)
+    else:
+        sheet.subtitle = f"{plural_epochs(examination.epochs)}, {_unfinished(state)}"
+        sheet.verdicts.append(Verdict("unsure", "Not finished.", _left(state, path)))
+    sheet.verdicts += [
+        Verdict("bad", finding.cause, finding.evidence, tuple(f"try {remedy}" for remedy in finding.remedies))
+        for finding in found.findings
+    ]
+    if found.healthy:
+        what = " in what can be read" if found.missing else ""
+        sheet.verdicts.append(Verdict("good", f"Nothing found wrong{what}.", found.outcome))
+    sheet.verdicts += [Verdict("bad", "Missing.", line) for line in found.missing]
+    if settings is not None:
+        sheet.seeds = len(parse_seeds(settings.seeds))
+        sheet.again = f"direp train --config {shlex.quote(f'{path}/config.json')}"
+        sheet.settings = _settings(settings)
+
+
+def plural_epochs(count: int) -> str:
+    return f"{count:,} epoch" + ("" if count == 1 else "s")
+
+
+def _unfinished(state: Any) -> str:
+    return {"running": "still training, or ended without a word", "failed": "failed"}.get(state, "not finished")
+
+
+def _left(state: Any, path: Path | None) -> str:
+    if state in ("done", "failed"):
+        return "It came to its end, but its summary is missing or damaged."
+    return f"What follows is of the epochs so far; direp resume {path} goes on with it."
+
+
+def _lines(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):  # of a foreign hand
+        yield from ((name, text) for name, text in lines_of(summary) if name != "certificate")
+
+
+def _proved(summary: dict[str, Any]) -> Iterator[Verdict]:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        text = certificate_line(summary)
+        verdict = summary["certificate"]["verdict"]
+        name = {"proved": "It settles:", "refuted": "It does not always settle:"}.get(verdict, "Not known to settle:")
+        yield Verdict({"proved": "good", "refuted": "bad"}.get(verdict, "unsure"), name, text)
+
+
+def _settings(settings: Settings) -> list[tuple[str, str]]:
+    """All settings, those that differ from the task's preset marked."""
+    try:
+        usual = dataclasses.asdict(preset(settings.task))
+    except WrongUse:
+        usual = {}
+    given = dataclasses.asdict(settings)
+    return [
+        (name.replace("_", " "), f"{value}" + ("" if value == usual.get(name, value) else f" (usually {usual[name]})"))
+        for name, value in given.items()
+        if value not in (None, "", ())
+    ]
+
+
+def _show(sheet: Sheet, run: LoadedRun, step: Step) -> None:
+    """The network of the seed that answers: to play with, and in figures."""
+    sheet.seed = run.chosen
+    at = run.parts.seeds.index(sheet.seed)
+    if run.lost:
+        sheet.verdicts.append(Verdict("unsure", "Its data was not read.", run.lost))
+    try:
+        step("player", 0)
+        sheet.player = player_of(run.networks[at], run.rules[at], run.parts.cost, run.task)
+    except Unplayable as why:
+        sheet.unplayable = str(why)
+    for drawing in drawings_of(run, sheet.seed):
+        step("figures", 0)
+        if isinstance(drawing, Drawing):
+            sheet.drawings.append(drawing)
+        else:
+            sheet.verdicts.append(Verdict("unsure", "A figure is missing.", drawing))
