@@ -157,3 +157,27 @@ def with_feedback(rule, net, seed=0):
 def noise(graph):
     x, y = data(graph, 40)
     return direp.tasks.from_arrays(x, y.argmax(1), name="noise")
+
+
+def column():
+    """Axes as wide as a column of a paper."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(3.4, 2.6), layout="constrained").subplots()
+
+
+def within(figure):
+    """Draw, as a file would be, and tell whether all text and every legend lie inside."""
+    figure.draw_without_rendering()  # which lays it out
+    edges = figure.bbox
+    for axis in figure.axes:
+        box = axis.get_tightbbox()
+        assert box.x0 >= edges.x0 - 2, axis
+        assert box.x1 <= edges.x1 + 2, axis
+        assert box.y0 >= edges.y0 - 2, axis
+        assert box.y1 <= edges.y1 + 2, axis
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert box.x0 >= edges.x0 - 1
+        assert box.x1 <= edges.x1 + 1
+        assert box.y0 >= edges.y0 - 1

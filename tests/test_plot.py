@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pytest
-from cases import network
+from cases import column, network, within
 from matplotlib.colors import SymLogNorm
 
 import direp
@@ -62,23 +62,6 @@ def test_training_with_a_bar_is_interrupted_as_without(run):
 def _closed():
     yield
     plt.close("all")
-
-
-def within(figure):
-    """Draw, as a file would be, and tell whether all text and every legend lie inside."""
-    figure.draw_without_rendering()  # which lays it out
-    edges = figure.bbox
-    for axis in figure.axes:
-        box = axis.get_tightbbox()
-        assert box.x0 >= edges.x0 - 2, axis
-        assert box.x1 <= edges.x1 + 2, axis
-        assert box.y0 >= edges.y0 - 2, axis
-        assert box.y1 <= edges.y1 + 2, axis
-    for legend in figure.legends:
-        box = legend.get_window_extent()
-        assert box.x0 >= edges.x0 - 1
-        assert box.x1 <= edges.x1 + 1
-        assert box.y0 >= edges.y0 - 1
 
 
 def test_importing_direp_does_not_load_matplotlib():
@@ -218,6 +201,7 @@ def test_where_a_batch_settled_is_shown_with_steps_and_ends(run):
     assert [bar.get_width() for bar in axis.child_axes[0].patches] == np.asarray(settled.steps).tolist()
     assert "4 of 4 settled" in axis.get_title()
     assert axis.get_legend() is None
+    within(settled.plot(column()).figure)
     mixed = dataclasses.replace(settled, result=jnp.array([0, 1, 1, 3], jnp.int32))
     assert list(mixed.ends) == ["converged", "steps exhausted", "cycling"]
     texts = [text.get_text() for text in mixed.plot(canvas()).get_legend().get_texts()]
@@ -254,6 +238,12 @@ def test_every_phase_ends_where_it_settles_and_is_named_as_in_the_certificate(na
     drawn = axis.lines[0].get_ydata()
     np.testing.assert_array_equal(drawn, paths["free"].states[: len(drawn), 3, 0])
     within(axis.figure)
+    certificate = direp.certify(net, rule=rule, starts=0)
+    for name in certificate.phases:
+        axis = plot.residual_decay(paths, column(), phase=name, certificate=certificate)
+        proved, slowest = (np.asarray(line.get_ydata()) for line in axis.lines[-2:])
+        assert (slowest[np.isfinite(slowest)] <= proved[np.isfinite(slowest)] * (1 + 1e-6)).all()
+        within(axis.figure)
 
 
 def test_paths_at_given_times_and_of_arrays():
@@ -263,6 +253,8 @@ def test_paths_at_given_times_and_of_arrays():
     np.testing.assert_array_equal(paths["free"].states, states)
     axis = plot.trajectory(states, canvas(), times=times, units=[0, 3])
     assert len(axis.lines) == 2
+    with pytest.raises(ValueError, match=r"trajectory\(sample=4\): there are 4, from 0 on"):
+        plot.trajectory(states, canvas(), sample=4)
     with pytest.raises(ValueError, match="needs x and y"):
         direp.trajectory(net, X, rule=direp.Local())
     with pytest.raises(ValueError, match="is for the phases of a rule"):

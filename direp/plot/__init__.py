@@ -5,19 +5,31 @@ shows. The objects drawn are asked for their data, so that whatever has the same
 loaded, a network, plain arrays.
 """
 
+from .confusion import confusion_matrix
+from .decay import residual_decay
 from .decision import decision_map
 from .dies import dies_histogram
+from .fields import receptive_fields
 from .learning import SIDE_BY_SIDE, learning_curve, learning_curves
+from .spectrum import eigenvalues
 from .states import settling, trajectory
+from .success import success_rates
 from .weights import weight_matrix
+from .wiring import directed_graph
 
 __all__ = [
     "SIDE_BY_SIDE",
+    "confusion_matrix",
     "decision_map",
     "dies_histogram",
+    "directed_graph",
+    "eigenvalues",
     "learning_curve",
     "learning_curves",
+    "receptive_fields",
+    "residual_decay",
     "settling",
+    "success_rates",
     "trajectory",
     "weight_matrix",
 ]

@@ -8,21 +8,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .style import (
+    BANDS,
     BLUE,
     COLOURS,
     GREEN,
     GREY,
     LIGHT,
+    MIDDLES,
     ORANGE,
+    PURPLE,
     RED,
     Place,
-    band,
     coloured,
     epochs,
     legend_below,
     open_frame,
     place,
 )
+from .style import band as draw_band
 
 # What a panel is called, its unit, and the figures of an epoch that it shows.
 PANELS = {
@@ -31,6 +34,7 @@ PANELS = {
         "accuracy", "share correct", {"accuracy": (BLUE, "training"), "validation_accuracy": (ORANGE, "validation")},
     ),
     "margin": ("contraction margin", "1/time", {"lowest_margin": (GREEN, "margin")}),
+    "alignment": ("angle to the gradient", "degrees", {"angle": (PURPLE, "rule")}),
     "directed": (
         "how directed", "",
         {"antisymmetry": (BLUE, "antisymmetric share"), "agreement": (ORANGE, "cosine of feedback and weights")},
@@ -45,23 +49,36 @@ FLOOR = 1e-4  # a lower loss is no news, and zero has no logarithm
 
 
 def history_of(run: Any) -> dict[str, np.ndarray]:
-    """Figures of every epoch, epochs x seeds each: those of a run, or a mapping of such arrays (or rows)."""
+    """Figures of every epoch, epochs x seeds each: those of a run, or a mapping of such arrays (or rows); and the angle
+    between rule and exact gradient (degrees) where half of the seeds or more have one."""
     history = run if isinstance(run, Mapping) else run.history
     tables = {name: np.asarray(values, float) for name, values in history.items()}
-    return {name: values[:, None] if values.ndim == 1 else values for name, values in tables.items()}
+    tables = {name: values[:, None] if values.ndim == 1 else values for name, values in tables.items()}
+    if "cosine" in tables:
+        cosine = tables["cosine"]
+        known = np.isfinite(cosine).mean(1, keepdims=True) >= 0.5
+        tables["angle"] = np.where(known, np.degrees(np.arccos(np.clip(cosine, -1, 1))), np.nan)
+    return tables
 
 
-def learning_curve(run: Any, ax: Place = None, panels: Sequence[str] | None = None) -> Any:
-    """Loss, accuracy, margin and directedness over epochs; several seeds as median, 80 % band and extremes.
+def learning_curve(
+    run: Any, ax: Place = None, panels: Sequence[str] | None = None, *, band: str = "80%", middle: str = "median"
+) -> Any:
+    """Loss, accuracy, margin, alignment and directedness over epochs; several seeds as median, band and extremes.
 
     **Arguments:**
 
     - `run`: a `Run`, a loaded one, or a mapping from names of `Run.history` to arrays, epochs x seeds.
-    - `panels`: some of `loss`, `accuracy`, `margin` and `directed`; by default those of which the run tells something,
-      in given axes the first of them.
+    - `panels`: some of `loss`, `accuracy`, `margin`, `alignment` (measured by `fit(probe=...)`) and `directed`; by
+      default those of which the run tells something, in given axes the first of them.
+    - `band`: of the seeds, `"80%"` (of them within it), `"quartiles"` or `"range"`. `middle`: `"median"` or `"mean"`.
 
     Returns the axes: one where one was given, else an array with one a panel.
     """
+    _check("learning_curve", band, middle)
+    unknown = [key for key in panels or () if key not in PANELS]
+    if unknown:
+        raise ValueError(f"learning_curve(panels={unknown}) must be some of {', '.join(map(repr, PANELS))}")
     history, task = history_of(run), getattr(run, "task", None)
     whole = task is not None and task.whole
     lines = {key: _lines(history, PANELS[key][2], whole) for key in PANELS if panels is None or key in panels}
@@ -71,7 +88,7 @@ def learning_curve(run: Any, ax: Place = None, panels: Sequence[str] | None = No
     for axis, key in zip(axes, chosen, strict=False):
         title, unit, _ = PANELS[key]
         for name, (colour, label) in lines[key].items():
-            band(axis, history[name], colour, label, extremes=True)
+            draw_band(axis, history[name], colour, label, extremes=True, spread=band, middle=middle)
         axis.set(title=title, ylabel=unit)
         epochs(axis)
         open_frame(axis)
@@ -80,7 +97,7 @@ def learning_curve(run: Any, ax: Place = None, panels: Sequence[str] | None = No
             axis.legend(frameon=False, fontsize=8, loc="lower right" if key in ("accuracy", "directed") else "best")
     if isinstance(ax, Axes):
         return ax
-    axes[0].figure.suptitle(_title(history, task, getattr(run, "seeds", None)), fontsize=11)
+    axes[0].figure.suptitle(_title(history, task, getattr(run, "seeds", None), f"{middle}, {_said(band)}"), fontsize=11)
     return axes
 
 
@@ -95,52 +112,76 @@ def _lines(history: dict[str, np.ndarray], named: dict[str, Any], whole: bool) -
 
 def _finish(axis: Axes, key: str, history: dict[str, np.ndarray], task: Any) -> None:
     """What belongs to one panel alone: a line to cross, and its limits."""
-    last = len(next(iter(history.values()), ()))
     if key == "loss" and task is not None and task.solved is not None:
-        _mark(axis, 0.05, last, "solved below", GREY, ":")
+        _mark(axis, 0.05, "solved below", GREY, ":")
     if key == "margin":
-        _margin(axis, history.get("lowest_margin", np.zeros((0, 1))), last)
+        _margin(axis, history.get("lowest_margin", np.zeros((0, 1))))
+    if key == "alignment":
+        axis.set_ylim(bottom=0)
+        if axis.get_ylim()[1] > 85:
+            _mark(axis, 90, "ascends above", RED, ":")
     if key == "directed":
         agreement = history.get("agreement", np.zeros((0, 1)))
         axis.set_ylim(min(0, 1.1 * float(np.nanmin(agreement, initial=0))), 1.05)
 
 
-def _margin(axis: Axes, values: np.ndarray, last: int) -> None:
+def _margin(axis: Axes, values: np.ndarray) -> None:
     """From zero on, as what rounding does to a margin that is kept is no news; or with the line to stay above."""
     least, most = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
     if least <= 0:
-        _mark(axis, 0, last, "not certified below", RED, "-")
+        _mark(axis, 0, "not certified below", RED, "-")
     elif np.isfinite([least, most]).all():
         axis.set_ylim(0, max(1.3 * float(most), 1e-3))
 
 
-def _mark(axis: Axes, level: float, last: int, text: str, colour: str, style: str) -> None:
+def _mark(axis: Axes, level: float, text: str, colour: str, style: str) -> None:
     axis.axhline(level, color=colour, ls=style, lw=1)
-    axis.annotate(text, (last, level), ha="right", va="bottom", color=colour, fontsize=8)
+    axis.annotate(
+        text, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=colour, fontsize=8
+    )
 
 
-def _title(history: dict[str, np.ndarray], task: Any, seeds: Any) -> str:
+def _check(who: str, band: str, middle: str) -> None:
+    for name, given, known in (("band", band, BANDS), ("middle", middle, MIDDLES)):
+        if given not in known:
+            raise ValueError(f"{who}({name}={given!r}) must be one of {', '.join(map(repr, known))}")
+
+
+def _said(band: str) -> str:
+    return {"80%": "80 % band, extremes", "quartiles": "quartiles, extremes"}.get(band, band)
+
+
+def _title(history: dict[str, np.ndarray], task: Any, seeds: Any, shown: str) -> str:
     count = max((values.shape[1] for values in history.values()), default=0)
     if seeds is not None and count <= 1:
         about = "seed " + ", ".join(map(str, seeds))
     else:
-        about = f"{count} seeds: median, 80 % band, extremes" if count > 1 else ""
+        about = f"{count} seeds: {shown}" if count > 1 else ""
     name = "" if task is None else task.name
     return f"{name} ({about})" if name and about else name or about
 
 
-def learning_curves(runs: Mapping[str, Any], ax: Place = None, figures: Sequence[str] | None = None) -> Any:
+def learning_curves(
+    runs: Mapping[str, Any],
+    ax: Place = None,
+    figures: Sequence[str] | None = None,
+    *,
+    band: str = "80%",
+    middle: str = "median",
+) -> Any:
     """Several runs side by side: a panel a figure, a colour a run, the median of its seeds and an 80 % band.
 
     **Arguments:**
 
     - `runs`: by name, each as in `learning_curve`.
     - `figures`: names of `Run.history`; by default loss and accuracy on validation samples and the contraction margin,
-      those of which some run tells something.
+      those of which some run tells something. `angle` is that of rule and exact gradient, in degrees.
+    - `band`, `middle`: as in `learning_curve`.
 
     Losses have a logarithmic axis. A run that does not know a figure has no line there. Returns the axes: one where one
     was given, and then without a legend; else an array, with one legend below.
     """
+    _check("learning_curves", band, middle)
     histories = {name: history_of(run) for name, run in runs.items()}
     known = [name for name in SIDE_BY_SIDE if any(np.isfinite(h.get(name, np.nan)).any() for h in histories.values())]
     names = [*(figures or known or SIDE_BY_SIDE)]
@@ -153,7 +194,8 @@ def learning_curves(runs: Mapping[str, Any], ax: Place = None, figures: Sequence
             values = np.maximum(values, FLOOR) if name.endswith("loss") else values
             # Margins that a control keeps are alike and lie on each other: the earlier ones are drawn wider.
             width = 1.5 + (4.0 * (1 - (k + 1) / len(histories)) if name == "lowest_margin" else 0)
-            band(axis, values, colour, label, ls=("-", "--", ":", "-.")[k // len(COLOURS) % 4], lw=width)
+            style = ("-", "--", ":", "-.")[k // len(COLOURS) % 4]
+            draw_band(axis, values, colour, label, spread=band, middle=middle, ls=style, lw=width)
         axis.set(title=title, ylabel=unit)
         _scale(axis, name)
         epochs(axis)
@@ -172,7 +214,7 @@ def _scale(axis: Axes, name: str) -> None:
         axis.set_yscale("log")
         axis.set_ylim(bottom=max(axis.get_ylim()[0], FLOOR))
     elif name == "lowest_margin":
-        _margin(axis, known, max(int(np.max(line.get_xdata(), initial=1)) for line in axis.lines))
+        _margin(axis, known)
 
 
 def _figure(axis: Axes) -> Figure:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from .style import (
     BLUE,
@@ -17,6 +17,7 @@ from .style import (
     ORANGE,
     PURPLE,
     RED,
+    WARM,
     Place,
     beside,
     coloured,
@@ -41,11 +42,11 @@ def settling(settled: Any, ax: Place = None, title: str = "") -> Axes:
     least, most = np.nanmin(shown, initial=0), np.nanmax(shown, initial=1e-9)
     signed = least < 0
     limit = max(-least, most)
-    look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if signed else {"cmap": _WARM, "vmin": 0, "vmax": most}
+    look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if signed else {"cmap": WARM, "vmin": 0, "vmax": most}
     image = axis.imshow(shown, aspect="auto", interpolation="nearest", **look)
     axis.set_facecolor(EMPTY)
-    axis.set(xlabel="free unit", ylabel="sample", title=title or settled.summary().split("; ")[0])
-    axis.title.set_fontsize(10)
+    axis.set(xlabel="free unit", ylabel="sample")
+    axis.set_title(title or settled.summary().split("; ")[0], fontsize=10, x=0, ha="left")  # over the bars, too
     for side, size in ((axis.xaxis, units), (axis.yaxis, count)):
         if size <= 20:
             side.set_ticks(range(size))
@@ -56,14 +57,12 @@ def settling(settled: Any, ax: Place = None, title: str = "") -> Axes:
     bars.barh(np.arange(count), np.maximum(steps, 0), height=0.8 if count <= _FEW else 1.0, color=colours.tolist())
     bars.tick_params(labelleft=False, left=count <= _FEW)
     bars.set(xlabel="steps", xlim=(0, max(1.05 * float(steps.max(initial=1)), 1)))
+    bars.xaxis.set_major_locator(MaxNLocator(2, integer=True, prune="lower"))  # zero would meet the last unit
     open_frame(bars)
     figure: Any = axis.figure
     figure.colorbar(image, cax=beside(axis, 1.4, 0.16), label="rate")
     _name_ends(axis, ends)
     return axis
-
-
-_WARM = LinearSegmentedColormap.from_list("rates", ["#ffffff", BLUE, "#16335c"])
 
 
 def _name_ends(axis: Axes, ends: dict[str, np.ndarray]) -> None:
@@ -93,6 +92,12 @@ def trajectory(
     phases = _phases(paths, times)
     names = [str(name) for name in getattr(paths, "units", range(next(iter(phases.values()))[1].shape[-1]))]
     chosen = list(range(len(names))) if units is None else [int(k) for k in units]
+    samples = next(iter(phases.values()))[1].shape[1]
+    for what, count, given in (("sample", samples, [sample]), ("units", len(names), chosen)):
+        if any(not 0 <= k < count for k in given):
+            raise ValueError(
+                f"plot.trajectory({what}={given[0] if what == 'sample' else given}): there are {count}, from 0 on"
+            )
     first_output = len(names) - getattr(paths, "outputs", 0)
     colours = _unit_colours(chosen, first_output)
     (axis,) = place(ax, 3.2 + 1.9 * len(phases), 3.6)

@@ -34,7 +34,7 @@ def weight_matrix(network: Any, ax: Place = None, title: str = "weights") -> Axe
     width = float(np.clip(0.4 * graph.free, 4.5, 9))
     height = float(np.clip(0.32 * graph.units, 3.2, 8)) + 1.6
     (axis,) = place(ax, width + 0.8, height)
-    groups = _groups(graph)
+    groups = layers_of(graph)
     norm = _norm(shown, [stop for _, stop in groups], graph.inputs)
     image = axis.imshow(shown, cmap="RdBu_r", norm=norm, aspect="auto", interpolation="nearest")
     axis.set_facecolor(EMPTY)
@@ -50,7 +50,7 @@ def weight_matrix(network: Any, ax: Place = None, title: str = "weights") -> Axe
     return axis
 
 
-def _groups(graph: Any) -> list[tuple[str, int]]:
+def layers_of(graph: Any) -> list[tuple[str, int]]:
     """Layers, or kinds of units where there are none: their names, and where each one ends."""
     sizes = graph.layers or (graph.inputs, graph.hidden, graph.outputs)
     inner = len(sizes) - 2
@@ -132,3 +132,17 @@ def _apart(at: list[float], least: float) -> list[float]:
     for k in reversed(range(len(at) - 1)):
         moved[k] = min(moved[k], moved[k + 1] - least)
     return moved
+
+
+def square(who: str, matrix: Any, leak: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix of weights, from row to column, and a leak for each unit. Raises `ValueError` if it is not square, or
+    has a diagonal."""
+    weight = np.asarray(matrix, float)
+    if weight.ndim != 2 or weight.shape[0] != weight.shape[1] or np.shape(leak) not in ((), weight.shape[:1]):
+        raise ValueError(
+            f"{who}: the matrix has shape {weight.shape} and leak {np.shape(leak)}; needed are a square one of weights "
+            "between units, and leak=..., one number or one a unit"
+        )
+    if np.diagonal(weight).any():
+        raise ValueError(f"{who}: the matrix has a diagonal; what a unit does to itself is its leak: leak=...")
+    return weight, np.broadcast_to(np.asarray(leak, float), len(weight))

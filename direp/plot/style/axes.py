@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
@@ -84,17 +85,31 @@ def epochs(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
 
 
-def band(axis: Axes, values: np.ndarray, colour: str, label: str, *, extremes: bool = False, **line: Any) -> None:
-    """Over epochs (rows) the median of all seeds (columns), an 80 % band and, if asked, the extremes; what is not known
-    is left out."""
+BANDS = {"80%": (0.1, 0.9), "quartiles": (0.25, 0.75), "range": (0.0, 1.0)}
+MIDDLES = {"median": np.nanmedian, "mean": np.nanmean}
+
+
+def band(
+    axis: Axes,
+    values: np.ndarray,
+    colour: str,
+    label: str,
+    *,
+    extremes: bool = False,
+    spread: str = "80%",
+    middle: str = "median",
+    **line: Any,
+) -> None:
+    """Over epochs (rows) the median or mean of all seeds (columns), a band (one of `BANDS`, by quantiles) and, if
+    asked, the extremes; what is not known is left out."""
     known = np.isfinite(values).any(1)
     values, at = values[known], np.arange(1, len(values) + 1)[known]
     marker = "o" if len(values) == 1 else None  # one point makes no line
-    middle = np.nanmedian(values, 1) if len(values) else []
+    centre = MIDDLES[middle](values, 1) if len(values) else []
     look: dict[str, Any] = {"lw": 1.5} | line
-    axis.plot(at, middle, color=colour, marker=marker, label=label, **look)
+    axis.plot(at, centre, color=colour, marker=marker, label=label, **look)
     if len(values) and values.shape[1] > 1:
-        low, high = np.nanquantile(values, [0.1, 0.9], axis=1)
+        low, high = np.nanquantile(values, BANDS[spread], axis=1)
         axis.fill_between(at, low, high, color=colour, alpha=0.18, lw=0)
         for most in (np.nanmin, np.nanmax) if extremes else ():
             axis.plot(at, most(values, 1), color=colour, lw=0.5, alpha=0.6)
@@ -105,3 +120,16 @@ def points(axis: Axes, at: np.ndarray, colour: Any, label: str = "", **more: Any
     size = float(np.clip(280 / max(len(at), 1), 9, 70))
     rim = 1.5 if size > 30 else 0.5
     axis.scatter(*at.T, s=size, color=colour, edgecolor="white", linewidth=rim, label=label, zorder=3, **more)
+
+
+def discs(axis: Axes, centre: np.ndarray, radius: np.ndarray, colour: str, label: str) -> None:
+    """Discs of the complex plane with real centres, the fainter the more there are."""
+    many = len(centre) > 40
+    place: dict[str, Any] = {
+        "units": "xy", "offsets": np.stack([centre, 0 * centre], 1), "offset_transform": axis.transData,
+    }  # fmt: skip
+    for look in ({"facecolor": colour, "alpha": min(0.12, 3 / len(centre))},
+                 {"facecolor": "none", "alpha": 0.25 if many else 0.8, "lw": 0.8}):  # fmt: skip
+        size = (2 * radius, 2 * radius, np.zeros_like(radius))
+        axis.add_collection(EllipseCollection(*size, edgecolor=colour, **look, **place))
+    axis.plot([], [], "o", mfc="none", mec=colour, ms=9, label=label)

@@ -1,14 +1,15 @@
-"""The palette."""
+"""The palette: any two of its colours can be told apart without red or green cones."""
 
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 BLUE, ORANGE, GREEN, PURPLE, RED, GREY, GOLD, TEAL = COLOURS = (
-    "#3b6fb6", "#d1742f", "#3a8f5c", "#8a4fa3", "#b03a3a", "#6b6b6b", "#c2a026", "#2aa5a0",
+    "#3b6fb6", "#d1742f", "#3a8f5c", "#4f2660", "#b92929", "#4b4b4b", "#d3a500", "#29a8a3",
 )  # fmt: skip
 LIGHT, EMPTY = "#9aa0a6", "#d6d6d6"  # what is only beside the point; where there is no value
+WARM = LinearSegmentedColormap.from_list("from zero on", ["#ffffff", BLUE, "#16335c"])
 
 
 def coloured(names: Any) -> list[tuple[str, Any]]:

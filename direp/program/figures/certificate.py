@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
 from ...certificates import certify
 from ...certificates.convergence import L1, AbstractNorm, Certificate, LInf, System, perron_weights
 from ...model import Network
 from ...plot.style import BLUE, GREEN, LIGHT, RED, canvas, epochs, open_frame, save
+from ...plot.style import discs as circles
 from ...settling import linearise, settle
 from ..words import spoken
 
@@ -71,7 +71,7 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray, title: str)
     kinds = [(plain, LIGHT, "discs, all units alike")] if not equal else []
     kinds.append((sharp, GREEN if certificate else RED, f"discs in {weighted}"))
     for radius, colour, label in kinds:
-        _circles(axis, centre, radius, colour, label)
+        circles(axis, centre, radius, colour, label)
     values: Any = _eigenvalues(network, x)
     if values is not None:
         axis.plot(values.real, values.imag, "o", color=BLUE, ms=4, label="eigenvalues where it settles", zorder=4)
@@ -89,16 +89,6 @@ def discs(network: Network, certificate: Certificate, x: np.ndarray, title: str)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     open_frame(axis)
     return figure
-
-
-def _circles(axis: Any, centre: np.ndarray, radius: np.ndarray, colour: str, label: str) -> None:
-    many = len(centre) > 40
-    place = {"units": "xy", "offsets": np.stack([centre, 0 * centre], 1), "offset_transform": axis.transData}
-    for look in ({"facecolor": colour, "alpha": 0.05 if many else 0.12},
-                 {"facecolor": "none", "alpha": 0.25 if many else 0.8, "lw": 0.8}):  # fmt: skip
-        size = (2 * radius, 2 * radius, np.zeros_like(radius))
-        axis.add_collection(EllipseCollection(*size, edgecolor=colour, **look, **place))
-    axis.plot([], [], "o", mfc="none", mec=colour, ms=9, label=label)
 
 
 def _eigenvalues(network: Network, x: np.ndarray) -> np.ndarray | None:
