@@ -26,7 +26,7 @@ test: .venv/dev
 tested: .venv/dev
 	$(CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-# All cases of the products of which the suite takes a third.
+# All cases of the tests of which the suite takes a third.
 whole: .venv/dev
 	$(CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile -q --whole
 

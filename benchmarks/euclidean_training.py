@@ -98,18 +98,16 @@ def row(task: direp.tasks.Task, settings: Any, options: dict[str, Any], times: i
     return f"| {' | '.join(figures)} |"
 
 
-def main(name: str, seeds: str, epochs: int | None, data_dir: str | None, only: list[int] | None, times: int) -> None:
-    settings = dataclasses.replace(preset(name, GRAPHS[name]), seeds=seeds)
-    if epochs is not None:
-        settings = dataclasses.replace(settings, epochs=epochs)
-    if data_dir is not None:
-        settings = dataclasses.replace(settings, data_dir=data_dir)
+def main(name: str, seeds: str, changes: dict[str, Any], only: list[int] | None, times: int) -> None:
+    """`changes`: settings other than those of the preset."""
+    settings = dataclasses.replace(preset(name, GRAPHS[name]), seeds=seeds, **changes)
+    told = "".join(f" --{k.replace('_', '-')} {v}" for k, v in changes.items() if k != "data_dir")
     task = load_task(settings)
     print(
         "| task | control | test accuracy (lowest to highest seed) | validation | strength | mean leak | settling "
         "steps: mean, most | unsettled: phases, test samples | epochs certified | lowest margin | share | "
         f"seconds a seed | options of `direp train {name} --graph {GRAPHS[name]} --seeds {seeds}"
-        f"{'' if epochs is None else f' --epochs {epochs}'}` |"
+        f"{told}` |"
     )
     print("|---" * 13 + "|")
     for k, options in enumerate(CONTROLS):
@@ -122,8 +120,11 @@ if __name__ == "__main__":
     parser.add_argument("task", choices=GRAPHS)
     parser.add_argument("--seeds", default="0..2")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--data-dir")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of rows, from 0")
     parser.add_argument("--times", type=int, default=30)
     asked = parser.parse_args()
-    main(asked.task, asked.seeds, asked.epochs, asked.data_dir, asked.only, asked.times)
+    given = {name: getattr(asked, name) for name in ("epochs", "learning_rate", "data_dir")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    main(asked.task, asked.seeds, changes, asked.only, asked.times)

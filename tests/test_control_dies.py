@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import NEURONS, OUTFLOWS, network
+from program import call
 
 import direp
 from direp.certificates import LocalLeak, Mismatch, Perron, Rows, Spectral
@@ -105,3 +106,16 @@ def test_the_euclidean_proof_holds_for_corner_dies(neuron):
         sizes = np.abs(np.asarray(net.matrix)[net.graph.inputs :])
         exact = share * np.linalg.norm((sizes + sizes.T) / 2, 2)
         assert exact <= float(of_dies(net, level, share)) <= 1.1 * exact
+
+
+def test_a_control_that_keeps_no_room_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "deaf_control.py").write_text(
+        "import direp\nclass Deaf(direp.LeakController):\n"
+        "    def __init__(self, margin):\n        super().__init__(margin)\n"
+    )
+    code, _, err = call("train", "xor", "--control", "deaf_control:Deaf", "--mismatch", "5%", "--out", tmp_path / "run")
+    assert code == 2
+    assert "--control deaf_control:Deaf takes no mismatch" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -224,7 +224,15 @@ class Parts:
 
     @cached_property
     def control(self) -> Any:
-        return None if self.settings.margin is None or self.settings.guarantee != "none" else self.part("control")
+        if self.settings.margin is None or self.settings.guarantee != "none":
+            return None
+        control = self.part("control")
+        if self.mismatch.share and control.mismatch != self.mismatch:
+            raise WrongUse(
+                f"--control {self.settings.control} takes no mismatch, and --mismatch {self.settings.mismatch} asks "
+                "for room for dies: leave it out, or let its constructor take mismatch and keep it"
+            )
+        return control
 
     @cached_property
     def constraints(self) -> tuple[AbstractLimits, ...]:
