@@ -86,7 +86,7 @@ def _positions(columns: list[tuple[str, np.ndarray, bool]]) -> tuple[np.ndarray,
         if circle and n > 1:
             angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
             out = np.stack([np.cos(angle), np.sin(angle)], 1)
-            at.append([k, 0.5] + out * [0.62, 0.5])
+            at.append([k, 0.5] + out * [0.5, 0.5])
             away.append(out)
         else:
             at.append(np.stack([np.full(n, float(k)), 1 - (np.arange(n) + 0.5) / n], 1))
@@ -98,7 +98,7 @@ def _positions(columns: list[tuple[str, np.ndarray, bool]]) -> tuple[np.ndarray,
 
 def _areas(leaks: np.ndarray, units: int) -> np.ndarray:
     """Points squared: as the leaks, of which the smallest can still be seen."""
-    largest = float(np.clip(3000 / units, 25, 220))
+    largest = float(np.clip(2000 / units, 20, 150))
     share = leaks / (float(np.nanmax(leaks, initial=0)) or 1.0)
     return np.where(np.isnan(leaks), 0.4, np.maximum(share, 0.06)) * largest
 
