@@ -1,6 +1,7 @@
 """Named constructors that the laws range over, and small tools for tests."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -157,6 +158,11 @@ def with_feedback(rule, net, seed=0):
 def noise(graph):
     x, y = data(graph, 40)
     return direp.tasks.from_arrays(x, y.argmax(1), name="noise")
+
+
+def certificate(norm, rate=0.5):
+    """What figures read of one."""
+    return SimpleNamespace(phases={"free": rate}, norms={}, norm=norm)
 
 
 def column():

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from .style import EMPTY, WARM, Place, beside, place, readable, shortened
 
 _LEAST = 4.5  # points: smaller numbers cannot be read
+_FEW = 10  # classes up to which shares stand below counts
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -103,7 +104,7 @@ def _draw(counts: np.ndarray, names: list[str], ax: Place, title: str) -> Axes:
     axis.set_facecolor(EMPTY)
     for (row, column), count in np.ndenumerate(counts):
         share = f"{shares[row, column]:.0%}".replace("%", " %") if total[row] else ""
-        for text in (f"{count:,}\n{share}", f"{count:,}"):
+        for text in (f"{count:,}\n{share}", f"{count:,}")[size > _FEW :]:
             most = max(map(len, text.split("\n")))
             font = min(8.0, cell / (0.62 * most), cell / (1.3 * text.count("\n") + 1.3))
             if font >= (6 if "\n" in text else _LEAST) and (count or row == column):

@@ -56,7 +56,7 @@ def history_of(run: Any) -> dict[str, np.ndarray]:
     tables = {name: values[:, None] if values.ndim == 1 else values for name, values in tables.items()}
     if "cosine" in tables:
         cosine = tables["cosine"]
-        known = np.isfinite(cosine).mean(1, keepdims=True) >= 0.5
+        known = np.isfinite(cosine).mean(1, keepdims=True) >= 0.5  # a few seeds that have a gradient left are no median
         tables["angle"] = np.where(known, np.degrees(np.arccos(np.clip(cosine, -1, 1))), np.nan)
     return tables
 
@@ -188,7 +188,7 @@ def learning_curves(
     names = names[:1] if isinstance(ax, Axes) else names
     axes = place(ax, 3.8 * len(names), 3.2, len(names))
     for axis, name in zip(axes, names, strict=True):
-        title, unit = SIDE_BY_SIDE.get(name, (name.replace("_", " "), ""))
+        title, unit = {**SIDE_BY_SIDE, "angle": PANELS["alignment"][:2]}.get(name, (name.replace("_", " "), ""))
         for k, (colour, label) in enumerate(coloured(histories)):
             values = histories[label].get(name, np.zeros((0, 1)))
             values = np.maximum(values, FLOOR) if name.endswith("loss") else values

@@ -36,12 +36,14 @@ def directed_graph(network: Any, ax: Place = None, *, leak: Any = None, most: in
     (axis,) = place(ax, 5.2, 3.9)
     limit = float(np.abs(strength).max(initial=0)) or 1.0
     look = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
-    for k in strongest:
-        i, j, share = source[k], target[k], abs(strength[k]) / limit
+    x, y = at.T.tolist()
+    radius = (np.sqrt(area) / 2).tolist()
+    for k in strongest.tolist():
+        i, j, share = int(source[k]), int(target[k]), abs(float(strength[k])) / limit
         axis.add_patch(FancyArrowPatch(
-            at[i], at[j], connectionstyle=f"arc3,rad={0.35 if at[i, 0] == at[j, 0] else 0.12}", arrowstyle="-|>",
-            mutation_scale=4 + 5 * share, lw=0.3 + 1.7 * share, color=look.to_rgba(strength[k]),
-            shrinkA=area[i] ** 0.5 / 2, shrinkB=area[j] ** 0.5 / 2 + 0.5, zorder=2 + share / 2,
+            (x[i], y[i]), (x[j], y[j]), connectionstyle=f"arc3,rad={0.35 if x[i] == x[j] else 0.12}",
+            arrowstyle="-|>", mutation_scale=4 + 5 * share, lw=0.3 + 1.7 * share, color=look.to_rgba(strength[k]),
+            shrinkA=radius[i], shrinkB=radius[j] + 0.5, zorder=2 + share / 2,
         ))  # fmt: skip
     clamped = np.isnan(leaks)
     for chosen, shape, colour in ((clamped, "s", GREY), (~clamped, "o", GREEN)):
@@ -86,7 +88,7 @@ def _positions(columns: list[tuple[str, np.ndarray, bool]]) -> tuple[np.ndarray,
         if circle and n > 1:
             angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
             out = np.stack([np.cos(angle), np.sin(angle)], 1)
-            at.append([k, 0.5] + out * [0.62, 0.5])
+            at.append([k, 0.5] + out * [0.5, 0.5])
             away.append(out)
         else:
             at.append(np.stack([np.full(n, float(k)), 1 - (np.arange(n) + 0.5) / n], 1))
@@ -98,7 +100,7 @@ def _positions(columns: list[tuple[str, np.ndarray, bool]]) -> tuple[np.ndarray,
 
 def _areas(leaks: np.ndarray, units: int) -> np.ndarray:
     """Points squared: as the leaks, of which the smallest can still be seen."""
-    largest = float(np.clip(3000 / units, 25, 220))
+    largest = float(np.clip(2000 / units, 20, 150))
     share = leaks / (float(np.nanmax(leaks, initial=0)) or 1.0)
     return np.where(np.isnan(leaks), 0.4, np.maximum(share, 0.06)) * largest
 

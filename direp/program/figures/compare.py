@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...analysis import solved_by
 from ...plot import learning_curves
-from ...plot.style import GREY, band, canvas, coloured, epochs, legend_below, open_frame
+from ...plot.style import GREY, canvas, coloured, epochs, legend_below, open_frame
 from ...training import Run
 
 
@@ -52,15 +52,10 @@ def _solved(axis: Axes, runs: Mapping[str, Run]) -> None:
 
 
 def _angles(axis: Axes, runs: Mapping[str, Run]) -> None:
-    for colour, text in coloured(runs):
-        cosine = runs[text].history["cosine"]
-        # Where most seeds have no gradient left, the few others are no median.
-        cosine = np.where(np.isfinite(cosine).mean(1, keepdims=True) >= 0.5, cosine, np.nan)
-        band(axis, np.degrees(np.arccos(np.clip(cosine, -1, 1))), colour, text)
+    learning_curves(runs, axis, ("angle",))
     axis.axhline(90, color=GREY, ls=":", lw=0.8)
     axis.set(title="angle to the exact gradient", ylabel="degrees")
     axis.set_ylim(bottom=-2)
-    epochs(axis)
 
 
 def _forest(axis: Axes, document: dict[str, Any]) -> None:
