@@ -190,6 +190,10 @@ def test_the_decision_map_of_a_gate_is_what_the_network_says(run):
     grid = np.stack(np.meshgrid(*sides), -1).reshape(-1, 2)[::501]
     said = np.asarray(run.networks[1].outputs(direp.settle(run.networks[1], grid).state))[:, 0]
     np.testing.assert_allclose(np.ravel(mesh.get_array())[::501], said, atol=1e-5)
+    right = run.predict(X, seed=1).value == Y[:, 0]
+    assert f", {right.mean():.1%}".replace("%", " %") in plot.confusion_matrix(run, column(), seed=1).get_title()
+    rates = plot.success_rates({"run": run}, column()).get_yticklabels()
+    assert rates[0].get_text() == f"run\n{run.solved.sum()} of 2"
     with pytest.raises(ValueError, match="has 1 inputs; a plane has two"):
         plot.decision_map(dataclasses.replace(run, task=direp.tasks.gate("not")))
 
