@@ -60,11 +60,11 @@ def _series(values: np.ndarray, name: str, colour: int, chosen: np.ndarray) -> d
     table = np.full((len(chosen), np.asarray(values).reshape(len(values), -1).shape[1]), np.nan)
     there = chosen < len(values)
     table[there] = np.asarray(values, float).reshape(len(values), -1)[chosen[there]]
-    known = np.isfinite(table).any(1)
+    known = np.asarray(np.isfinite(table).any(axis=1))
     table[~known] = 0.0
 
     def told(row: np.ndarray) -> list[float | None]:
-        return [float(f"{v:.4g}") if k else None for v, k in zip(row, known, strict=True)]
+        return [float(f"{v:.4g}") if k else None for v, k in zip(row.tolist(), known.tolist(), strict=True)]
 
     ends = {"least": 0, "low": 0.25, "middle": 0.5, "high": 0.75, "most": 1}
     bands = {end: told(np.nanquantile(table, share, axis=1)) for end, share in ends.items()}

@@ -18,7 +18,7 @@ _MOST_PLAYED = 1_900_000  # characters of networks in one page
 
 def page_of(sheets: Sequence[Sheet]) -> str:
     """One HTML file with all of it in: no request goes out, and what a browser may load is forbidden beside that."""
-    assets = files(__package__) / "assets"
+    assets = files("direp.program.page") / "assets"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((assets / "page.html").read_text("utf-8"))
     players = _players(sheets)
