@@ -249,7 +249,7 @@ def spoil(folder, how):
     (lambda f: (f / "metrics.jsonl").write_text("{}\n"), "metrics.jsonl is damaged"),
     (lambda f: (f / "summary.json").write_text("[]"), "summary is missing or damaged"),
     (lambda f: [path.unlink() for path in f.iterdir()], "config.json is missing"),
-    (lambda f: renamed(f / "summary.json", '"settle"', '"<b>"'), "It settles"),
+    (lambda f: renamed(f / "summary.json", '"settle"', '"<b>"'), "summary.json is damaged"),
 ])  # fmt: skip
 def test_a_folder_that_is_damaged_has_a_page(tmp_path, how, says):
     sheet = sheet_of(spoil(tmp_path / "run", how), "run", False, lambda what, share: None)
@@ -260,7 +260,7 @@ def test_a_folder_that_is_damaged_has_a_page(tmp_path, how, says):
 
 def test_what_is_no_run_is_refused_or_named(tmp_path):
     code, _, err = call("report", tmp_path / "none")
-    assert code == 2
+    assert code == 3
     assert "does not exist" in err
     assert err.count("\n") == 1
     (tmp_path / "foreign").mkdir()

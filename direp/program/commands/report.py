@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from ...runs import Unreadable
 from ..folders import fresh_folder, new_folder, stamped
 from ..settings import WrongUse
 from . import OK, UNREADABLE, Output, Stop, parse, progress
@@ -37,7 +38,7 @@ def report(arguments: list[str]) -> int:
     paths = [Path(run) for run in dict.fromkeys(runs)]
     for path in paths:
         if not path.exists():
-            raise WrongUse(f"{path} does not exist: name the folder of a run, such as those in runs/")
+            raise Unreadable(f"{path} does not exist: name a run folder")
     from .. import device
     from ..page import page_of, sheet_of
 

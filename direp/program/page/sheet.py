@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from ...runs import Unreadable
 from ..catalogue import WrongUse
+from ..commands import plural
 from ..doctor import Diagnosis, Examination, examined, judged
 from ..folders import summary_of
 from ..presets import preset
@@ -43,6 +44,7 @@ class Sheet:
     lines: list[tuple[str, str]] = field(default_factory=list)
     again: str = ""
     seeds: int = 1
+    columns: int = 1
     seed: int | None = None
     charts: list[dict[str, Any]] = field(default_factory=list)
     player: dict[str, Any] | None = None
@@ -75,6 +77,7 @@ def sheet_of(path: Path, name: str, allow_import: bool, step: Step) -> Sheet:
     if examination.subject is not None:
         with contextlib.suppress(Unreadable, WrongUse):
             run = open_run(path, allow_import=allow_import)
+    sheet.columns = max((values.shape[1] for values in sheet.history.values()), default=1)
     whole = run is not None and run.task.whole
     sheet.charts = charts_of({name: sheet.history}, whole)
     if run is not None:
@@ -87,11 +90,9 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
     summary, settings, path = sheet.summary, examination.settings, examination.path
     state = examination.status.get("state")
     if summary is not None:
-        sheet.subtitle = headline(summary)
-        sheet.lines = list(_lines(summary))
-        sheet.verdicts += _proved(summary)
+        _summarise(sheet, summary)
     else:
-        sheet.subtitle = f"{plural_epochs(examination.epochs)}, {_unfinished(state)}"
+        sheet.subtitle = f"{plural(examination.epochs, 'epoch')}, {_unfinished(state)}"
         sheet.verdicts.append(Verdict("unsure", "Not finished.", _left(state, path)))
     sheet.verdicts += [
         Verdict("bad", finding.cause, finding.evidence, tuple(f"try {remedy}" for remedy in finding.remedies))
@@ -107,10 +108,6 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
         sheet.settings = _settings(settings)
 
 
-def plural_epochs(count: int) -> str:
-    return f"{count:,} epoch" + ("" if count == 1 else "s")
-
-
 def _unfinished(state: Any) -> str:
     return {"running": "still training, or ended without a word", "failed": "failed"}.get(state, "not finished")
 
@@ -121,17 +118,18 @@ def _left(state: Any, path: Path | None) -> str:
     return f"What follows is of the epochs so far; direp resume {path} goes on with it."
 
 
-def _lines(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):  # of a foreign hand
-        yield from ((name, text) for name, text in lines_of(summary) if name != "certificate")
-
-
-def _proved(summary: dict[str, Any]) -> Iterator[Verdict]:
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        text = certificate_line(summary)
+def _summarise(sheet: Sheet, summary: dict[str, Any]) -> None:
+    """What its summary tells; of one that another hand has written, as much as can be read."""
+    try:
         verdict = summary["certificate"]["verdict"]
         name = {"proved": "It settles:", "refuted": "It does not always settle:"}.get(verdict, "Not known to settle:")
-        yield Verdict({"proved": "good", "refuted": "bad"}.get(verdict, "unsure"), name, text)
+        kind = {"proved": "good", "refuted": "bad"}.get(verdict, "unsure")
+        sheet.verdicts.append(Verdict(kind, name, certificate_line(summary)))
+        sheet.subtitle = headline(summary)
+        sheet.lines += [(name, text) for name, text in lines_of(summary) if name != "certificate"]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        sheet.readable = False
+        sheet.verdicts.append(Verdict("bad", "Missing.", f"summary.json is damaged ({type(error).__name__}: {error})"))
 
 
 def _settings(settings: Settings) -> list[tuple[str, str]]:
