@@ -7,31 +7,28 @@ import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from ...plot import trajectory, weight_matrix
 from ...plot.style import BLUE, EMPTY, GOLD, GREY, RED, band, canvas, coloured, epochs, legend_below, open_frame, points
 
 _SOLVED = 0.05  # the loss below which a gate counts as solved
-_FLOOR = 1e-7  # lower losses are drawn there
 
 
 def losses(tasks: Mapping[str, Mapping[str, np.ndarray]], document: Mapping[str, Any], few: int) -> Figure:
     """A panel a task, with the loss (epochs x seeds) of every way to learn, and the first `few` seeds thin; and one of
     the shares that solved."""
     rows = -(-(len(tasks) + 1) // 2)
-    figure = canvas(5.4, 1.9 * rows)
+    figure = canvas(4.7, 1.6 * rows)
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for axis, (task, curves) in zip(axes, tasks.items(), strict=False):
         for colour, label in coloured(curves):
-            values = np.maximum(curves[label], _FLOOR)
-            at = np.arange(1, len(values) + 1)
-            axis.plot(at, values[:, :few], color=colour, lw=0.5, alpha=0.5)
+            values = curves[label]
+            axis.plot(np.arange(1, len(values) + 1), values[:, :few], color=colour, lw=0.5, alpha=0.5)
             band(axis, values, colour, label)
         axis.axhline(_SOLVED, color=GREY, ls=":", lw=1)
-        axis.set(title=task, yscale="log", ylim=(_FLOOR, 0.5))
-        epochs(axis)
-    for axis in axes[0 : len(tasks) : 2]:
-        axis.set_ylabel("loss")
+        axis.set(title=task, xscale="log", xlabel="epoch", ylim=(0, 0.42), ylabel="loss")
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     _shares(axes[len(tasks)], document)
     for axis in axes[: len(tasks) + 1]:
         _small(axis)
@@ -59,9 +56,11 @@ def _shares(axis: Axes, document: Mapping[str, Any]) -> None:
 def maps(ways: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]) -> Figure:
     """Outputs over the unit square, a row a way to learn and a column a task; dots are the patterns."""
     tasks = list(dict.fromkeys(task for own in ways.values() for task in own))
-    figure = canvas(1.9 * len(tasks) + 0.9, 1.95 * len(ways) + 0.4)
+    figure = canvas(1.3 * len(tasks) + 0.9, 1.4 * len(ways) + 0.3)
     axes = figure.subplots(len(ways), len(tasks), squeeze=False, sharex=True, sharey=True)
     image: Any = None
+    for axis, task in zip(axes[0], tasks, strict=True):
+        axis.set_title(task)
     for row, (label, own) in zip(axes, ways.items(), strict=True):
         for axis, task in zip(row, tasks, strict=True):
             values, x, y = own[task]
@@ -73,17 +72,18 @@ def maps(ways: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarra
                 axis.contour(side, side, values, levels=[0.5], colors="black", linewidths=1)
             for value, colour in ((0, BLUE), (1, RED)):
                 points(axis, x[np.round(y) == value], colour, clip_on=False)
-            axis.set(aspect="equal", xticks=[0, 1], yticks=[0, 1], title=task if row is axes[0] else "")
+            axis.set(aspect="equal", xticks=[0, 1], yticks=[0, 1])
             _small(axis)
         row[0].set_ylabel(label, fontsize=8)
-    bar = figure.colorbar(image, ax=axes, label="output rate (dots: targets)", ticks=[0, 0.5, 1], fraction=0.05)
+    bar = figure.colorbar(image, ax=axes, ticks=[0, 0.5, 1], fraction=0.05)
     bar.ax.tick_params(labelsize=8)
+    bar.set_label("output (dots: targets)", fontsize=8)
     return figure
 
 
 def weights(networks: Mapping[str, Any]) -> Figure:
     """The weight matrix of each network, one below the other."""
-    figure = canvas(5.2, 3.9 * len(networks))
+    figure = canvas(4.7, 3.7 * len(networks))
     axes = figure.subplots(len(networks), 1, squeeze=False).ravel()
     for axis, (label, network) in zip(axes, networks.items(), strict=True):
         weight_matrix(network, axis, label)
@@ -93,8 +93,8 @@ def weights(networks: Mapping[str, Any]) -> Figure:
 
 def graphs(networks: Mapping[str, Any]) -> Figure:
     """The graph of each network: units on a circle, the width of a synapse is that of its weight."""
-    figure = canvas(3.4 * len(networks), 3.7)
-    axes = figure.subplots(1, len(networks), squeeze=False)[0]
+    figure = canvas(3.4, 3.5 * len(networks))
+    axes = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
     for axis, (label, network) in zip(axes, networks.items(), strict=True):
         _graph(axis, network)
         axis.set_title(label, fontsize=9)
@@ -124,12 +124,12 @@ def _graph(axis: Axes, network: Any) -> None:
     )  # fmt: skip
     axis.set_axis_off()
     axis.set_aspect("equal")
-    axis.margins(0.1)
+    axis.margins(0.08)
 
 
 def convergence(ways: Mapping[str, Any]) -> Figure:
     """States over both phases, and weights over epochs; a row a way to learn."""
-    figure = canvas(6.4, 2.5 * len(ways))
+    figure = canvas(4.9, 2.2 * len(ways))
     axes = figure.subplots(len(ways), 2, squeeze=False, width_ratios=[3, 2])
     for row, (label, found) in zip(axes, ways.items(), strict=True):
         trajectory(found.paths, row[0])

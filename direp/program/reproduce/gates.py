@@ -59,11 +59,16 @@ class AbstractGates(AbstractReproduction):
                 for name, own in runs.items()
             }
             which = ", ".join(f"{task} of seed {seed}" for task, seed in planes.items())
-            yield Drawn("maps", draw.maps(maps), f"Decision maps: output over the unit square, {which} ({_WHICH}).")
+            yield Drawn(
+                "maps",
+                draw.maps(maps),
+                f"Decision maps: output over the unit square, {which} ({_WHICH}), "
+                "each point from a state drawn as training draws it.",
+            )
         task = "xor" if "xor" in tasks else tasks[0]
         seed = _shown(runs, task)
         which = f"{task}, seed {seed} ({_WHICH})"
-        networks = {labels[name]: _network(own[task], seed) for name, own in runs.items()}
+        networks = {labels[name]: own[task].network(seed) for name, own in runs.items()}
         yield Drawn("weights", draw.weights(networks), f"Weight matrix: {which}, after training.")
         yield Drawn(
             "graph", draw.graphs(networks),
@@ -74,9 +79,9 @@ class AbstractGates(AbstractReproduction):
         away = max(each.away for each in found.values())
         yield Drawn(
             "convergence", draw.convergence(found),
-            f"Convergence: {which}. Left: states of the trained network at the last pattern, from rest, in continuous "
-            "time. Right: weights and biases of this seed trained once more by itself, which end within "
-            f"{away:.1g} of those in the run folder.",
+            f"Convergence: {which}. Left: states of the trained network at the last pattern, in continuous time from "
+            "where training starts. Right: weights and biases of this seed, trained once more by itself; they end "
+            f"{f'within {away:.1g} of' if away else 'as the same bits as'} those in the run folder.",
         )  # fmt: skip
 
 
@@ -91,24 +96,22 @@ def _shown(runs: Runs, task: str) -> int:
     return int(seeds[solved.argmax()])
 
 
-def _network(run: Trained, seed: int) -> Any:
-    return run.loaded.networks[run.loaded.parts.seeds.index(seed)]
-
-
 def _map(run: Trained, seed: int, points: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outputs over the unit square, and the patterns with their targets."""
-    line = np.linspace(0, 1, points)
+    line, (x, y) = np.linspace(0, 1, points), run.loaded.task.train
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
-    said = np.asarray(run.loaded.predict(grid, seed).outputs, float)[:, 0]
-    return said.reshape(points, points), np.asarray(run.loaded.task.train.x), np.asarray(run.loaded.task.train.y)[:, 0]
+    return run.outputs(seed, grid)[:, 0].reshape(points, points), np.asarray(x), np.asarray(y)[:, 0]
 
 
 def _table(runs: Mapping[str, Any]) -> str:
-    head = ["gate", "solved", "epochs to solve", "loss at the end", "diverged", "not settled at the end",
-            "phases unsettled in training", "certified at every epoch", "lowest margin"]  # fmt: skip
+    head = ["gate", "solved", "from other starts", "from everywhere", "epochs to solve", "loss at the end", "diverged",
+            "not settled at the end", "phases unsettled in training", "certified at every epoch",
+            "lowest margin"]  # fmt: skip
     return markdown(head, [
         [
-            task, count(entry["solved"], entry["seeds"]), median(entry["epochs_to_solve"]),
+            task, count(entry["solved"], entry["seeds"]),
+            count(entry["solved_from_starts"], entry["seeds"]), count(entry["solved_from_everywhere"], entry["seeds"]),
+            median(entry["epochs_to_solve"]),
             f"{entry['loss']['median']:.2g} ({entry['loss']['band'][0]:.2g} to {entry['loss']['band'][1]:.2g})",
             count(entry["diverged"], entry["seeds"]), count(entry["unsettled_at_the_end"], entry["seeds"]),
             percent(entry["unsettled_in_training"]), count(entry["certified_at_every_epoch"], entry["seeds"]),
@@ -134,6 +137,9 @@ def _paired(document: Mapping[str, Any]) -> str:
 _DEFINITIONS = """\
 - *Solved*: after the last epoch the mean squared error, halved, is below 0.05 **and** every rounded output is right;
   the network is that of the last epoch, none is picked. Intervals are Wilson's.
+- *From other starts*: seeds that solved, and whose rounded outputs are right as well when each pattern settles from 20
+  other states drawn as training draws them (DEEP 2020: evenly from [0, 0.1]; the others start at rest, which is one
+  state). *From everywhere*: the same from 20 states drawn evenly from [0, 1].
 - *Epochs to solve*: the first epoch that counts as solved, median over seeds; seeds that never do count as infinite.
 - *Loss at the end*: mean squared error, halved, of the network of the last epoch: median, and in brackets the 10th and
   90th percentile over seeds.

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from ...analysis import bootstrap_mean, student, wilson
+from ...model import Network
 from ...runs import Unreadable
+from ...settling import settle
 from ...training import history_at
-from ..build import load_task
 from ..folders import summary_of
-from ..run_folder import LoadedRun, open_run, read_run_config
+from ..run_folder import LoadedRun, open_run, read_run_config, wide
 from ..settings import Settings
+
+STARTS = 20  # states from which a network must give the same answers
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,44 @@ class Trained:
 
     @cached_property
     def loaded(self) -> LoadedRun:
-        return open_run(self.path)
+        with wide(self.settings.precision):
+            return open_run(self.path)
+
+    @cached_property
+    def _how(self) -> dict[str, Any]:
+        arguments = self.loaded.parts.fit()
+        return {name: arguments[name] for name in ("method", "stop")}
+
+    def outputs(self, seed: int, x: np.ndarray, box: tuple[float, float] | None = None) -> np.ndarray:
+        """Outputs of the network of a seed for inputs `x`, from states drawn evenly from a range: by default that of
+        the training."""
+        low, high = self.settings.start if box is None else box
+        network = self.network(seed)
+        begin = np.random.default_rng(seed).uniform(low, high, (len(x), network.graph.free))
+        with wide(self.settings.precision):
+            return np.asarray(network.outputs(settle(network, x, state=begin, **self._how).state), float)
+
+    def network(self, seed: int) -> Network:
+        return self.loaded.networks[self.loaded.parts.seeds.index(seed)]
+
+    def solved_from(self, box: tuple[float, float]) -> np.ndarray:
+        """For every seed that solved, whether all outputs, rounded, are right from `STARTS` states in a range too."""
+        x, y = (np.tile(table, (STARTS, 1)) for table in self.loaded.task.test)
+        solved = self.each("solved").astype(bool)
+        if box[0] == box[1]:
+            return solved
+        seeds = self.each("seed").astype(int)
+        again = [
+            ok and (np.round(self.outputs(seed, x, box)) == y).all() for seed, ok in zip(seeds, solved, strict=True)
+        ]
+        return np.array(again, bool)
 
     @cached_property
     def epochs_to_solve(self) -> np.ndarray | None:
         """For every seed the first epoch that counts as solved, infinite if none does; `None` without such a notion."""
         if self.summary["solved"] is None:
             return None
-        judge: Any = load_task(self.settings).solved
+        judge: Any = self.loaded.task.solved
         solved = judge(self.history["validation_loss"], self.history["validation_accuracy"])
         return np.where(solved.any(0), solved.argmax(0) + 1.0, np.inf)
 
@@ -67,6 +100,8 @@ def measured(run: Trained) -> dict[str, Any]:
         "seeds": len(loss),
         "epochs": len(history["loss"]),
         "solved": None if solved is None else _count(solved),
+        "solved_from_starts": None if solved is None else _count(run.solved_from(run.settings.start)),
+        "solved_from_everywhere": None if solved is None else _count(run.solved_from((0.0, 1.0))),
         "epochs_to_solve": None if first is None else float(np.median(first)),
         "diverged": _count(run.each("failed").astype(bool)),
         "unsettled_at_the_end": _count(run.each("unconverged") > 0),
