@@ -108,21 +108,21 @@ def test_the_table_holds_what_the_run_folders_hold(reproduced):
 
 
 def test_answers_that_depend_on_the_start_are_counted(tmp_path):
-    """Two units that hold each other up: the output stays where it starts."""
-    graph = direp.Graph.complete(2, 1, 1)
-    matrix = np.zeros((4, 2))
-    matrix[2, 1] = matrix[3, 0] = 2.0
-    holds = direp.Network(graph, direp.Projected(outflow="none"), matrix, leak=1.0)
-    still = direp.Network(graph, direp.Projected(outflow="none"), 0 * matrix, leak=1.0, bias=np.array([0.0, 1.0]))
+    """The first network computes OR from rest; high states of its two units hold each other up. The second one has no
+    such loop."""
+    graph, matrix = direp.Graph.complete(2, 1, 1), np.zeros((4, 2))
+    matrix[:2, 1] = 1.0
+    loop = matrix.copy()
+    loop[2, 1] = loop[3, 0] = 2.0
+    networks = [direp.Network(graph, direp.Projected(outflow="none"), weight, leak=1.0) for weight in (loop, matrix)]
     own = {"task": "or", "graph": "complete", "hidden": (1,), "outflow": "none", "precision": "float64"}
-    path = folder_of(tmp_path / "run", [holds, still], own)
-    each = [{"seed": seed, "solved": True} for seed in (3, 4)]
-    run = Trained(path, Settings(**own, seeds="3..4"), {"solved": 2, "per_seed": each}, {})
+    each = {"solved": 2, "per_seed": [{"seed": 3, "solved": True}, {"seed": 4, "solved": True}]}
+    run = Trained(folder_of(tmp_path / "run", networks, own), Settings(**own, start=(0.5, 1.0), seeds="3..4"), each, {})
+    x = np.array([[0.0, 0.0], [0.0, 1.0]])
     with jax.enable_x64(False):  # as a run of 32 bits leaves the program
-        assert run.solved_from((0.0, 0.0)).tolist() == [True, True]
-        assert run.solved_from((0.5, 1.0)).tolist() == [False, False]
-        assert run.outputs(3, np.zeros((2, 2)), (0.5, 1.0)).tolist() == [[1.0], [1.0]]
-        assert abs(run.outputs(3, np.zeros((2, 2)), (0.0, 0.0))).max() == 0
+        assert run.outputs(3, x, (0.0, 0.0)).tolist() == [[0.0], [1.0]]
+        assert run.outputs(3, x).tolist() == [[1.0], [1.0]]
+        assert run.solved_from_starts.tolist() == run.solved_from_everywhere.tolist() == [False, True]
 
 
 def test_differences_are_taken_seed_by_seed(reproduced):

@@ -27,7 +27,7 @@ def losses(tasks: Mapping[str, Mapping[str, np.ndarray]], document: Mapping[str,
             axis.plot(np.arange(1, len(values) + 1), values[:, :few], color=colour, lw=0.5, alpha=0.5)
             band(axis, values, colour, label)
         axis.axhline(_SOLVED, color=GREY, ls=":", lw=1)
-        axis.set(title=task, xscale="log", xlabel="epoch", ylim=(0, 0.42), ylabel="loss")
+        axis.set(title=task, xscale="log", xlabel="epoch", ylim=(0, 0.5), ylabel="loss")
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     _shares(axes[len(tasks)], document)
     for axis in axes[: len(tasks) + 1]:

@@ -25,6 +25,8 @@ class Deep2020(AbstractGates):
 - The share of networks that solve a gate is counted here, and the loss below which one counts as solved was chosen
   here. The publication's results are at hand as descriptions of its figures and not as numbers: none is compared.
 - That phases end unsettled: the publication gives every phase a fixed time; the residual that is left is measured here.
+- That a network may answer otherwise from another start: counted here, in the publication's range of starts and in the
+  whole box.
 - That no certificate exists: without leak the columns of the Jacobian of a network with signed outflow sum to zero
   whatever the weights, so it is singular, and no criterion can prove that the network contracts.
 - States in the figure of convergence follow the same equations in continuous time; training takes the steps above."""

@@ -85,14 +85,14 @@ class AbstractGates(AbstractReproduction):
         )  # fmt: skip
 
 
-_WHICH = "the first that all solved, else the first of all"
+_WHICH = "the first that all solved, from other starts too, else the first of all"
 
 
 def _shown(runs: Runs, task: str) -> int:
-    """The seed that is drawn: the first that every variant solved, or the first of all."""
+    """The seed that is drawn: the first that every variant solved, from other starts too, or the first of all."""
     own = [each[task] for each in runs.values()]
     seeds = own[0].each("seed").astype(int)
-    solved = np.all([run.each("solved").astype(bool) for run in own], 0)
+    solved = np.all([run.solved_from_starts for run in own], 0)
     return int(seeds[solved.argmax()])
 
 

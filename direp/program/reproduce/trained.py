@@ -68,8 +68,18 @@ class Trained:
     def network(self, seed: int) -> Network:
         return self.loaded.networks[self.loaded.parts.seeds.index(seed)]
 
-    def solved_from(self, box: tuple[float, float]) -> np.ndarray:
-        """For every seed that solved, whether all outputs, rounded, are right from `STARTS` states in a range too."""
+    @cached_property
+    def solved_from_starts(self) -> np.ndarray:
+        """For every seed whether it solved, and its rounded outputs are right from `STARTS` other states drawn as
+        training draws them too."""
+        return self._solved_from(self.settings.start)
+
+    @cached_property
+    def solved_from_everywhere(self) -> np.ndarray:
+        """The same for states drawn evenly from [0, 1]."""
+        return self._solved_from((0.0, 1.0))
+
+    def _solved_from(self, box: tuple[float, float]) -> np.ndarray:
         x, y = (np.tile(table, (STARTS, 1)) for table in self.loaded.task.test)
         solved = self.each("solved").astype(bool)
         if box[0] == box[1]:
@@ -100,8 +110,8 @@ def measured(run: Trained) -> dict[str, Any]:
         "seeds": len(loss),
         "epochs": len(history["loss"]),
         "solved": None if solved is None else _count(solved),
-        "solved_from_starts": None if solved is None else _count(run.solved_from(run.settings.start)),
-        "solved_from_everywhere": None if solved is None else _count(run.solved_from((0.0, 1.0))),
+        "solved_from_starts": None if solved is None else _count(run.solved_from_starts),
+        "solved_from_everywhere": None if solved is None else _count(run.solved_from_everywhere),
         "epochs_to_solve": None if first is None else float(np.median(first)),
         "diverged": _count(run.each("failed").astype(bool)),
         "unsettled_at_the_end": _count(run.each("unconverged") > 0),
