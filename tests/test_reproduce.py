@@ -155,7 +155,7 @@ def test_the_report_says_what_is_whose_and_shows_every_number_and_figure(reprodu
     for name in ("losses", "maps", "weights", "graph", "convergence"):
         assert (folder / f"{name}.png").stat().st_size > 5000
         assert f"]({name}.png)" in text
-    away = re.search(r"they end (?:within (\S+) of|as the same bits as) those in the run folder", text)[1]
+    away = re.search(r"they end (?:within (\S+) of|with the same bits as) those in the run folder", text)[1]
     assert float(away or 0) < 1e-3
 
 

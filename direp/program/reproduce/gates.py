@@ -58,7 +58,7 @@ class AbstractGates(AbstractReproduction):
                 labels[name]: {task: _map(own[task], seed) for task, seed in planes.items()}
                 for name, own in runs.items()
             }
-            which = ", ".join(f"{task} of seed {seed}" for task, seed in planes.items())
+            which = ", ".join(f"{task.upper()} of seed {seed}" for task, seed in planes.items())
             yield Drawn(
                 "maps",
                 draw.maps(maps),
@@ -81,7 +81,7 @@ class AbstractGates(AbstractReproduction):
             "convergence", draw.convergence(found),
             f"Convergence: {which}. Left: states of the trained network at the last pattern, in continuous time from "
             "where training starts. Right: weights and biases of this seed, trained once more by itself; they end "
-            f"{f'within {away:.1g} of' if away else 'as the same bits as'} those in the run folder.",
+            f"{f'within {away:.1g} of' if away else 'with the same bits as'} those in the run folder.",
         )  # fmt: skip
 
 
