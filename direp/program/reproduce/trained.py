@@ -116,7 +116,7 @@ def measured(run: Trained) -> dict[str, Any]:
         "diverged": _count(run.each("failed").astype(bool)),
         "unsettled_at_the_end": _count(run.each("unconverged") > 0),
         "unsettled_in_training": float(history["unsettled"].mean()),
-        "certified_at_every_epoch": _count(history["certified"].astype(bool).all(0)),
+        "certified_at_every_epoch": _count(np.asarray(history["certified"].astype(bool).all(0))),
         "lowest_margin": float(history["lowest_margin"].min()),
         "certificate": run.summary["certificate"]["verdict"],
         "loss": {"median": float(np.median(loss)), "band": np.quantile(loss, [0.1, 0.9]).tolist()},
