@@ -40,9 +40,9 @@ def weight_matrix(network: Any, ax: Place = None, title: str = "weights") -> Axe
     axis.set_facecolor(EMPTY)
     axis.set(ylabel="from", title=title)
     row = below(axis, 0.12, 0.3)
-    leaks = row.imshow(
-        np.asarray(network.leak, float)[None], cmap="Greens", aspect="auto", vmin=0, interpolation="nearest"
-    )
+    leak = np.asarray(network.leak, float)
+    largest = float(leak.max(initial=0)) or 1.0  # without leak the row is white
+    leaks = row.imshow(leak[None], cmap="Greens", aspect="auto", vmin=0, vmax=largest, interpolation="nearest")
     row.set_yticks([0], ["leak"], fontsize=8)
     row.tick_params(axis="y", length=0)
     _bars(axis, row, image, leaks)

@@ -181,6 +181,11 @@ CATALOGUE: dict[str, Kind] = {
         "overfitted": Entry("direp.program.doctor.symptoms:Overfitted", "right on training rows alone"),
         "unexplained": Entry("direp.program.doctor.symptoms:Unexplained", "worse than a linear model all the same"),
     }),
+    "reproduction": Kind("direp.program.reproduce:AbstractReproduction", "", {
+        "deep-2020": Entry("direp.program.reproduce.deep_2020:Deep2020", "the gates, as DEEP was published"),
+        "revisited": Entry("direp.program.reproduce.revisited:Revisited", "leaky networks, local rule, beside it"),
+        "mnist": Entry("direp.program.reproduce.mnist:MNIST", "images, on three graphs"),
+    }),
     "part": Kind("", "repeats", {  # of direp bench
         "startup": Entry("direp.program.bench:startup", "help and first result"),
         "gate": Entry("direp.program.bench:gate", "many small networks"),

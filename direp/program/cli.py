@@ -129,6 +129,7 @@ examples:
   direp plot runs/ONE runs/OTHER --format png svg
   direp compare xor --preset small --rules local local:beta=0.1 adjoint --seeds 0..99
   direp sweep sweep.toml --workers 4
+  direp reproduce deep-2020
 
 exit codes: 0 done, 1 internal error, 2 wrong use, 3 unreadable file, 4 diverged or never settled, 5 not certified,
 6 refuted with a counter-example, 130/143 interrupted"""

@@ -1,6 +1,6 @@
 """Training: constraints that keep parameters in a set, transformations of updates, the compiled step, the loop."""
 
-from .checkpoint import Keeper, weight_names, weights_of
+from .checkpoint import Keeper, history_at, weight_names, weights_of
 from .constraint import AbstractCertified, AbstractConstraint, ConstrainedState, check_nudges, constrain
 from .control import AbstractControl, LeakController, WeightProjection
 from .epochs import STOP
@@ -25,7 +25,7 @@ __all__ = [
     "AbstractGuarantee", "AbstractLimits", "Balanced", "Bounds", "ConstrainedState", "Dale", "EuclideanLeaks",
     "EuclideanProjection", "Evaluation", "FixedSynapses", "Keeper", "LeakController", "LoopProjection", "MLflow",
     "Metrics", "Pairs", "Prediction", "RecordedOptimiser", "Run", "SignSymmetric", "TensorBoard", "TrainState",
-    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "evaluator_of", "fit", "own_keys",
-    "planned", "predict", "program_of", "progress_bar", "prune", "read", "rounded", "run_of", "shrink", "summarise",
-    "train_together", "trainable", "weight_names", "weights_of",
+    "Trainer", "WeightProjection", "check_nudges", "choose", "constrain", "drawn", "evaluator_of", "fit", "history_at",
+    "own_keys", "planned", "predict", "program_of", "progress_bar", "prune", "read", "rounded", "run_of", "shrink",
+    "summarise", "train_together", "trainable", "weight_names", "weights_of",
 ]  # fmt: skip

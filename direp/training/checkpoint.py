@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..model import Parameters
 from ..model.synapses import Weight
-from ..runs import CHECKPOINT, WEIGHTS, RunFolder, reading
+from ..runs import CHECKPOINT, WEIGHTS, RunFolder, read_back, reading
 from ..tasks import Preparation
 from .epochs import Standing, steps_of
 from .metrics import Metrics, rounded, summarise
@@ -119,6 +120,15 @@ def line_of(number: int, row: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if 1 < len(row["loss"]) <= _FEW:
         line["per_seed"] = {name: rounded(name, values).tolist() for name, values in row.items()}
     return line
+
+
+def history_at(run: Path) -> dict[str, np.ndarray]:
+    """The figures of every epoch and of every seed, epochs x seeds each, out of the checkpoint of a run folder.
+
+    Raises `Unreadable` if there is none, or one that is damaged.
+    """
+    _, arrays = read_back(run / CHECKPOINT, "checkpoint", _FORMAT, ())
+    return {name.partition(".")[2]: figures for name, figures in arrays.items() if name.startswith("history.")}
 
 
 def weights_of(

@@ -37,6 +37,7 @@ COMMANDS = {
     "report": ("RUN [RUN ...]", "runs explained in one page, their networks to settle and nudge in it"),
     "plot": ("RUN [RUN ...]", "learning curves of several runs side by side"),
     "compare": ("TASK", "rules trained side by side on the same seeds, with intervals"),
+    "reproduce": ("NAME", "published results trained again: tables, figures, and a text that says what is whose"),
     "sweep": ("SPEC", "many trials by grid, at random or by search: trains what is missing, here or on a cluster"),
     "bench": ("", "how fast this machine settles and trains"),
 }  # fmt: skip
