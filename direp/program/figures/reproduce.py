@@ -146,5 +146,5 @@ def _small(axis: Axes) -> None:
     open_frame(axis)
     axis.title.set_fontsize(9)
     axis.tick_params(labelsize=8)
-    axis.xaxis.label.set_size(8)
-    axis.yaxis.label.set_size(8)
+    axis.xaxis.label.set_fontsize(8)
+    axis.yaxis.label.set_fontsize(8)
