@@ -74,6 +74,7 @@ def test_every_page_is_reached_from_the_first():
     assert {page.resolve() for page in [*PAGES[1:], *TUTORIALS]} <= {page.resolve() for page in reached}
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("_optax")
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_tutorials_run(page, capsys):
@@ -83,6 +84,14 @@ def test_tutorials_run(page, capsys):
         plt.close("all")
 
 
+def text_of(page):
+    """A page with its shell blocks as Markdown has them: those of a tutorial are in its comments."""
+    if page.suffix == ".md":
+        return page.read_text()
+    typed = re.findall(r"^#    (direp .*)$", page.read_text(), re.MULTILINE)
+    return "\n".join(["```sh", *typed, "```\n"])
+
+
 def commands(text):
     """The commands of a page's shell blocks, as they are typed."""
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
@@ -90,9 +99,9 @@ def commands(text):
             yield shlex.split(line, comments=True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_of_commands_exist(page):
-    for words in commands(page.read_text()):
+    for words in commands(text_of(page)):
         if words[:1] == ["direp"]:
             assert words[1] in COMMANDS, words
             named = [word for word in words if word.startswith("--")]
@@ -107,13 +116,15 @@ def options(command):
 @pytest.mark.whole
 @pytest.mark.usefixtures("_optax")
 def test_a_newcomer_types_nothing_that_fails(tmp_path, monkeypatch):
-    """The pages of the start, one after the other in one folder: Python and commands as they are written."""
+    """The pages of the start and the tutorials, one after the other in one folder: Python and commands as they are
+    written."""
     monkeypatch.chdir(tmp_path)
     typed = []
-    for page in START:
-        for kind, block in re.findall(r"^```(python|sh)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+    for page in [*START, *TUTORIALS, DOCS / "tutorials" / "notebook.md"]:
+        for kind, block in re.findall(r"^```(python|sh)\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE):
             if kind == "python":
-                exec(compile(block, page.name, "exec"), {})
+                if page in START:
+                    exec(compile(block, page.name, "exec"), {})
                 continue
             for words in commands(f"```sh\n{block}```"):
                 if words[0] == "direp":
