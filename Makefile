@@ -22,7 +22,7 @@ bench: .venv/installed
 
 # Every tutorial runs. A warning, a link within that leads nowhere or a misspelt word fails it.
 docs: .venv/docs
-	$(CACHE) $(BIN)/sphinx-build -W --keep-going -q docs build/docs
+	$(CACHE) JAX_PLATFORMS=cpu $(BIN)/sphinx-build -W --keep-going -q docs build/docs
 	$(BIN)/codespell README.md docs direp
 	@echo 'build/docs/index.html'
 

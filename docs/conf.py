@@ -87,6 +87,7 @@ class Help(SphinxDirective):
 def as_markdown(app, what, name, thing, options, lines):
     """Links between docstrings, [`Graph`][direp.Graph], become links of the page; the rest is read as Markdown."""
     text = re.sub(r"\[([^\]]*)\]\[(direp[\w.]*)\]", r"[\1](#\2)", "\n".join(lines))
+    text = re.sub(r"^(\w.*)\n-{3,}$", r"**\1**\n", text, flags=re.MULTILINE)  # sections of what scikit-learn adds
     lines[:] = [".. markdown::", "", *("   " + line for line in text.split("\n")), ""]
 
 

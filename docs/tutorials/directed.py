@@ -37,7 +37,7 @@ print(graph, graph.reciprocity)
 keys = [jax.random.key(k) for k in range(3)]
 networks = [direp.Network(graph, direp.Projected(), direp.FanIn(), key=key) for key in keys]
 rules = {"Local": direp.Local(beta=2.0), "learned feedback": direp.AsymEP(beta=0.5, feedback=direp.LearnedFeedback())}
-optimiser = optax.adamw(optax.cosine_decay_schedule(0.04, 12 * 40), b1=0.5, weight_decay=0.3)
+optimiser = optax.adamw(optax.cosine_decay_schedule(0.04, 12 * 40), b1=0.5, weight_decay=0.6)
 runs = {
     name: direp.fit(
         networks, task, rule=rule, optimiser=optimiser, control=direp.LeakController(0.1), epochs=12, batch_size=32,
