@@ -11,7 +11,6 @@ from sphinx.util.docutils import SphinxDirective
 
 import direp
 from direp.program import cli
-from direp.program.commands import COMMANDS
 
 project, author, release = "direp", "the direp authors", direp.__version__
 extensions = [
@@ -70,18 +69,15 @@ class Names(SphinxDirective):
 
 
 class Help(SphinxDirective):
-    """What `direp --help` and the help of every command print."""
+    """What `direp --help` prints, or the help of a command."""
+
+    optional_arguments = 1
 
     def run(self):
-        text = []
-        for name, (takes, about) in {"": ("", ""), **COMMANDS}.items():
-            printed = StringIO()
-            with redirect_stdout(printed), suppress(SystemExit):
-                cli.main([name, "--help"] if name else ["--help"])
-            title = f"# direp {name} {takes}".rstrip()
-            text += [title if name else "# direp", "", about[:1].upper() + about[1:] + ("." if about else ""), ""]
-            text += ["```text", printed.getvalue(), "```", ""]
-        return self.parse_text_to_nodes("\n".join(text), allow_section_headings=True)
+        printed = StringIO()
+        with redirect_stdout(printed), suppress(SystemExit):
+            cli.main([*self.arguments, "--help"])
+        return self.parse_text_to_nodes(f"```text\n{printed.getvalue()}\n```")
 
 
 def as_markdown(app, what, name, thing, options, lines):
