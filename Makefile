@@ -1,4 +1,5 @@
-# Two commands: `make demo` trains the main example, `make test` runs every check; and `make bench` times the machine.
+# Two commands: `make demo` trains the main example, `make test` runs every check; `make bench` times the machine, and
+# `make docs` builds the documentation, build/docs/index.html.
 # All install what they need, once.
 
 PYTHON ?= python3
@@ -11,13 +12,23 @@ CACHE := PYTHONDONTWRITEBYTECODE= MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_P
 # One run's folder; a second demo goes to a new one.
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test tested whole check bench clean
+.PHONY: demo test tested whole check bench docs links clean
 
 demo: .venv/installed
 	$(BIN)/direp train digits --seeds 0..4 --out $(DEMO)
 
 bench: .venv/installed
 	$(BIN)/direp bench
+
+# Every tutorial runs. A warning, a link within that leads nowhere or a misspelt word fails it.
+docs: .venv/docs
+	$(CACHE) JAX_PLATFORMS=cpu $(BIN)/sphinx-build -W --keep-going -q docs build/docs
+	$(BIN)/codespell README.md docs direp
+	@echo 'build/docs/index.html'
+
+# Links to elsewhere: needs a network.
+links: .venv/docs
+	$(BIN)/sphinx-build -q -b linkcheck -D sphinx_gallery_conf.plot_gallery=0 docs build/links
 
 # The types are checked beside the tests: either leaves a core idle at times.
 test: .venv/dev
@@ -48,5 +59,9 @@ check: .venv/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch .venv/installed $@
 
+.venv/docs: .venv/made pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch .venv/installed $@
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs build docs/gallery

@@ -1,4 +1,4 @@
-"""The estimators beside scikit-learn's: the table and the times of docs/scikit-learn.md.
+"""The estimators beside scikit-learn's: the table and the times of docs/measurements/scikit-learn.md.
 
 python benchmarks/estimators.py table     # default settings, 10-fold cross-validation on six data sets
 python benchmarks/estimators.py grid      # 160 fits of a grid search on iris, beside as many of MLPClassifier

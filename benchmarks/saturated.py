@@ -1,6 +1,6 @@
 """Saturated networks: how many are proved to settle for inputs in a box, or for samples, and how many by global slopes.
 
-python benchmarks/saturated.py                 # the tables of docs/results.md, some minutes
+python benchmarks/saturated.py                 # the tables of docs/measurements/certificates.md, some minutes
 python benchmarks/saturated.py --networks 1    # fewer networks a case
 
 Signed random weights, 1 to 8 times the edge of linear stability, leak 1, 10 to 100 units. Drives into the units have a

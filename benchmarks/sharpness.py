@@ -1,6 +1,6 @@
 """How sharp are the certificates? Random networks around the edge: how many are proved, how many settle.
 
-python benchmarks/sharpness.py                  # the tables of docs/results.md and docs/images/sharpness.png
+python benchmarks/sharpness.py                  # tables of docs/measurements/certificates.md, docs/images/sharpness.png
 python benchmarks/sharpness.py --networks 20    # fewer networks an ensemble
 python benchmarks/sharpness.py --quick          # a minute, for a look; writes no figure unless --figure names one
 

@@ -1,4 +1,4 @@
-"""Makes the tables of docs/results.md: runs the program as a user would, and prints a Markdown table.
+"""Makes the tables of docs/measurements/results.md: runs the program as a user would, and prints a Markdown table.
 
 python benchmarks/tables.py gates        # every gate, 1000 seeds, and the published baseline
 python benchmarks/tables.py ablation     # what the controlled leak and the nudge are good for

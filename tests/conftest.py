@@ -68,10 +68,12 @@ def pytest_addoption(parser):
 
 
 def _left(items):
-    """Cases that the suite leaves to `make whole`."""
+    """Tests and cases that the suite leaves to `make whole`."""
     cases = {}
     for item in items:
-        if hasattr(item, "callspec") and item.path.stem.removeprefix("test_") not in EACH:
+        if item.get_closest_marker("whole"):
+            yield item
+        elif hasattr(item, "callspec") and item.path.stem.removeprefix("test_") not in EACH:
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for several in cases.values():
         several.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))

@@ -26,7 +26,7 @@ class AbstractNeuron(eqx.Module):
     - `transfer`, `rate`: the activations $\varphi$ (of the drive) and $\psi$ (of the state).
     - `low`, `high`: the box of the states, at whose faces the field is projected; `None` for free states.
     - `outflow`: whether a neuron also loses what it sends, $\Lambda_j=\lambda_j+\sum_kf(w_{jk})$ over the free units
-      that $j$ sends to; see [`Outflow`][direp.model.Outflow].
+      that $j$ sends to; see [`Outflow`][direp.Outflow].
 
     All but these are final: a method of another neuron would change the dynamics without the proofs' knowledge. Raises
     `ValueError` for such a method, and for data of another kind.

@@ -139,7 +139,7 @@ def gate(repeats: int) -> list[Timing]:
     own = dataclasses.replace(preset("xor"), seeds=f"0..{networks - 1}")
     jax.config.update("jax_enable_x64", True)
     plain = "plain NumPy loop, a network and epoch"
-    note = f"{networks} networks at once, 64 bits, 3000 steps an epoch as in the loop"
+    note = f"arXiv:2006.08798; {networks} networks at once, 64 bits, 3000 steps an epoch as in the loop"
     calls = {plain: (lambda: numpy_gate(2), 2),
              "DEEP 2020, a network and epoch": (trained(deep), networks * epochs, note)}  # fmt: skip
     timings = compare("gate", calls, plain, repeats)

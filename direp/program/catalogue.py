@@ -98,7 +98,7 @@ CATALOGUE: dict[str, Kind] = {
     }),
     "rule": Kind("direp.rules:AbstractRule", "nudge beta feedback lift updates inputs hidden=units outputs key", {
         "local": Entry("direp.rules:Local", "two phases, local", limit=True, certificate=True),
-        "trajectory": Entry("direp.rules:Trajectory", "DEEP 2020: along one nudged phase"),
+        "trajectory": Entry("direp.rules:Trajectory", "of DEEP, Farinha et al. 2020: along one nudged phase"),
         "vector-field": Entry("direp.rules:VectorField", "with slopes of the activation"),
         "symmetric-ep": Entry("direp.rules:SymmetricEP", "both directions of a pair learn alike"),
         "asym-ep": Entry("direp.rules:AsymEP", "exact on directed weights as the nudge vanishes", limit=True),

@@ -115,7 +115,7 @@ commands:
 
 examples:
   direp train xor --seeds 0..99
-  direp train xor --preset deep-2020 --seeds 0..99
+  direp train xor --preset deep-2020 --seeds 0..99    DEEP as published (Farinha et al. 2020, arXiv:2006.08798)
   direp train digits --seeds 0..4 --json
   direp train xor --rule mymodule:MyRule        a rule of your own, from mymodule.py
   direp train --config runs/NAME/config.json    the same run again

@@ -187,14 +187,14 @@ class Settings:
     weight_bounds: tuple[float, float] | None = None
     """The least and the largest strength of a synapse."""
     prune: bool = False
-    """Stochastic pruning of weights up to 0.01, as in DEEP 2020."""
+    """Stochastic pruning of weights up to 0.01, as in DEEP (Farinha et al. 2020)."""
     sign_only: bool = False
     """Update by the sign of the gradient only."""
     method: Annotated[str, help_of("method", "How networks settle: ")] = "auto"
     euler_step: float = 0.05
     """Step size of --method euler (time)."""
     fixed_steps: int | None = None
-    """Settle for exactly so many steps, as DEEP 2020 does."""
+    """Settle for exactly so many steps, as DEEP (Farinha et al. 2020) does."""
     max_steps: int = 5000
     """At most so many steps a settling."""
     tolerance: float | None = None

@@ -149,7 +149,7 @@ def _assumptions(optimiser: str, control: Any, step: Stored, key: Any, left_out:
     else:
         said.append(
             f"weights and biases learn, and {type(control).__name__} sets the leaks after every step, exactly at its "
-            "criterion; the conditions T1 to T6 speak of leaks that stay"
+            "criterion; the conditions of descent (T1 to T6) speak of leaks that stay"
         )
     if size and step.following is None:
         said.append(

@@ -87,8 +87,17 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("" if n else "assuming", sentence) for n, sentence in enumerate(learning["assumptions"])]
     if learning["blame"]:
         rows.append(("against it", ", ".join(learning["blame"][:10])))
-    rows += [
-        ("" if k else "conditions", f"{s['criterion']}: {s['verdict']}" + (f" ({s['note']})" if s["note"] else ""))
-        for k, s in enumerate(learning["steps"])
-    ]
+    for k, step in enumerate(learning["steps"]):
+        says = _SAYS.get(step["criterion"][:2])
+        named = step["criterion"] + (f" ({says})" if says else "")
+        note = f"; {step['note']}" if step["note"] else ""
+        rows.append(("" if k else "conditions", f"{named}: {step['verdict']}{note}"))
     return rows
+
+
+_SAYS = {
+    "T1": "a sample's cost falls, whatever unit errs", "T2": "how far the rule's signal is from the gradient's",
+    "T3": "the cost falls, whatever the targets of these inputs", "T4": "leaks outweigh asymmetry; implies T1",
+    "T5": "no synapse moves the wrong way, however strong the nudge",
+    "T6": "synapses learn positive multiples of their gradient",
+}  # fmt: skip

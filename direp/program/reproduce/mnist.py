@@ -6,7 +6,7 @@ from typing import Any
 from .reproduction import AbstractReproduction, Drawn, Runs, Variant
 from .table import count, markdown, percent
 
-# Means of three seeds (lowest to highest), as docs/directed.md has them.
+# Means of three seeds (lowest to highest), as docs/measurements/directed.md has them.
 RECORDED = {
     "layered": "98.92 % (98.91 to 98.93)", "random": "98.17 % (98.05 to 98.24)", "deep": "98.69 % (98.64 to 98.74)",
 }  # fmt: skip
@@ -23,9 +23,9 @@ Published by others, for other networks: 98.39 % in 76 s on a GPU for a feedback
     derived = """
 - Networks, controls and settings are this project's: `AsymEP` with learned companions (its own feedback channel), leaks
   or weights that are kept certified after every update, images moved by up to one pixel. Settings were chosen on
-  validation images; while that was done, the test images were seen too (docs/speed.md).
-- *Recorded* are the figures in docs/directed.md, of three seeds on another machine: what this program should come to
-  again. They are no publication."""
+  validation images; while that was done, the test images were seen too (docs/measurements/speed.md).
+- *Recorded* are the figures in docs/measurements/directed.md, of three seeds on another machine: what this program
+  should come to again. They are no publication."""
 
     def variants(self) -> dict[str, Variant]:
         return {
