@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import direp
 from direp.arithmetic import at_least, at_most
 from direp.certificates.convergence import Judged
+from direp.certificates.convergence.norm import L2, Euclidean
 from direp.certificates.region import Box, certify_region
 
 neurons, outflows = st.sampled_from(list(NEURONS)), st.sampled_from(OUTFLOWS)
@@ -217,3 +218,14 @@ def test_printed_bounds_hold():
     assert at_most(0.000892, 2) == "0.0009"
     assert at_least(0.14886) == "0.148"
     assert at_most(np.inf) == "inf"
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_lengths_in_euclidean_norms_neither_vanish_nor_overflow(scale):
+    v = np.array([[3.0, 4.0], [0.0, 0.0]]) * scale
+    matrix = np.array([[2.0, 1.0], [1.0, 2.0]])
+    for norm, expected in ((L2(np.ones(2)), 5.0), (Euclidean(matrix), math.sqrt(74.0))):
+        for found in (norm.length(v), norm.upper(v, np.zeros_like(v))):
+            np.testing.assert_allclose(found / scale, [expected, 0.0], rtol=1e-13)
+        assert norm.upper(v, np.zeros_like(v))[0] >= expected * scale
+        assert norm.upper(v, np.full_like(v, 1e-3 * scale))[1] > 0

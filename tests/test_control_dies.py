@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import NEURONS, OUTFLOWS, network
@@ -9,6 +10,7 @@ from program import call
 
 import direp
 from direp.certificates import LocalLeak, Mismatch, Perron, Rows, Spectral
+from direp.rules import beside
 from direp.training.dies import gradient_of_dies, taken_by_dies
 from direp.training.spectrum import form_of, of_dies, proved_rate
 
@@ -119,3 +121,38 @@ def test_a_control_that_keeps_no_room_is_refused_by_name(tmp_path, monkeypatch):
     assert "--control deaf_control:Deaf takes no mismatch" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["leaks", "weights"])
+def test_a_phase_that_sends_back_loses_what_the_network_loses(kind):
+    """Eigenvalues of the corner die of a feedback's phase, where weights are stronger than companions."""
+    off, share = 1 - np.eye(3), 0.3
+
+    def full(v):
+        weight = np.vstack([np.zeros((1, 3)), v * off])
+        return direp.Network(direp.Graph.complete(1, 2, 1), direp.Projected("signed"), weight, leak=0.01)
+
+    control = CONTROLS[kind](Mismatch(share), LocalLeak())
+    net, (back,) = control.begin_with(full(8.0), (full(4.9).weight.recurrent,))
+    margin = np.asarray(control.margin_of(net, control.init(net), (back,)))
+    sends = np.asarray(beside(net, back).matrix)[1:]
+    lost = np.asarray(net.leak) + np.asarray(net.matrix)[1:].sum(1)
+    worst = np.linalg.eigvals(sends * (1 + share) - np.diag(lost * (1 - share))).real.max()
+    assert worst < 0
+    assert margin.min() <= -worst + 1e-6
+
+
+def test_what_is_proved_of_a_phase_that_sends_back_is_so():
+    """In the Euclidean norm: its total leaks are those of the network, in either direction of the difference."""
+    off = 1 - np.eye(3)
+
+    def full(v):
+        weight = np.vstack([np.zeros((1, 3)), v * off])
+        return direp.Network(direp.Graph.complete(1, 2, 1), direp.Projected("signed"), weight, leak=2.0)
+
+    for own, back in ((-0.5, 2.0), (2.0, -0.5)):
+        net, other = full(own), full(back)
+        sends = np.asarray(other.matrix)[1:]
+        true = np.linalg.eigvalsh(np.diag(np.asarray(net.total_leak())) - (sends + sends.T) / 2)[0]
+        proved = float(proved_rate(net, jnp.float64(3.0), 0.0, beside(net, other.weight.recurrent)))
+        assert true - 1e-5 < proved <= true

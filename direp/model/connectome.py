@@ -30,6 +30,14 @@ from .wiring import (
 )
 
 
+def _sum_below(one: Any, other: np.ndarray) -> np.ndarray:
+    """A sum of 64-bit numbers, where it is not exact the next one below it."""
+    total = one + other
+    part = total - one
+    lost = (one - (total - part)) + (other - part)  # Knuth: what rounding has taken, exactly
+    return np.where(lost < 0, np.nextafter(total, -np.inf), total)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Connectome:
     r"""A graph with the weights and signs of its synapses, and whatever else a file says of units and synapses.
@@ -128,7 +136,8 @@ class Connectome:
         )
 
     def folded(self, neuron: AbstractNeuron, leak: Any) -> Any:
-        """Leaks with the synapses from units to themselves in them. Raises `ValueError` where that is not exact."""
+        """Leaks with the synapses from units to themselves in them, rounded down. Raises `ValueError` where no leak can
+        stand for them."""
         if not self.loop.any():
             return leak
         k = int(np.argmax(self.loop != 0))
@@ -140,7 +149,7 @@ class Connectome:
                 f"({activation.name}) what it adds is no multiple of the state, so that no leak can stand for it: use "
                 "Projected, or remove it"
             )
-        moved = leak - self.loop + neuron.outflow.value(self.loop)
+        moved = _sum_below(leak, neuron.outflow.value(self.loop) - self.loop)
         if (moved < 0).any():
             k = int(np.argmin(moved))
             name, least = self.graph.name(k), self.loop[k] - neuron.outflow.value(self.loop[k])

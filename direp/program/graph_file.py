@@ -62,7 +62,9 @@ def folded(connectome: "Connectome | None") -> str | None:
         return None
     count = int((connectome.loop != 0).sum())
     synapses = f"{count} synapse{'s' if count > 1 else ''} from a unit to itself"
-    return f"{synapses} {'are' if count > 1 else 'is'} folded into the leak, exactly: leaks are what is left of them"
+    return (
+        f"{synapses} {'are' if count > 1 else 'is'} folded into the leak (rounded down): leaks are what is left of them"
+    )
 
 
 def kept_graph(name: str) -> tuple[str, bytes, dict[str, Any]] | None:

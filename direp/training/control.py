@@ -112,7 +112,7 @@ class AbstractDiagonalControl(AbstractControl):
     def _taken(self, network: Network, norm: Any, feedback: tuple[Any, ...]) -> list[Array]:
         """By dies, of the margin of the network and of each feedback."""
         return [
-            taken_by_dies(self.criterion, each, norm, self.mismatch, own=each is network)
+            taken_by_dies(self.criterion, network, norm, self.mismatch, None if each is network else each)
             for each in beside_each(network, feedback)
         ]
 
@@ -213,7 +213,8 @@ class LeakController(AbstractDiagonalControl):
         for each, learned in zip(beside_each(network, tuple(each.recurrent for each in feedback)), learns, strict=True):
             spare = network.total_leak() - self.criterion.spread(each, state)
             if share:
-                spare = spare - taken_by_dies(self.criterion, each, state, self.mismatch, own=each is network)
+                other = None if each is network else each
+                spare = spare - taken_by_dies(self.criterion, network, state, self.mismatch, other)
             # A leak that the last projection set differs from the criterion by rounding.
             held = free & (spare - self.margin <= self.criterion.rounding(each, state) * (1 + 4 * share))
             own = jnp.where(held, gradient.leak, 0) / (1 - share)

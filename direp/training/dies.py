@@ -38,15 +38,19 @@ def _together(criterion: AbstractDiagonal, network: Network, mismatch: Mismatch)
 
 
 def taken_by_dies(
-    criterion: AbstractDiagonal, network: Network, norm: Float[Array, " free"], mismatch: Mismatch, *, own: bool = True
+    criterion: AbstractDiagonal,
+    network: Network,
+    norm: Float[Array, " free"],
+    mismatch: Mismatch,
+    feedback: Network | None = None,
 ) -> Float[Array, " free"]:
-    """By how much the least margin of all dies is below that of the network; `own` unless the weights between free
-    units are those of a feedback."""
+    """By how much the least margin of all dies is below that of the network; or below that of a phase which sends back
+    by the weights of `feedback`, and in which units lose what they lose in the network."""
     outflow, gain = network.neuron.outflow, network.neuron.gain
-    if own and _together(criterion, network, mismatch):
+    if feedback is None and _together(criterion, network, mismatch):
         apart = network.synapses.outgoing(network.weight, lambda w: jnp.abs(outflow.value(w) - gain * jnp.abs(w)))
     else:
-        apart = criterion.spread(network, norm) + lost(network)
+        apart = criterion.spread(network if feedback is None else feedback, norm) + lost(network)
     return mismatch.share * (network.leak + apart)
 
 

@@ -141,7 +141,8 @@ class AbstractEuclideanControl(AbstractControl):
     def _mended(self, network: Network, state: Track, feedback: tuple[Any, ...]) -> Confirmed:
         """The network, moved to where its margin is proved, and what was proved before it was."""
         pairs = zip(beside_each(network, feedback), state.level, strict=True)
-        rate = jnp.stack([proved_rate(each, level, self.mismatch.share) for each, level in pairs]).min()
+        others = [(None if each is network else each, level) for each, level in pairs]
+        rate = jnp.stack([proved_rate(network, level, self.mismatch.share, each) for each, level in others]).min()
         eps = float(jnp.finfo(network.dtype).eps)
         # More by what the mending itself rounds.
         short = self.margin - rate + 64 * eps * (jnp.abs(network.total_leak()).max() + self.margin)

@@ -159,16 +159,19 @@ def _sizes(network: Network) -> Any:
     return network.parameters._replace(weight=jax.tree.map(jnp.abs, network.weight))
 
 
-def proved_rate(network: Network, level: Array, share: float = 0.0) -> Float[Array, ""]:
+def proved_rate(
+    network: Network, level: Array, share: float = 0.0, feedback: Network | None = None
+) -> Float[Array, ""]:
     r"""A rate at which a network certainly contracts in the Euclidean norm, and so do all whose weights and leaks
-    differ by a share at most; minus infinity if none was found.
+    differ by a share at most; minus infinity if none was found. Or a phase that sends by the weights of `feedback`, and
+    in which units lose what they lose in the network.
 
     Whatever $R$ a factorisation gives, $M\succeq s-\lVert M-s-RR^\top\rVert$: the remainder is computed, its rounding
     bounded by the sizes of its terms (Higham 2002, section 3.5). Dense: for some thousand units.
     """
-    coupling, size = Coupling(network), network.graph.free
-    eps = float(jnp.finfo(network.dtype).eps)
-    matrix = network.matrix[network.graph.inputs :]
+    sends, size = network if feedback is None else feedback, network.graph.free
+    coupling, eps = Coupling(sends), float(jnp.finfo(network.dtype).eps)
+    matrix = sends.matrix[network.graph.inputs :]
     matrix = coupling.gain * (matrix.T if network.neuron.transfer.linear else matrix)
     with jax.default_matmul_precision("highest"):
         level = jnp.maximum(level, jnp.finfo(network.dtype).tiny ** 0.25)

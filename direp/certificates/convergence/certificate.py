@@ -332,7 +332,7 @@ class Certificate(Judged):
         if phase not in self.phases:
             raise ValueError(f"Certificate.steps_to(phase={phase!r}) must be one of {', '.join(self.phases)}")
         norm = self.norms.get(phase, self.norm)
-        worst = float(np.max(norm.length(velocity))) * norm.reach * (1 + 1e-12)
+        worst = float(np.max(norm.upper(velocity, np.zeros_like(velocity)))) * norm.reach * (1 + 1e-12)
         return self.steps(tolerance / worst) if worst > 0 else 0
 
     def to_dict(self) -> dict[str, Any]:

@@ -207,7 +207,8 @@ class Symmetric(AbstractEuclidean):
             middle = (least + most) / 2
             least, most = (middle, most) if room(middle) > 0 else (least, middle)
         p = np.linalg.inv(2 * np.diag(hull.leak - least) - coupling)
-        return root[:, None] * (p + p.T) / 2 * root, 1 / slope
+        p = root[:, None] * (p + p.T) / 2 * root
+        return (p + p.T) / 2, 1 / slope
 
 
 class LMI(AbstractEuclidean):

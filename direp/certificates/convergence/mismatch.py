@@ -49,15 +49,18 @@ class Mismatch:
 
     def claim(self, claim: str) -> str:
         """A claim about a network, made of every die."""
-        within = f"{at_least(100 * self.share)} %" if self.share else "0 %"
-        return claim.replace("the network contracts", f"every die within {within} of the network contracts", 1)
+        return claim.replace("the network contracts", f"every die within {self._within} of the network contracts", 1)
+
+    @property
+    def _within(self) -> str:
+        return f"{at_least(100 * self.share)} %" if self.share else "0 %"
 
     @property
     def assumption(self) -> str:
         """What a die is, for those who read a certificate."""
         devices = {"shared": "one device carries", "separate": "two devices carry"}[self.outflow]
         return (
-            f"every weight, leak and bias of a die is within {100 * self.share:g} % of the stored one, each by itself; "
+            f"every weight, leak and bias of a die is within {self._within} of the stored one, each by itself; "
             f"{devices} a synapse and what its source loses by it"
         )
 

@@ -10,6 +10,17 @@ import numpy as np
 _EPS = float(np.finfo(np.float64).eps)
 
 
+def _largest(sizes: np.ndarray) -> np.ndarray:
+    """The largest entry of every vector, by which to divide so that no square is too small or too large; else 1."""
+    largest = np.max(sizes, axis=-1, keepdims=True)
+    return np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+
+
+def _above(length: np.ndarray) -> np.ndarray:
+    """The next number, but for zero, which is exact."""
+    return np.where(length == 0, length, np.nextafter(length, np.inf))
+
+
 class AbstractNorm:
     """A norm of differences of states; the last axis runs over the free units."""
 
@@ -121,10 +132,12 @@ class L2(AbstractNorm):
         return 1 / root if self.inverse else root
 
     def length(self, v):
-        return np.sqrt(((v * self._root) ** 2).sum(-1))
+        scaled = np.abs(v) * self._root
+        largest = _largest(scaled)
+        return largest[..., 0] * np.sqrt(((scaled / largest) ** 2).sum(-1))
 
     def upper(self, v, doubt):
-        return self.length(np.abs(v) + doubt) * (1 + 4 * (len(self.weights) + 4) * _EPS)
+        return _above(self.length(np.abs(v) + doubt) * (1 + 4 * (len(self.weights) + 4) * _EPS))
 
     @property
     def entries(self):
@@ -153,16 +166,20 @@ class Euclidean(AbstractNorm):
         return False
 
     def length(self, v):
-        other = np.linalg.solve(self.matrix, np.asarray(v)[..., None])[..., 0] if self.inverse else v @ self.matrix
-        return np.sqrt(np.maximum((v * other).sum(-1), 0))
+        largest = _largest(np.abs(v))
+        v = np.asarray(v) / largest
+        other = np.linalg.solve(self.matrix, v[..., None])[..., 0] if self.inverse else v @ self.matrix
+        return largest[..., 0] * np.sqrt(np.maximum((v * other).sum(-1), 0))
 
     def upper(self, v, doubt):
         metric, lost = self._inverse if self.inverse else (self.matrix, 0.0)
+        largest = _largest(np.abs(v) + doubt)
+        v, doubt = v / largest, doubt / largest
         size, tables = np.abs(v), np.abs(metric)
         square = np.maximum((v * (v @ metric)).sum(-1), 0) + lost * size.sum(-1) ** 2
         square = square + 4 * (len(metric) + 2) * _EPS * (size * (size @ tables)).sum(-1)
         beside = (doubt * (doubt @ (tables + lost))).sum(-1)
-        return (np.sqrt(square) + np.sqrt(beside)) * (1 + 4 * (len(metric) + 2) * _EPS)
+        return _above(largest[..., 0] * (np.sqrt(square) + np.sqrt(beside)) * (1 + 4 * (len(metric) + 3) * _EPS))
 
     @property
     def entries(self):

@@ -28,6 +28,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ...arithmetic import certainly_positive
+from ...rules import SquaredError
 from .certificate import Attempt, Proof
 from .criterion import AbstractCriterion
 from .multipliers import Multiplied, balanced, centred, steps_for
@@ -329,7 +330,9 @@ def _stretch(system: System, problem: Multiplied, p: np.ndarray) -> float:
     root = np.sqrt(p)
     matrix = root[:, None] * problem.matrix / root
     gain = np.ones(len(p)) if problem.low is None else _gain(problem)
-    steepest = max((abs(beta) for beta in system.strengths), default=0.0) * system.cost.curvature * system.gain
+    # A convex cost bends along no direction by more than along all outputs together.
+    bend = system.cost.curvature * (1 if isinstance(system.cost, SquaredError) else system.size - system.hidden)
+    steepest = max((abs(beta) for beta in system.strengths), default=0.0) * bend * system.gain
     own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
     uneven = float(root[system.hidden :].max() / root[system.hidden :].min()) if steepest else 1.0
     own[system.hidden :] += steepest * uneven
