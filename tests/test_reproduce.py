@@ -182,7 +182,7 @@ def test_every_reproduction_tells_its_sources_and_trains_the_presets():
     assert "Only its abstract is at" in made["revisited"].published
     assert "none is\nattributed to the paper" in made["revisited"].derived
     # What is called recorded is what the documentation says of the same command.
-    recorded = (ROOT / "docs" / "directed.md").read_text()
+    recorded = (ROOT / "docs" / "measurements" / "directed.md").read_text()
     for name, variant in made["mnist"].variants().items():
         command = " ".join(["direp train", *variant.arguments("mnist", "0..2")])
         (row,) = (line for line in recorded.splitlines() if f"`{command}`" in line)

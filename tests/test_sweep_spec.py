@@ -243,7 +243,7 @@ def test_a_mapping_needs_a_folder():
 
 
 def test_the_specs_of_the_documentation_are_read(tmp_path):
-    text = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text()
+    text = (Path(__file__).parent.parent / "docs" / "howto" / "sweeps.md").read_text()
     found = []
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         (tmp_path / "sweep.toml").write_text(block)
