@@ -66,6 +66,7 @@ CASES = [
     (direp.Rate("sigmoid", "absolute"), direp.Local(beta=0.3)),
     (direp.Rate("tanh", "none"), direp.VectorField(beta=0.3)),
     (direp.Rate("sigmoid", "signed"), direp.AsymEP(beta=0.3, feedback=LearnedFeedback())),
+    (direp.Projected("signed"), direp.AsymEP(beta=0.3, feedback=LearnedFeedback())),
 ]  # fmt: skip
 
 
@@ -280,7 +281,7 @@ def test_names_cannot_break_out_of_the_page(opened, tmp_path):
     samples = direp.tasks.Samples(np.array([[0.0, 1.0], [1.0, 0.0]]), np.eye(2))
     task = direp.tasks.Task(evil, samples, samples, samples, classes=(evil, "b"), whole=True)
     network, rule = drawn(1, direp.Projected("none"), direp.Local(beta=1.0), outputs=2)
-    sheet = Sheet(evil, subtitle=evil, settings=[(evil, evil)], lines=[(evil, evil)],
+    sheet = Sheet(evil, subtitle=evil, settings=[(evil, evil, evil)], lines=[(evil, evil)],
                   player=player_of(network, rule, direp.SquaredError(), task))  # fmt: skip
     path = tmp_path / "page.html"
     path.write_text(page_of([sheet]), encoding="utf-8")

@@ -9,6 +9,7 @@ for weights and biases: they drift with an exponent $\nu$ of their own each, and
 resistors, which neither drift nor are read.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,10 +57,13 @@ class Devices:
         for name in ("noise", "drift", "exponent", "spread"):
             check_number(f"Devices({name}", getattr(self, name), least=0)
 
+    def written(self, network: Network) -> Network:
+        """What every die is meant to hold: each number at its level."""
+        return network if self.bits is None else quantised(network, self.bits, self.ratio)
+
     def die(self, network: Network, rng: np.random.Generator, corner: bool = False) -> Network:
         """One die, read once. `corner`: every device off by the whole share, up or down."""
-        written = network if self.bits is None else quantised(network, self.bits, self.ratio)
-        made = self.mismatch.die(written, rng, corner)  # pyright: ignore[reportAttributeAccessIssue]
+        made = self.mismatch.die(self.written(network), rng, corner)  # pyright: ignore[reportAttributeAccessIssue]
         if not self.noise and self.drift <= 1:
             return made
 
@@ -142,8 +146,9 @@ def on_dies(
     trainer = evaluator_of(network, task, cost, method, stop, "on_dies")
     rng = np.random.default_rng(seed)
     rows = [_judged(trainer, network, samples)]
+    written, off = devices.written(network), dataclasses.replace(devices, bits=None)
     for _ in range(dies):
-        rows.append(_judged(trainer, devices.die(network, rng, corner), samples))
+        rows.append(_judged(trainer, off.die(written, rng, corner), samples))
         if step is not None:
             step()
     names = ("loss", "accuracy", "unsettled", "steps")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import plot
+from ...arithmetic import at_least
 from ...certificates import CASCADE, Certificate, certify
 from ...model import Network
 from ...plot.style import canvas, written
@@ -115,7 +116,9 @@ def _weights(of: Figured, paper: Any) -> str:
 def _eigenvalues(of: Figured, paper: Any) -> str:
     proved = of.certificate if "free" in of.certificate.phases else None
     plot.eigenvalues(of.network, paper, certificate=proved)
-    rate = "" if proved is None else f" It is proved to contract at rate {proved.phases['free']:.3g}, left of which"
+    rate = (
+        "" if proved is None else f" It is proved to contract at rate {at_least(proved.phases['free'])}, left of which"
+    )
     return (
         "Eigenvalues of the linear network at steepest slopes in the complex plane, within Gershgorin's discs."
         + (f"{rate} all of them lie." if rate else "")
@@ -127,7 +130,7 @@ def _decay(of: Figured, paper: Any) -> str:
     paths = trajectory(of.network, x, y=y, rule=of.rule, cost=of.run.parts.cost)
     proved = of.certificate if "free" in of.certificate.phases else None
     plot.residual_decay(paths, paper, certificate=proved)
-    beside = "" if proved is None else f", beside the proved rate {proved.phases['free']:.3g}"
+    beside = "" if proved is None else f", beside the proved rate {at_least(proved.phases['free'])}"
     return f"Distance of {len(x)} samples from their equilibria over time, on a logarithmic scale{beside}."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ...arithmetic import at_least
 from ...runs import plain
 from .charts import charts_of
 from .sheet import Sheet
@@ -47,22 +48,16 @@ def _players(sheets: Sequence[Sheet]) -> dict[str, Any]:
         if sheet.player is not None:
             size = len(json.dumps(plain(sheet.player)))
             if used + size > _MOST_PLAYED:
-                sheet.player, sheet.unplayable = (
-                    None,
-                    "the page would become too large; direp report of this run alone has it",
-                )
-                continue
-            players[str(k)], used = sheet.player, used + size
+                sheet.player = None
+                sheet.unplayable = "the page would become too large; direp report of this run alone has it"
+            else:
+                players[str(k)], used = sheet.player, used + size
     return players
 
 
 def _title(sheets: Sequence[Sheet]) -> str:
     names = [sheet.name for sheet in sheets]
-    return (
-        names[0]
-        if len(names) == 1
-        else ", ".join(names[:3]) + ("" if len(names) <= 3 else f" and {len(names) - 3} more")
-    )
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 _COLUMNS = ("seeds", "epochs", "validation right", "test right", "test loss", "solved", "settles", "unsettled")
@@ -74,15 +69,10 @@ def _comparison(sheets: Sequence[Sheet]) -> dict[str, Any]:
     kept = [k for k in range(len(_COLUMNS)) if any(row["cells"][k] != "–" for row in rows)]
     for row in rows:
         row["cells"] = [row["cells"][k] for k in kept]
-    told = [dict(sheet.settings) for sheet in sheets if sheet.settings]
-    names = dict.fromkeys(name for each in told for name in each)
-    apart = [f"{name} ({', '.join(dict.fromkeys(_bare(e.get(name)) for e in told))})" for name in names
-             if len({_bare(each.get(name)) for each in told}) > 1]  # fmt: skip
-    return {"columns": [_COLUMNS[k] for k in kept], "rows": rows, "apart": "; ".join(apart)}
-
-
-def _bare(value: str | None) -> str:
-    return "none" if value is None else value.partition(" (usually")[0]
+    told = [{name: value for name, value, _ in sheet.settings} for sheet in sheets if sheet.settings]
+    values = {n: dict.fromkeys(each.get(n, "none") for each in told) for n in dict.fromkeys(n for t in told for n in t)}
+    apart = "; ".join(f"{name} ({', '.join(several)})" for name, several in values.items() if len(several) > 1)
+    return {"columns": [_COLUMNS[k] for k in kept], "rows": rows, "apart": apart}
 
 
 def _cell(summary: dict[str, Any] | None, column: str) -> str:
@@ -101,11 +91,8 @@ def _cell(summary: dict[str, Any] | None, column: str) -> str:
                 return "–" if summary["solved"] is None else f"{summary['solved']} of {summary['seeds']}"
             case "settles":
                 proof = summary["certificate"]
-                return (
-                    f"{proof['verdict']}, rate {proof['rate']:.3g}"
-                    if proof["verdict"] == "proved"
-                    else proof["verdict"]
-                )
+                rate = f", rate {at_least(proof['rate'])}" if proof["verdict"] == "proved" else ""
+                return proof["verdict"] + rate
             case _:
                 return f"{summary['settle']['unconverged']:,}"
     except (KeyError, TypeError, ValueError):

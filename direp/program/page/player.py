@@ -17,6 +17,7 @@ from ...rules import (
     CrossEntropy,
     Fading,
     Local,
+    RandomSign,
     SquaredError,
     SymmetricEP,
     VectorField,
@@ -101,7 +102,10 @@ def _lesson(network: Network, rule: AbstractRule) -> Lesson:
         if isinstance(rule, AsymEP):
             way = feedback_of(rule)[0].weight(network)
             feedback = None if way is None else np.asarray(network.synapses.strengths(way))
-        return Lesson(_RULES[type(rule)], strengths, feedback)
+        drawn = (
+            "In training the sign of the nudge is drawn for every update" if isinstance(nudges[0], RandomSign) else ""
+        )
+        return Lesson(_RULES[type(rule)], strengths, feedback, drawn)
     name = type(rule).__name__
     return Lesson("local", strengths, None, f"{name} has other phases than a page can run: these are those of Local")
 

@@ -50,7 +50,7 @@ class Sheet:
     player: dict[str, Any] | None = None
     unplayable: str = ""
     drawings: list[Drawing] = field(default_factory=list)
-    settings: list[tuple[str, str]] = field(default_factory=list)
+    settings: list[tuple[str, str, str]] = field(default_factory=list)
     history: dict[str, np.ndarray] = field(default_factory=dict)
     summary: dict[str, Any] | None = None
     readable: bool = True
@@ -61,10 +61,12 @@ Step = Callable[[str, float], Any]
 
 def sheet_of(path: Path, name: str, allow_import: bool, step: Step) -> Sheet:
     """All that a folder tells; a folder that is damaged, unfinished or none at all still makes a sheet."""
-    sheet = Sheet(name)
+    sheet, run = Sheet(name), None
     try:
         step("reading", 0)
-        examination = examined(path, allow_import)
+        with contextlib.suppress(Unreadable, WrongUse):  # of which the examination then says why
+            run = open_run(path, allow_import=allow_import)
+        examination = examined(path if run is None else run, allow_import)
     except (Unreadable, WrongUse) as error:
         sheet.readable = False
         sheet.verdicts.append(Verdict("bad", "Nothing can be read.", str(error)))
@@ -73,10 +75,6 @@ def sheet_of(path: Path, name: str, allow_import: bool, step: Step) -> Sheet:
     sheet.readable = not examination.missing
     _tell(sheet, examination, judged(examination, step=lambda what, share: step(what, 0)))
     step("weights", 1)
-    run = None
-    if examination.subject is not None:
-        with contextlib.suppress(Unreadable, WrongUse):
-            run = open_run(path, allow_import=allow_import)
     sheet.columns = max((values.shape[1] for values in sheet.history.values()), default=1)
     whole = run is not None and run.task.whole
     sheet.charts = charts_of({name: sheet.history}, whole)
@@ -101,6 +99,9 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
     if found.healthy:
         what = " in what can be read" if found.missing else ""
         sheet.verdicts.append(Verdict("good", f"Nothing found wrong{what}.", found.outcome))
+    if found.skipped:
+        told = tuple(f"{symptom}: {why}" for symptom, why in found.skipped.items())
+        sheet.verdicts.append(Verdict("unsure", "Not looked for:", "", told))
     sheet.verdicts += [Verdict("bad", "Missing.", line) for line in found.missing]
     if settings is not None:
         sheet.seeds = len(parse_seeds(settings.seeds))
@@ -132,15 +133,15 @@ def _summarise(sheet: Sheet, summary: dict[str, Any]) -> None:
         sheet.verdicts.append(Verdict("bad", "Missing.", f"summary.json is damaged ({type(error).__name__}: {error})"))
 
 
-def _settings(settings: Settings) -> list[tuple[str, str]]:
-    """All settings, those that differ from the task's preset marked."""
+def _settings(settings: Settings) -> list[tuple[str, str, str]]:
+    """All settings: name, value, and what the task's preset has instead, if it differs."""
     try:
         usual = dataclasses.asdict(preset(settings.task))
     except WrongUse:
         usual = {}
     given = dataclasses.asdict(settings)
     return [
-        (name.replace("_", " "), f"{value}" + ("" if value == usual.get(name, value) else f" (usually {usual[name]})"))
+        (name.replace("_", " "), f"{value}", "" if value == usual.get(name, value) else f"{usual[name]}")
         for name, value in given.items()
         if value not in (None, "", ())
     ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +74,7 @@ def planned(asked: Asked, folder: Path) -> list[Planned]:
                 continue
             words = variant.arguments(task, asked.seeds or what.seeds, asked.epochs, asked.data_dir)
             settings = parse_train([*words, "--quiet"])[0]
-            needed.append(Planned(name, task, home / name / task, settings, " ".join(["direp train", *words])))
+            needed.append(Planned(name, task, home / name / task, settings, shlex.join(["direp", "train", *words])))
     if not needed:
         raise WrongUse(f"--only {' '.join(asked.only)} leaves nothing: no such variant has such a task")
     return needed
@@ -223,4 +224,4 @@ def report_of(what: AbstractReproduction, document: Mapping[str, Any], pictures:
 def go_on_with(asked: Asked, folder: Path, words: list[str]) -> str:
     """The command that goes on with an interrupted reproduction, which was given these options."""
     known = any(word.partition("=")[0] == "--out" for word in words)
-    return " ".join(["direp reproduce", asked.name, *words, *(() if known else ("--out", str(folder)))])
+    return shlex.join(["direp", "reproduce", asked.name, *words, *(() if known else ("--out", str(folder)))])
