@@ -10,6 +10,7 @@ import numpy as np
 from never_wrong_judge import ACTIVATIONS, exact_margin, outgoing, times
 
 import direp
+from direp.model import Parameters, Weight
 from direp.model.activation import hard_sigmoid, identity, relu, sigmoid, softplus, tanh
 
 CHUNK = 64  # networks that are drawn and simulated together: one size, one neuron
@@ -49,9 +50,10 @@ class Batch:
         return self.leak.shape[1]
 
     def network(self, b: int) -> direp.Network:
-        matrix = np.concatenate([self.entry[b][None], self.weight[b]])
-        graph, neuron = _graph(self.size, self.outputs), _neuron(self.neuron, self.activation, self.outflow, self.box)
-        return direp.Network(graph, neuron, matrix, leak=self.leak[b], bias=self.bias[b], dtype=np.float64)
+        """Its numbers stay on the host, where proofs are made: to place them takes longer than most proofs."""
+        kind = (self.size, self.outputs, self.neuron, self.activation, self.outflow, self.box)
+        weight = Weight(self.entry[b][None], self.weight[b])
+        return _network(*kind).replace(Parameters(weight, self.bias[b], self.leak[b]))
 
     def nudging(self, b: int) -> dict[str, Any]:
         strengths = self.strengths[b]
@@ -69,15 +71,15 @@ class Batch:
 
 
 @lru_cache(None)
-def _graph(free: int, outputs: int) -> direp.Graph:
-    return direp.Graph.complete(1, free - outputs, outputs)
-
-
-@lru_cache(None)
-def _neuron(kind: str, activation: str, outflow: Any, box: tuple[float, float] | None) -> Any:
+def _network(
+    size: int, outputs: int, kind: str, activation: str, outflow: Any, box: tuple[float, float] | None
+) -> direp.Network:
+    graph = direp.Graph.complete(1, size - outputs, outputs)
     if box is not None:
-        return direp.Projected(outflow=outflow, low=box[0], high=box[1])
-    return {"hopfield": direp.Hopfield, "rate": direp.Rate}[kind](LIBRARY[activation], outflow=outflow)
+        neuron = direp.Projected(outflow=outflow, low=box[0], high=box[1])
+    else:
+        neuron = {"hopfield": direp.Hopfield, "rate": direp.Rate}[kind](LIBRARY[activation], outflow=outflow)
+    return direp.Network(graph, neuron, np.zeros((graph.units, graph.free)), dtype=np.float64)
 
 
 def draw(rng: np.random.Generator, combination: tuple[str, str, str], size: int, count: int = CHUNK) -> Batch:
