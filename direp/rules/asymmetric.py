@@ -31,8 +31,7 @@ class AsymEP(AbstractRule):
     - `feedback`: what carries deviations back, in the place of $J^\top$: `SharedFeedback()` (the synapses themselves),
       `LearnedFeedback()` or `FixedFeedback()` (companions of their own: then the rule is local).
 
-    Source: derived here; the idea of cancelling the antisymmetric part is that of the literature on asymmetric
-    equilibrium propagation.
+    Source: Scurria, Vanden Abeele, Mognetti & Massar (2026), arXiv:2602.03670; feedback of its own is derived here.
     """
 
     nudge: AbstractNudge
@@ -145,7 +144,8 @@ class Dyadic(AbstractRule):
       strong enough nudge would pull it. The gradient is zero there: without this such an output never learns, and with
       it $d$ is the adjoint wherever no output is at a face on the wrong side.
 
-    Source: derived here; two-compartment units are those of dual propagation, Høier, Staudt & Zach (2023).
+    Source: Scurria et al. (2026), arXiv:2602.03670; two compartments as in dual propagation, Høier, Staudt & Zach
+    (2023). Lifting is derived here.
     """
 
     feedback: AbstractFeedback = SharedFeedback()
