@@ -28,7 +28,7 @@ class Player {
   build() {
     const find = (name) => this.place.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
-      ["sample", "beta", "speed", "settle", "nudge", "step", "reset", "units", "trace", "told", "agrees", "detail",
+      ["sample", "beta", "speed", "settle", "nudge", "step", "reset", "units", "trace", "agrees", "detail",
         "learned", "inputs", "target", "phase"].map((name) => [name, find(name)]));
     this.data.samples.forEach((sample, k) => this.parts.sample.append(html("option", { value: k }, this.nameOf(sample))));
     this.parts.sample.addEventListener("change", () => this.take(Number(this.parts.sample.value)));
