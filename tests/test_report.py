@@ -199,6 +199,7 @@ def test_runs_side_by_side(opened, tmp_path):
     text = path.read_text()
     assert "its networks were not looked at" in text
     assert "summary is missing" in text
+    assert "medians of the seeds of a run" in text
     told = opened(path, "() => ({charts: DATA.charts.together.map((p) => p.series.length), players: PLAYERS.length})")
     assert told["players"] == 1
     assert set(told["charts"]) == {2}
