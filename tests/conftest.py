@@ -42,7 +42,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("direp", deadline=None, max_examples=12, print_blob=True)
 settings.load_profile("direp")
 
-pytest_plugins = ("file_cases", "stand_in", "resume_cases")  # the fixtures `saved` and `trainer`
+pytest_plugins = ("file_cases", "stand_in", "resume_cases", "page_cases")  # fixtures
 
 
 # Files that take longest: workers that share out files begin with them, and end together.

@@ -377,3 +377,13 @@ def test_a_remedy_is_enough_in_the_precision_of_the_network(seed, outflow):
     if cure.weight_scale is not None:
         weight = net.weight._replace(recurrent=net.weight.recurrent * jnp.float32(cure.weight_scale))
         assert alone(net.replace(net.parameters._replace(weight=weight)), direp.Perron())
+
+
+def test_a_step_is_short_enough_for_every_leak_that_is_in_doubt():
+    system = System.of(network("hopfield-sigmoid", "none", scale=0.1))
+    wide = dataclasses.replace(system, doubt=0.5)
+    assert wide.largest_step <= 1 / (system.total_leak.max() + 0.5)
+    for criterion in (direp.Spectral(), direp.certificates.Symmetric()):
+        sure, unsure = (criterion.attempt(each).proof for each in (system, wide))
+        assert sure is not None
+        assert unsure is None or unsure.step < sure.step

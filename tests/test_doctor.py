@@ -28,7 +28,7 @@ def stifled(tmp_path_factory):
 @pytest.fixture
 def broken(tmp_path):
     """A copy of a healthy run, to break."""
-    return shutil.copytree(finished()[0], tmp_path / "run")
+    return shutil.copytree(finished()[0], tmp_path / "a run")
 
 
 def test_a_healthy_run_is_one_line_that_says_what_was_looked_at():
@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_is_told_to_go_on(broken):
     found = direp.diagnose(broken, symptoms=("unfinished",))
     assert found.cause == "unfinished"
     assert "killed" in found.findings[0].cause
-    assert found.findings[0].remedies == (f"direp resume {broken}",)
+    assert found.findings[0].remedies == (f"direp resume '{broken}'",)
 
 
 @pytest.mark.parametrize(

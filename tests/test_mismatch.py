@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import direp
 from direp.arithmetic import precise
-from direp.certificates.convergence import Mismatch, System, Varied, largest_mismatch, quantised
+from direp.certificates.convergence import Mismatch, System, Varied, largest_mismatch, perron_weights, quantised
 
 NEURONS = {
     "projected": direp.Projected(),
@@ -60,6 +61,49 @@ def test_local_leaks_read_as_is_derived():
     margin = Varied.around(system, Mismatch(x, "separate")).margin(one, False)
     expected = system.leak * (1 - x) - 2 * np.maximum(-weight, 0).sum(1) - 2 * x * np.abs(weight).sum(1)
     assert np.allclose(margin, expected)
+
+
+@pytest.mark.parametrize("outflow", ["shared", "separate"])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_perron_is_the_sharpest_weighting_of_all_dies(neuron, outflow):
+    """Devices apart: the slowest die is one matrix, of which it finds the abscissa. Else: no weights near do better."""
+    share = 0.1
+    system = Varied.around(System.of(drawn(neuron, 3, units=6)), Mismatch(share, outflow))
+    for incoming in (False, True):
+        found = perron_weights(system, incoming=incoming)
+        rate = system.margin(found, incoming).min()
+        slowest = (1 + share) * system.magnitude
+        np.fill_diagonal(slowest, -(system.leak * (1 - share) + system.outflow - share * system.lost))
+        apart = -np.linalg.eigvals(slowest).real.max()
+        if outflow == "separate" or incoming or not system.neuron.outflow.active:
+            assert rate == pytest.approx(apart, rel=1e-6)
+        else:
+            assert rate >= apart - 1e-9
+            rng = np.random.default_rng(0)
+            for size in np.repeat([1e-3, 1e-2, 1e-1, 1], 50):
+                other = found * np.exp(size * rng.standard_normal(6))
+                assert system.margin(other, incoming).min() <= rate + 1e-9
+        sparse = dataclasses.replace(system, weight=csr_array(system.weight))
+        other = perron_weights(sparse, incoming=incoming)
+        assert system.margin(other, incoming).min() == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("outflow", ["shared", "separate"])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_a_remedy_is_enough_for_every_die(neuron, outflow):
+    network, mismatch = drawn(neuron, 5, units=6, scale=0.8), Mismatch(0.1, outflow)
+
+    def judged(changed):
+        return direp.certify(changed, criteria=(direp.Perron(),), mismatch=mismatch, starts=0)
+
+    cure = judged(network).remedy
+    assert cure is not None
+    for leak in (cure.leak, cure.common_leak):
+        raised = np.nextafter((np.asarray(network.leak) + leak).astype(np.float32), np.float32(np.inf))
+        assert judged(network.replace(network.parameters._replace(leak=raised)))
+    scaled = network.weight._replace(recurrent=(np.asarray(network.weight.recurrent) * cure.weight_scale * (1 - 1e-6)))
+    scaled = jax.tree.map(lambda leaf: leaf.astype(np.float32), scaled)
+    assert judged(network.replace(network.parameters._replace(weight=scaled)))
 
 
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda each: each.name)

@@ -121,10 +121,11 @@ def test_discs_in_the_norm_of_a_proof_end_at_its_rate():
     within(axis.figure)
 
 
+@pytest.mark.parametrize("eta", [(1.0, 2, 4), (1.0, 1, 1e-6)])
 @pytest.mark.parametrize("kind", [L1, LInf])
-def test_weights_of_a_norm_scale_the_discs(kind):
+def test_weights_of_a_norm_scale_the_discs(kind, eta):
     weight = np.array([[0, 1.0, -2], [0.5, 0, 0], [3, -1, 0]])
-    norm, leak, jacobian = kind(np.array([1.0, 2, 4])), np.array([5.0, 6, 7]), weight.T
+    norm, leak, jacobian = kind(np.array(eta)), np.array([5.0, 6, 7]), weight.T
     scale = norm.length(np.eye(3))  # the same as a change of variables, after which all units are alike
     scaled = scale[:, None] * np.abs(jacobian) / scale
     axis = plot.eigenvalues(weight, column(), leak=leak, certificate=certificate(norm))

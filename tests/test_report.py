@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,36 +15,8 @@ from direp.program.page.charts import charts_of
 from direp.program.page.player import MOST, Unplayable, player_of
 from direp.rules import LearnedFeedback, initialise
 
-CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser")) if path), None)
 TASK = direp.tasks.xor()
 TIGHT = direp.Tolerance(rtol=1e-12, atol=1e-12, max_steps=20_000)
-
-
-@pytest.fixture(scope="module")
-def opened():
-    """A function that opens a page in a browser and answers with what an expression says there; no page may ask for
-    anything or say anything in the console."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-        def look(path, expression, **context):
-            page = browser.new_page(**context)
-            said, asked = [], []
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(Path(path).as_uri())
-            answer = page.evaluate(expression)
-            page.close()
-            assert said == []
-            assert [url for url in asked if not url.startswith("data:")] == [Path(path).as_uri()]
-            return answer
-
-        yield look
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +199,7 @@ def test_runs_side_by_side(opened, tmp_path):
     text = path.read_text()
     assert "its networks were not looked at" in text
     assert "summary is missing" in text
+    assert "medians of the seeds of a run" in text
     told = opened(path, "() => ({charts: DATA.charts.together.map((p) => p.series.length), players: PLAYERS.length})")
     assert told["players"] == 1
     assert set(told["charts"]) == {2}

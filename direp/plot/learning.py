@@ -178,8 +178,9 @@ def learning_curves(
       those of which some run tells something. `angle` is that of rule and exact gradient, in degrees.
     - `band`, `middle`: as in `learning_curve`.
 
-    Losses have a logarithmic axis. A run that does not know a figure has no line there. Returns the axes: one where one
-    was given, and then without a legend; else an array, with one legend below.
+    Losses have a logarithmic axis, which ends at 1e-4: lower ones are drawn there. A run that does not know a figure
+    has no line there. Returns the axes: one where one was given, and then without a legend; else an array, with one
+    legend below.
     """
     _check("learning_curves", band, middle)
     histories = {name: history_of(run) for name, run in runs.items()}

@@ -81,6 +81,6 @@ def _sums(norm: Any, sums: str | None, size: int) -> tuple[bool, np.ndarray, str
         raise ValueError(f"eigenvalues(sums={sums!r}) must be 'outgoing' or 'incoming'")
     if sums is None and norm is not None and norm.entrywise:
         unit = np.asarray(norm.length(np.eye(size)), float)
-        whole = float(norm.length(np.ones(size)))  # a sum of all, or the largest of them
-        return size > 1 and not np.isclose(whole, unit.sum()), unit, f"discs in {norm}"
+        whole = float(norm.length(1 / unit))  # of entries of length 1 each: a sum of all, or the largest of them
+        return size > 1 and whole < 1.5, unit, f"discs in {norm}"
     return sums == "incoming", np.ones(size), f"discs, {sums or 'outgoing'} sums"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..runs import quoted
 from . import device
 from .commands import Stop
 from .folders import ended_as
@@ -247,7 +248,9 @@ def _kept(folder: "RunFolder", parts: "Parts", run: "Run", doubts: dict[str, str
     if run.status == "interrupted":
         return Outcome(run, None, folder.path, settings, epoch)
     if Requests.now is not None:
-        Requests.now.late = lambda number: folder.say(f"interrupted after training; direp resume {folder.path} ends it")
+        Requests.now.late = lambda number: folder.say(
+            f"interrupted after training; direp resume {quoted(folder.path)} ends it"
+        )
     certificates = certificates_of(run, parts)
     summary = summary_of(run, settings, folder.path, folder.seconds, certificates) | doubts
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..arithmetic import at_least
 from ..certificates import CASCADE, Certificate, certify
 from ..plot.style import canvas, save
+from ..runs import quoted
 from ..tasks import Task
 from ..training import Evaluation, Run, read
 from .advice import dead_units
@@ -62,7 +63,9 @@ def summary_of(
         },
         "directed": _directed(run),
         "dead": dead_units(run, settings),
-        "assumptions": [sentence.replace(_IN_PYTHON, f"direp certify {folder}") for sentence in run.assumptions],
+        "assumptions": [
+            sentence.replace(_IN_PYTHON, f"direp certify {quoted(folder)}") for sentence in run.assumptions
+        ],
         **({"left_out": f"{run.unmoved}: {_stronger(settings)}"} if run.unmoved else {}),
         **({"failure": why_failed(run, settings)[0]} if run.failed.any() else {}),
         "epochs": len(history.get("loss", [])),

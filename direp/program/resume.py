@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from ..runs import quoted
 from .record import How, Outcome, carry_on, configure
 
 FREE = ("epochs", "device", "data_dir")  # settings that a run may go on with another value of
@@ -29,7 +30,8 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
     task = load_task(settings)
     if why := differs(settings, task, config.data):
         raise Unreadable(
-            f"{path} cannot go on: {why}. Put that back, or direp train --config {path}/config.json begins anew"
+            f"{path} cannot go on: {why}. Put that back, or direp train --config {quoted(path / 'config.json')} begins "
+            "anew"
         )
     parts = Parts(settings, task)
     arguments = parts.fit()
@@ -38,7 +40,7 @@ def go_on(path: Path, changes: dict[str, Any], how: How, allow_import: bool) -> 
         if (path / WEIGHTS).exists() and not (path / CHECKPOINT).exists():
             raise Unreadable(
                 f"{path} holds networks and no checkpoint, from which it could go on: direp train --config "
-                f"{path}/config.json begins anew"
+                f"{quoted(path / 'config.json')} begins anew"
             )
         longer = settings.epochs > config.settings.epochs
         if (done.get("state") == "failed" and not longer) or (

@@ -24,6 +24,7 @@ from ..runs import (
     check_file,
     holder_of,
     plain,
+    quoted,
     read_back,
     read_history,
     reading,
@@ -176,7 +177,7 @@ def open_run(path: str | Path, *, allow_import: bool = False, needs_data: bool |
     config = read_run_config(path)
     settings, own, data = config.settings, config.own, config.data
     if not held.exists() and (path / "status.json").exists():
-        raise Unreadable(f"{path} holds no networks yet: direp resume {path} goes on with the run")
+        raise Unreadable(f"{path} holds no networks yet: direp resume {quoted(path)} goes on with the run")
     if not held.exists():
         raise Unreadable(f"{path} is no run folder: {held.name} is missing in it")
     metadata, arrays = read_back(held, "file of a run's weights", _FORMAT, _OLDER)

@@ -22,6 +22,7 @@ from .lock import Held as Held
 from .lock import Lock as Lock
 from .lock import holder_of as holder_of
 from .messages import Told as Told
+from .messages import quoted as quoted
 from .messages import say as say
 from .requests import Requests as Requests
 from .requests import listening as listening

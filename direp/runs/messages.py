@@ -1,13 +1,20 @@
 """Messages to people, who may have gone: what they cannot be told is lost, and nothing else."""
 
 import contextlib
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 
 def say(text: str) -> None:
     """A line on standard error."""
     print(f"direp: {text}", file=Told(sys.stderr))
+
+
+def quoted(path: Path | str) -> str:
+    """A path as it is typed in a shell: in quotes where it has a space, or another character that means something."""
+    return shlex.quote(str(path))
 
 
 class Told:

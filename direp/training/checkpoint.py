@@ -11,7 +11,7 @@ import numpy as np
 
 from ..model import Parameters
 from ..model.synapses import Weight
-from ..runs import CHECKPOINT, WEIGHTS, RunFolder, read_back, reading
+from ..runs import CHECKPOINT, WEIGHTS, RunFolder, quoted, read_back, reading
 from ..tasks import Preparation
 from .epochs import Standing, steps_of
 from .metrics import Metrics, rounded, summarise
@@ -104,7 +104,9 @@ class Keeper:
         """Save from another thread while this one cannot, and say how to go on."""
         self.save(now)
         self.end(now, "interrupted")
-        self.folder.say(f"interrupted in the middle of a step; direp resume {self.folder.path} goes on before it")
+        self.folder.say(
+            f"interrupted in the middle of a step; direp resume {quoted(self.folder.path)} goes on before it"
+        )
 
     def weights(self, parameters: Parameters, best: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         return weights_of(parameters, self._plan.seeds, best, self._plan.task.preparation)

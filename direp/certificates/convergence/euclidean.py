@@ -156,7 +156,7 @@ def _in_balls(system: System, p: np.ndarray, q: np.ndarray, rates: dict[float, f
 def stretch(system: System, norm: Euclidean) -> float:
     """A bound on how far any Jacobian of any phase stretches in the norm, rounded up generously."""
     steepest = max((abs(beta) for beta in system.strengths), default=0.0) * system.gain
-    own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
+    own = np.abs(system.total_leak) + system.doubt + system.rounding(np.ones(system.size), False)
     own = own + np.where(np.arange(system.size) < system.hidden, 0.0, steepest)
     p, (receive, send) = norm.matrix, system.steepest
     matrix = (system.dense() * receive * send[:, None]).T

@@ -116,17 +116,34 @@ class Varied(System):
     def _together(self, incoming: bool) -> bool:
         return self.neuron.outflow.active and not incoming and self.mismatch.outflow == "shared"
 
+    def _terms(self, weights: np.ndarray) -> Any:
+        r"""$t_{ik}=f(w_{ik})-d_2|w_{ik}|\eta_k/\eta_i$."""
+        size = self.magnitude
+        scaled = size * weights if isinstance(size, np.ndarray) else size.multiply(weights[None]).tocsr()
+        scaled = scaled / weights[:, None] if isinstance(scaled, np.ndarray) else scaled.multiply(1 / weights[:, None])
+        return self.neuron.outflow.value(self.weight) - scaled
+
     def margin(self, weights, incoming):
         x = self.share
         if not self._together(incoming):
             apart = self.spread(weights, incoming) / weights
             return self.leak * (1 - x) + self.outflow - x * self.lost - (1 + x) * apart
-        size = self.magnitude
-        scaled = size * weights if isinstance(size, np.ndarray) else size.multiply(weights[None]).tocsr()
-        scaled = scaled / weights[:, None] if isinstance(scaled, np.ndarray) else scaled.multiply(1 / weights[:, None])
-        terms = self.neuron.outflow.value(self.weight) - scaled
+        terms = self._terms(weights)
         total, most = (np.asarray(each.sum(1), np.float64).ravel() for each in (terms, abs(terms)))
         return self.leak * (1 - x) + total - x * most
+
+    def slowest(self, weights, incoming):
+        x = self.share
+        if weights is None or not self._together(incoming):
+            return self.leak * (1 - x) + self.outflow - x * self.lost, self.magnitude * (1 + x)
+        terms = self._terms(weights)
+        sign = np.sign(terms) if isinstance(terms, np.ndarray) else terms.sign()
+
+        def moved(size: Any) -> Any:
+            return size - x * (sign * size if isinstance(size, np.ndarray) else sign.multiply(size).tocsr())
+
+        gained = np.asarray(moved(self.neuron.outflow.value(self.weight)).sum(1), np.float64).ravel()
+        return self.leak * (1 - x) + gained, moved(self.magnitude)
 
     def rounding(self, weights, incoming):
         return 4 * super().rounding(weights, incoming)

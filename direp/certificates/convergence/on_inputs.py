@@ -182,7 +182,7 @@ def _part(system: System, slopes: tuple[np.ndarray, np.ndarray], moves: np.ndarr
     neuron = system.neuron
     bare = Bare(neuron.transfer, neuron.rate, neuron.low, neuron.high, OUTFLOWS["none"])
     return dataclasses.replace(
-        system, weight=system.weight[moves][:, moves], leak=leak[moves], neuron=bare,
+        system, weight=system.weight[moves][:, moves], leak=leak[moves], neuron=bare, doubt=2 * lost[moves],
         slopes=(slopes[0][:, moves], slopes[1][:, moves]),
         hidden=int(moves[: system.hidden].sum()),
     )  # fmt: skip

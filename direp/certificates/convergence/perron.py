@@ -7,26 +7,33 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator, bicgstab
 
-from .system import DENSE_UP_TO, System
+from .system import DENSE_UP_TO, System, dense
 
 _GAP = 1e-9
+_DIES = 8  # times that the slowest die is looked for anew
 _PATIENCE = 5  # steps without progress, where the linear systems are only solved approximately
 
 
 def perron_weights(system: System, *, incoming: bool) -> np.ndarray:
     r"""Weights $\eta>0$ for which $\min_i(A\eta)_i/\eta_i$, $A=\Lambda-d_2|W|$, is nearly as large as it can be.
 
-    With nudged phases, $\Lambda$ of the outputs is lowered by what the worst of them takes.
+    With nudged phases, $\Lambda$ of the outputs is lowered by what the worst of them takes. With dies it is $A$ of the
+    slowest: which that is depends on the weights, so both are found in turn.
     """
     if (key := ("perron", incoming)) in system.known:
         return system.known[key]
     raised = np.max([system.feedback(beta, np.ones(system.size)) for beta in system.phases.values()], axis=0)
-    matrix = None
-    if system.size <= DENSE_UP_TO:
-        matrix = system.couplings()
-        matrix = matrix.T if incoming else matrix
-    found, _ = noda(system.total_leak - raised, lambda v: system.spread(v, incoming), matrix)
-    return system.known.setdefault(key, found)
+    weights, best, highest = None, np.ones(system.size), -np.inf
+    for _ in range(_DIES if system.share else 1):
+        leak, size = system.slowest(weights, incoming)
+        size = size.T if incoming else size
+        matrix = dense(size) if system.size <= DENSE_UP_TO else None
+        weights, _ = noda(leak - raised, lambda v, size=size: np.asarray(size @ v), matrix)
+        lowest = float((system.margin(weights, incoming) - raised).min()) if system.share else np.inf
+        if not lowest > highest:
+            break
+        best, highest = weights, lowest
+    return system.known.setdefault(key, best)
 
 
 def noda(

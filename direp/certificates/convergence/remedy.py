@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from .certificate import Remedy
 from .perron import noda, perron_weights
-from .system import DENSE_UP_TO, System
+from .system import DENSE_UP_TO, System, dense
 
 
 def _hair(system: System) -> float:
@@ -36,9 +36,10 @@ def _raised(system: System, weights: np.ndarray) -> np.ndarray:
 
 
 def _missing(system: System, weights: np.ndarray) -> np.ndarray:
-    """Leak that each unit lacks with these norm weights, a hair more than needed."""
+    """Leak that each unit lacks with these norm weights, a hair more than needed. Dies may have less of it."""
     size = system.total_leak.max() + np.abs(system.leak).max() + system.spread(weights, False) / weights
-    return _raised(system, weights) - system.margin(weights, False) + _hair(system) * np.abs(size)
+    lacking = _raised(system, weights) - system.margin(weights, False) + _hair(system) * np.abs(size)
+    return lacking / (1 - system.share)
 
 
 def _certified(system: System, leak: np.ndarray | float, scale: float, weights: np.ndarray) -> bool:
@@ -51,7 +52,8 @@ def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
 
     Convex in $\log\eta$ (a sum of maxima of exponentials); the corner is rounded off, less and less.
     """
-    coupling, free = system.couplings(), system.total_leak - _raised(system, weights)
+    total, coupling = system.slowest(None, False)
+    coupling, free = dense(coupling), total - _raised(system, weights)
 
     def cost(t: np.ndarray, corner: float) -> tuple[float, np.ndarray]:
         ratio = coupling * np.exp(np.clip(t[None] - t[:, None], -200, 200))
@@ -71,12 +73,13 @@ def _least_total(system: System, weights: np.ndarray) -> np.ndarray:
 
 def _weight_scale(system: System) -> float | None:
     r"""The largest $f$ for which $f\,W$ is certified: $1/f$ is the spectral abscissa of $\lambda^{-1}(d_2|W|-\kappa\,
-    \mathrm{out})$."""
-    room = system.leak - _raised(system, np.ones(system.size))
+    \mathrm{out})$. With dies one that is enough for devices apart."""
+    kept, (total, size) = system.leak * (1 - system.share), system.slowest(None, False)
+    room = kept - _raised(system, np.ones(system.size))
     if room.min() <= 0:
         return None
-    matrix = system.couplings() / room[:, None] if system.size <= DENSE_UP_TO else None
-    weights, lowest = noda(system.outflow / room, lambda v: system.spread(v, False) / room, matrix)
+    matrix = dense(size) / room[:, None] if system.size <= DENSE_UP_TO else None
+    weights, lowest = noda((total - kept) / room, lambda v: np.asarray(size @ v) / room, matrix)
     if lowest >= 0:
         return None
     scale = -(1 - _hair(system)) / lowest

@@ -333,7 +333,7 @@ def _stretch(system: System, problem: Multiplied, p: np.ndarray) -> float:
     # A convex cost bends along no direction by more than along all outputs together.
     bend = system.cost.curvature * (1 if isinstance(system.cost, SquaredError) else system.size - system.hidden)
     steepest = max((abs(beta) for beta in system.strengths), default=0.0) * bend * system.gain
-    own = np.abs(system.total_leak) + system.rounding(np.ones(system.size), False)
+    own = np.abs(system.total_leak) + system.doubt + system.rounding(np.ones(system.size), False)
     uneven = float(root[system.hidden :].max() / root[system.hidden :].min()) if steepest else 1.0
     own[system.hidden :] += steepest * uneven
     own = own + system.share * (system.leak + system.lost)

@@ -217,12 +217,17 @@ class System:
         matrix = self.magnitude.T if incoming else self.magnitude
         return np.asarray(matrix @ weights)
 
+    def slowest(self, weights: np.ndarray | None, incoming: bool) -> tuple[np.ndarray, Any]:
+        """Total leaks and `magnitude` of the die that has the least margins with these weights, or of one with leaks
+        and magnitudes that none is worse than. Without dies: its own."""
+        return self.total_leak, self.magnitude
+
     def dense(self) -> np.ndarray:
-        return self.weight if isinstance(self.weight, np.ndarray) else self.weight.toarray()
+        return dense(self.weight)
 
     def couplings(self) -> np.ndarray:
         """`magnitude` as an array."""
-        return self.magnitude if isinstance(self.magnitude, np.ndarray) else self.magnitude.toarray()
+        return dense(self.magnitude)
 
     def row(self, unit: int, incoming: bool) -> tuple[np.ndarray, np.ndarray]:
         """The partners of one unit, and the weights to (or from) them."""
@@ -262,7 +267,7 @@ class System:
     @property
     def largest_step(self) -> float:
         r"""$1/\max_i|J_{ii}|$ over all states and phases, rounded down."""
-        stiffness = np.abs(self.total_leak) + self.rounding(np.ones(self.size), False)
+        stiffness = np.abs(self.total_leak) + self.doubt + self.rounding(np.ones(self.size), False)
         steepest = max((abs(beta) for beta in self.strengths), default=0.0) * self.cost.curvature
         stiffness[self.hidden :] += steepest * max(map(abs, self.nudge_slope or self.output_slope)) * (1 + 8 * self.eps)
         return float(np.nextafter(1 / stiffness.max(), 0)) * (1 - 4 * _EPS)
@@ -312,6 +317,11 @@ class System:
         terms = zip(row.tolist(), weights[partners].tolist(), others[partners].tolist(), strict=True)
         spread = sum((Fraction(abs(w)) * Fraction(e) * Fraction(d) for w, e, d in terms), Fraction(0))
         return margin - Fraction(float(own[unit])) * spread / Fraction(float(weights[unit]))
+
+
+def dense(matrix: Any) -> np.ndarray:
+    """An array, or a SciPy CSR array, as an array."""
+    return matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
 
 
 def outwards(bounds: tuple[float, float], dtype: Any) -> tuple[float, float]:

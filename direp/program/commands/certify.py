@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ...runs import Unreadable, plain, reading, write_json
+from ...runs import Unreadable, plain, quoted, reading, write_json
 from .. import catalogue, device
 from ..folders import fresh_folder, new_folder
 from ..graph_file import is_graph_file, network_from_graph_file
@@ -327,7 +327,7 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
         outcome = f"proved, rate {at_least(attempt.rate)}" if attempt.proof is not None else attempt.note
         rows.append(("tried" if n == 0 else "", f"{attempt.criterion}: {outcome}"))
     if example is not None:
-        rows.append(("file", f"{example}; direp certify {example} proves it again"))
+        rows.append(("file", f"{example}; direp certify {quoted(example)} proves it again"))
     rows += [*(learning_rows(learning) if not subject.matrix else []), ("folder", str(folder))]
     for name, text in rows:
         print(f"{name:<11}  {spoken(text)}")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...runs import write
+from ...runs import quoted, write
 from .. import device
 from ..settings import WrongUse, nearest
 from . import OK, first, parse, plural
@@ -147,7 +147,7 @@ def _write_netlist(out: Path, found: _Found, asked: Export) -> str:
     write(out, text)
     phase = f"nudged phase, beta={beta:g}" if beta else "free phase"
     asks = "operating point" if asked.transient is None else f"transient of {asked.transient:g}"
-    return f"{phase}, {asks}; ngspice -b -r {out.with_suffix('.raw')} {out} simulates it"
+    return f"{phase}, {asks}; ngspice -b -r {quoted(out.with_suffix('.raw'))} {quoted(out)} simulates it"
 
 
 def _write_nir(out: Path, network: "Network") -> str:

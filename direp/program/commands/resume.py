@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from ...runs import quoted
 from ..catalogue import WrongUse, flag
 from ..resume import FREE, go_on
 from ..settings import COUNTED, Settings
@@ -70,5 +71,5 @@ def _check_options(path: Path, rest: list[str]) -> None:
         told = ", ".join(f"{flag(name)} (there {getattr(kept, name)})" for name in others)
         raise WrongUse(
             f"{told} cannot change while a run goes on, only {', '.join(map(flag, FREE))} can: direp train --config "
-            f"{path}/config.json begins another run"
+            f"{quoted(path / 'config.json')} begins another run"
         )

@@ -15,6 +15,7 @@ from ...analysis import Comparison, compare_gradients
 from ...model import Network
 from ...rules import AbstractRule, Adjoint, Centred, nudges_of, parameters_of, phases_of, with_nudge, with_parameters
 from ...rules import estimate as estimate_gradient
+from ...runs import quoted
 from ...settling import Preconditioned, Settled, Tolerance, movable, settle
 from ..run_folder import wide
 from ..settings import Settings
@@ -79,7 +80,7 @@ class Examination:
 
     def again(self, options: str) -> str:
         """The command that runs it again with other options."""
-        return options if self.path is None else f"direp train --config {self.path}/config.json {options}"
+        return options if self.path is None else f"direp train --config {quoted(self.path / 'config.json')} {options}"
 
     # What is measured
 

@@ -7,6 +7,7 @@ import numpy as np
 
 _MOST = 300  # epochs that a line shows
 _FLOOR = 1e-6
+_COLOURS, _STYLES = 8, ("solid", "dashed", "dotted")  # those of page.css, and what further lines are told apart by
 
 Shown = dict[str, tuple[str, str, dict[str, str]]]
 
@@ -68,4 +69,5 @@ def _series(values: np.ndarray, name: str, colour: int, chosen: np.ndarray) -> d
 
     ends = {"least": 0, "low": 0.25, "middle": 0.5, "high": 0.75, "most": 1}
     bands = {end: told(np.nanquantile(table, share, axis=1)) for end, share in ends.items()}
-    return {"name": name, "colour": colour, "seeds": table.shape[1], **bands}
+    look = {"colour": colour % _COLOURS, "style": _STYLES[colour // _COLOURS % len(_STYLES)]}
+    return {"name": name, **look, "seeds": table.shape[1], **bands}

@@ -49,7 +49,8 @@ def _players(sheets: Sequence[Sheet]) -> dict[str, Any]:
             size = len(json.dumps(plain(sheet.player)))
             if used + size > _MOST_PLAYED:
                 sheet.player = None
-                sheet.unplayable = "the page would become too large; direp report of this run alone has it"
+                alone = "; direp report of this run alone has it" if size <= _MOST_PLAYED else ""
+                sheet.unplayable = f"the page would become too large{alone}"
             else:
                 players[str(k)], used = sheet.player, used + size
     return players

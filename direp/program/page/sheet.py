@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runs import Unreadable
+from ...runs import Unreadable, quoted
 from ..catalogue import WrongUse
 from ..commands import plural
 from ..doctor import Diagnosis, Examination, examined, judged
@@ -105,7 +104,7 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
     sheet.verdicts += [Verdict("bad", "Missing.", line) for line in found.missing]
     if settings is not None:
         sheet.seeds = len(parse_seeds(settings.seeds))
-        sheet.again = f"direp train --config {shlex.quote(f'{path}/config.json')}"
+        sheet.again = f"direp train --config {quoted(path / 'config.json')}"
         sheet.settings = _settings(settings)
 
 
@@ -116,7 +115,7 @@ def _unfinished(state: Any) -> str:
 def _left(state: Any, path: Path | None) -> str:
     if state in ("done", "failed"):
         return "It came to its end, but its summary is missing or damaged."
-    return f"What follows is of the epochs so far; direp resume {path} goes on with it."
+    return f"What follows is of the epochs so far; direp resume {quoted(path)} goes on with it."
 
 
 def _summarise(sheet: Sheet, summary: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...analysis import bootstrap_mean, student, wilson
 from ...model import Network
-from ...runs import Unreadable
+from ...runs import Unreadable, quoted
 from ...settling import settle
 from ...training import history_at
 from ..folders import summary_of
@@ -34,7 +34,7 @@ class Trained:
         """Raises `Unreadable` for what is no run folder, or that of a run which has not come to its end."""
         settings, summary = read_run_config(path).settings, summary_of(path)
         if summary is None:
-            raise Unreadable(f"{path} has no summary yet: direp resume {path} goes on with the run")
+            raise Unreadable(f"{path} has no summary yet: direp resume {quoted(path)} goes on with the run")
         return cls(path, settings, summary, history_at(path))
 
     def each(self, *names: str) -> np.ndarray:

@@ -91,7 +91,7 @@ class Unsettled(AbstractSymptom):
                 )
         margin = run.last("lowest_margin")
         evidence += f"; contraction margin {margin:.3g}"
-        cause = "weights are too strong for the leaks: no equilibrium attracts the network"
+        cause = "weights are too strong for the leaks: no equilibrium was found that attracts the network"
         return Finding(
             "unsettled", cause, evidence, (run.again("--margin 0.1"), run.again("--weight-scale 0.1 --leak 1")), more
         )

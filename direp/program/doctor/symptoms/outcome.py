@@ -1,5 +1,6 @@
 """What a run comes to, where no cause was found before."""
 
+from ....runs import quoted
 from ..examination import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
@@ -28,10 +29,10 @@ class Unexplained(AbstractSymptom):
         bad = [k for k, each in enumerate(run.outcomes) if each.unlearned]
         if not bad:
             return None
-        folder = run.path if run.path is not None else "RUN"
         return Finding(
             "unexplained", "the network has not learned its task, and none of the other symptoms is there",
             f"{run.outcomes[bad[0]].words}; {len(bad)} of {plural(len(run.chosen), 'seed')}",
-            (f"direp gradient {folder}", *map(run.again, ("--hidden 32", "--learning-rate 0.01 --epochs 300"))),
+            (f"direp gradient {quoted(run.path or 'RUN')}",
+             *map(run.again, ("--hidden 32", "--learning-rate 0.01 --epochs 300"))),
             {"networks": len(bad)},
         )  # fmt: skip

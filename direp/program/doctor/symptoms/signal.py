@@ -5,6 +5,7 @@ import numpy as np
 from ....analysis import groups
 from ....model import Graph
 from ....rules import feedback_of, nudges_of
+from ....runs import quoted
 from ...advice import faint
 from ..examination import Examination
 from ..finding import Finding
@@ -183,5 +184,6 @@ class Misaligned(AbstractSymptom):
         return Finding(
             "misaligned", f"{rule} does not follow the gradient into hidden units: {way_back(graph)}",
             f"cosine to the exact gradient {shown}, {run.extent}",
-            (*map(run.again, (learned, "--rule asym-ep")), f"direp gradient {run.path}"), {"cosine": found},
+            (*map(run.again, (learned, "--rule asym-ep")), f"direp gradient {quoted(run.path or 'RUN')}"),
+            {"cosine": found},
         )  # fmt: skip

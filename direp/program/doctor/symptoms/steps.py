@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ....runs import quoted
 from ..examination import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
@@ -80,7 +81,9 @@ class Short(AbstractSymptom):
         if not (fall > _FALLING or len(loss) == 1):
             return None
         more = (
-            f"direp resume {run.path} --epochs {3 * run.epochs}" if run.path is not None else f"epochs={3 * run.epochs}"
+            f"direp resume {quoted(run.path)} --epochs {3 * run.epochs}"
+            if run.path is not None
+            else f"epochs={3 * run.epochs}"
         )
         return Finding(
             "short", "training ended while the loss was still falling",

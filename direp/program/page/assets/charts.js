@@ -1,6 +1,7 @@
 // Figures over epochs: a line a series with its band over seeds, and one epoch at a time under a slider.
 
 const SVG = "http://www.w3.org/2000/svg";
+const DASHES = { solid: "none", dashed: "7 4", dotted: "2 3" };
 const WIDE = 380, HIGH = 210, LEFT = 52, RIGHT = 10, TOP = 8, BOTTOM = 30;
 
 function element(name, attributes = {}, text = "") {
@@ -53,7 +54,7 @@ class Chart {
     this.legend = html("ul", { class: "legend" });
     this.values = panel.series.map((series) => {
       const value = html("b");
-      this.legend.append(html("li", {}, html("i", { style: `background: var(--c${series.colour})` }), `${series.name} `, value));
+      this.legend.append(html("li", {}, html("i", { style: `border-top: 3px ${series.style} var(--c${series.colour})` }), `${series.name} `, value));
       return value;
     });
     const caption = html("figcaption", {}, panel.unit ? `${panel.title}, ${panel.unit}` : panel.title);
@@ -94,7 +95,7 @@ class Chart {
     }
     const middle = points(series.middle);
     this.svg.append(element("path", { d: path(middle), fill: "none", stroke: colour, "stroke-width": 2,
-      ...(series.dash ? { "stroke-dasharray": series.dash } : {}) }));
+      "stroke-dasharray": DASHES[series.style] }));
     if (middle.length === 1) this.svg.append(element("circle", { cx: middle[0][0], cy: middle[0][1], r: 3, fill: colour }));
   }
 
@@ -112,8 +113,7 @@ function drawCharts(panels, place) {
   if (!panels.length) return;
   const charts = panels.map((panel) => new Chart(panel, place));
   const last = Math.max(...charts.map((chart) => chart.epochs.at(-1)));
-  const slider = html("input", { type: "range", min: 1, max: last, value: last, id: "epoch" });
-  const told = html("output", { for: "epoch" });
+  const slider = html("input", { type: "range", min: 1, max: last, value: last }), told = html("output");
   const show = () => {
     told.textContent = `${slider.value} of ${last}`;
     for (const chart of charts) chart.show(Number(slider.value));
@@ -128,6 +128,6 @@ function drawCharts(panels, place) {
       show();
     });
   }
-  place.before(html("p", { class: "slider" }, html("label", { for: "epoch" }, "Epoch "), slider, told));
+  place.before(html("p", { class: "slider" }, html("label", {}, "Epoch ", slider), told));
   show();
 }

@@ -1,5 +1,8 @@
 // A network of leaky neurons in the page: ds/dt = -L s + phi(W' psi(s) + b), settled and nudged by Euler steps.
 
+// The largest size. Math.max(...values) fails on long arrays: browsers limit the arguments of a call.
+const largest = (values, least = 0) => values.reduce((most, v) => Math.max(most, Math.abs(v)), least);
+
 const ACTIVATIONS = {
   "identity": [(s) => s, () => 1],
   "hard-sigmoid": [(s) => Math.min(Math.max(s, 0), 1), (s) => (s > 0 && s < 1 ? 1 : 0)],

@@ -53,13 +53,18 @@ Object.assign(Player.prototype, {
       pen.fillRect(cell.x, cell.y, cell.size - 1, cell.size - 1);
     });
     const first = this.network.inputs + this.network.hidden, rates = this.network.outputRates(this.phase.state);
+    const answer = this.data.given.kind === "classification" && rates.length > 1 ? rates.indexOf(Math.max(...rates)) : -1;
     rates.forEach((rate, o) => {
-      const cell = this.cells[first + o], best = rates.length > 1 && rate === Math.max(...rates);
+      const cell = this.cells[first + o], best = o === answer;
       const name = classes.length === rates.length ? classes[o] : this.data.names[first + o];
       pen.fillStyle = colourOf(best ? "--ink" : "--soft");
       pen.font = `${best ? "bold " : ""}13px system-ui, sans-serif`;
-      const short = String(name).length > 9 ? `${String(name).slice(0, 8)}…` : name;
-      pen.fillText(`${short} ${rate.toFixed(2)}`, cell.x + cell.size + 6, cell.y + cell.size / 2 + 4);
+      const short = String(name).length > 9 ? `${String(name).slice(0, 8)}…` : name, middle = cell.y + cell.size / 2;
+      if (cell.size >= 13 || best) pen.fillText(`${short} ${rate.toFixed(2)}`, cell.x + cell.size + 20, middle + 4);
+      // In the look of its line below.
+      this.look(pen, o);
+      pen.beginPath(); pen.moveTo(cell.x + cell.size + 3, middle); pen.lineTo(cell.x + cell.size + 16, middle); pen.stroke();
+      pen.setLineDash([]);
     });
     if (this.chosen !== null) this.paintSynapses(pen);
   },
@@ -89,14 +94,21 @@ Object.assign(Player.prototype, {
     pen.strokeRect(x - 1, y - 1, size + 1, size + 1);
   },
 
+  // How the line of an output is drawn: eight colours, and dashes for those that come after.
+  look(pen, output) {
+    pen.strokeStyle = colourOf(`--c${output % 8}`);
+    pen.lineWidth = 1.8;
+    pen.setLineDash([[], [6, 3], [2, 2]][Math.floor(output / 8) % 3]);
+  },
+
   // Rates of the outputs over time, a phase after the other; below, how fast anything still moves.
   paintTrace() {
     const wide = Math.min(Math.max(this.parts.trace.clientWidth, 320), 520), high = 300, left = 46, right = 8, split = 170;
     const pen = sheet(this.parts.trace, wide, high);
     const spans = this.trace.map(({ points }) => Math.max(points.at(-1).time, 1e-9)), part = (wide - left - right) / this.trace.length;
-    const rates = this.trace.flatMap(({ points }) => points.flatMap((p) => p.rates));
-    const low = Math.min(0, ...rates), high1 = Math.max(1, ...rates), moves = this.trace.flatMap(({ points }) => points.map((p) => p.residual));
-    const [least, most] = [-9.5, Math.log10(Math.max(...moves, 1e-8)) + 0.3];
+    const seen = this.trace.flatMap(({ points }) => points), end = (of, one) => seen.reduce((found, p) => of(found, ...p.rates), one);
+    const low = end(Math.min, 0), high1 = end(Math.max, 1), fastest = largest(seen.map((p) => p.residual), 1e-8);
+    const [least, most] = [-9.5, Math.log10(fastest) + 0.3];
     const y1 = (v) => 22 + (split - 40) * (1 - (v - low) / (high1 - low));
     const y2 = (v) => split + 14 + (high - split - 40) * (1 - (Math.log10(Math.max(v, 1e-9)) - least) / (most - least));
     pen.font = "12px system-ui, sans-serif";
@@ -116,15 +128,16 @@ Object.assign(Player.prototype, {
       pen.fillStyle = colourOf("--soft");
       pen.textAlign = "center";
       pen.fillText(`${name}, time ${shown(spans[p])}`, left + part * (p + 0.5), high - 6);
-      const line = (of, y, colour, width) => {
-        pen.strokeStyle = colour;
-        pen.lineWidth = width;
+      const line = (of, y) => {
         pen.beginPath();
         points.forEach((point, k) => pen[k ? "lineTo" : "moveTo"](x(point.time), y(of(point))));
         pen.stroke();
       };
-      points[0].rates.forEach((_, o) => line((point) => point.rates[o], y1, colourOf(`--c${o % 8}`), 1.8));
-      line((point) => point.residual, y2, colourOf("--ink"), 1.5);
+      points[0].rates.forEach((_, o) => { this.look(pen, o); line((point) => point.rates[o], y1); });
+      pen.setLineDash([]);
+      pen.strokeStyle = colourOf("--ink");
+      pen.lineWidth = 1.5;
+      line((point) => point.residual, y2);
     });
     pen.textAlign = "left";
     const told = this.trace.map(({ name, points }) => `${name} phase: output rates ${points.at(-1).rates.map((r) => r.toFixed(3)).join(", ")}`);

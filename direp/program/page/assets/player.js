@@ -4,7 +4,7 @@ const MOST_LINES = 40, MOST_ROWS = 8, FRAME_STEPS = 1;
 
 // What is far below the largest number is what settling has left over.
 function withoutNoise(values) {
-  const most = Math.max(...values.map(Math.abs));
+  const most = largest(values);
   return values.map((v) => (Math.abs(v) < 1e-7 * most ? 0 : v));
 }
 
@@ -13,7 +13,6 @@ class Player {
     Object.assign(this, { data, place, network: new Network(data), chosen: null, timer: null });
     this.beta = data.strengths[0];
     this.incident = this.synapsesOfUnits();
-    this.strongest = Math.max(...this.network.weight.map(Math.abs), 1e-12);
     this.build();
     this.take(this.costliest());
   }
@@ -29,11 +28,11 @@ class Player {
   build() {
     const find = (name) => this.place.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
-      ["sample", "beta", "speed", "settle", "nudge", "step", "reset", "units", "trace", "told", "agrees", "detail",
+      ["sample", "beta", "speed", "settle", "nudge", "step", "reset", "units", "trace", "agrees", "detail",
         "learned", "inputs", "target", "phase"].map((name) => [name, find(name)]));
     this.data.samples.forEach((sample, k) => this.parts.sample.append(html("option", { value: k }, this.nameOf(sample))));
     this.parts.sample.addEventListener("change", () => this.take(Number(this.parts.sample.value)));
-    this.parts.beta.value = Math.abs(this.beta);
+    this.parts.beta.value = this.beta;
     this.parts.beta.addEventListener("input", () => { this.beta = Number(this.parts.beta.value) || 0; this.reset(); });
     this.parts.settle.addEventListener("click", () => this.run("free"));
     this.parts.nudge.addEventListener("click", () => this.run("nudged"));
@@ -41,7 +40,7 @@ class Player {
     this.parts.reset.addEventListener("click", () => this.reset());
     this.layOut();
     this.parts.units.addEventListener("pointermove", (event) => this.point(event));
-    this.parts.units.addEventListener("pointerdown", (event) => { this.point(event); this.brush(event); });
+    this.parts.units.addEventListener("pointerdown", (event) => { this.point(event); this.brush(this.at(event)); });
     this.parts.units.addEventListener("keydown", (event) => this.key(event));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
     addEventListener("resize", () => this.paint());
@@ -50,7 +49,7 @@ class Player {
   nameOf(sample) {
     const { classes, kind } = this.data.given;
     const label = kind === "classification" && classes.length
-      ? classes[sample.y.length > 1 ? sample.y.indexOf(Math.max(...sample.y)) : Math.round(sample.y[0])] : sample.y.map(shown).join(", ");
+      ? classes[sample.y.length > 1 ? sample.y.indexOf(Math.max(...sample.y)) : Math.round(sample.y[0])] : sample.y.slice(0, 6).map(shown).join(", ") + (sample.y.length > 6 ? ", …" : "");
     return `${sample.name}: target ${label}`;
   }
 
@@ -69,12 +68,12 @@ class Player {
     for (const { name, size, columns, rows, cell } of grids) {
       const top = 34 + (high - cell * rows) / 2;
       for (let n = 0; n < size; n++) {
-        this.cells.push({ x: left + (n % columns) * cell, y: top + Math.floor(n / columns) * cell, size: cell });
+        this.cells.push({ x: left + (n % columns) * cell, y: top + Math.floor(n / columns) * cell, size: cell, columns });
       }
       this.titles.push({ name, x: left });
       left += Math.max(columns * cell, 50) + 60;
     }
-    this.wide = left + 40;
+    this.wide = left + 54;
     this.high = high + 54;
   }
 
@@ -102,13 +101,13 @@ class Player {
     const { given } = this.data;
     this.parts.inputs.replaceChildren();
     if (given.image) {
-      this.parts.inputs.append(html("p", {}, "Click input pixels to switch them on and off."));
+      this.parts.inputs.append(html("p", {}, "Click input pixels to switch them on and off, or go to them with the arrow keys and press Enter."));
     } else {
       this.x.slice(0, 16).forEach((value, i) => {
         const low = given.low[i], high = given.high[i] > low ? given.high[i] : low + 1;
-        const slider = html("input", { type: "range", min: low, max: high, step: (high - low) / 100, "aria-label": given.names[i] });
-        slider.value = value * given.scale[i] + given.centre[i];
-        const told = html("output", {}, shown(Number(slider.value)));
+        const slider = html("input", { type: "range", min: low, max: high, step: "any", "aria-label": given.names[i] });
+        const own = value * given.scale[i] + given.centre[i], told = html("output", {}, shown(own));
+        slider.value = own;
         slider.addEventListener("input", () => {
           told.textContent = shown(Number(slider.value));
           this.setInput(i, (Number(slider.value) - given.centre[i]) / given.scale[i]);
@@ -129,7 +128,18 @@ class Player {
         this.reset();
       });
       this.parts.target.append(html("label", {}, html("span", {}, "Target"), select));
+      return;
     }
+    this.y.slice(0, 16).forEach((value, o) => {
+      const name = `target of ${this.data.names[this.network.inputs + this.network.hidden + o]}, as the network has it`;
+      const number = html("input", { type: "number", step: "any", value: Number(value.toPrecision(6)), "aria-label": name });
+      number.addEventListener("input", () => {
+        this.y[o] = Number(number.value) || 0;
+        this.changed = true;
+        this.reset();
+      });
+      this.parts.target.append(html("label", {}, html("span", {}, name), number));
+    });
   }
 
   setInput(i, value) {
@@ -222,18 +232,20 @@ class Player {
     if (unit !== null && unit !== this.chosen) { this.chosen = unit; this.paint(); }
   }
 
-  brush(event) {
-    const unit = this.at(event), { given } = this.data;
+  // Switches a pixel on or off.
+  brush(unit) {
+    const { given } = this.data;
     if (unit === null || unit >= this.network.inputs || !given.image) return;
     const ends = [given.low, given.high].map((e) => (Math[e === given.low ? "min" : "max"](...e) - given.centre[unit]) / given.scale[unit]);
     this.setInput(unit, this.x[unit] > (ends[0] + ends[1]) / 2 ? ends[0] : ends[1]);
   }
 
   key(event) {
-    const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+    const row = this.chosen === null ? 1 : this.cells[this.chosen].columns, count = this.data.names.length;
+    const moves = { ArrowRight: 1, ArrowDown: row, ArrowLeft: -1, ArrowUp: -row };
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); this.brush(this.chosen); }
     if (!(event.key in moves)) return;
     event.preventDefault();
-    const count = this.data.names.length;
     this.chosen = this.chosen === null ? 0 : (this.chosen + moves[event.key] + count) % count;
     this.paint();
   }
