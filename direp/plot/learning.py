@@ -14,6 +14,7 @@ from .style import (
     GREEN,
     GREY,
     LIGHT,
+    LOSS_FLOOR,
     MIDDLES,
     ORANGE,
     PURPLE,
@@ -45,7 +46,6 @@ SIDE_BY_SIDE = {
     "validation_accuracy": ("validation accuracy", "share correct"),
     "lowest_margin": ("contraction margin", "1/time"),
 }
-FLOOR = 1e-4  # a lower loss is no news, and zero has no logarithm
 
 
 def history_of(run: Any) -> dict[str, np.ndarray]:
@@ -97,7 +97,8 @@ def learning_curve(
             axis.legend(frameon=False, fontsize=8, loc="lower right" if key in ("accuracy", "directed") else "best")
     if isinstance(ax, Axes):
         return ax
-    axes[0].figure.suptitle(_title(history, task, getattr(run, "seeds", None), f"{middle}, {_said(band)}"), fontsize=11)
+    seeds, failed = getattr(run, "seeds", None), int(np.sum(getattr(run, "failed", 0)))
+    axes[0].figure.suptitle(_title(history, task, seeds, failed, f"{middle}, {_said(band)}"), fontsize=11)
     return axes
 
 
@@ -151,12 +152,13 @@ def _said(band: str) -> str:
     return {"80%": "80 % band, extremes", "quartiles": "quartiles, extremes"}.get(band, band)
 
 
-def _title(history: dict[str, np.ndarray], task: Any, seeds: Any, shown: str) -> str:
+def _title(history: dict[str, np.ndarray], task: Any, seeds: Any, failed: int, shown: str) -> str:
     count = max((values.shape[1] for values in history.values()), default=0)
     if seeds is not None and count <= 1:
         about = "seed " + ", ".join(map(str, seeds))
     else:
-        about = f"{count} seeds: {shown}" if count > 1 else ""
+        fewer = f", of which {failed} failed" if failed else ""
+        about = f"{count} seeds{fewer}: {shown}" if count > 1 else ""
     name = "" if task is None else task.name
     return f"{name} ({about})" if name and about else name or about
 
@@ -192,7 +194,7 @@ def learning_curves(
         title, unit = {**SIDE_BY_SIDE, "angle": PANELS["alignment"][:2]}.get(name, (name.replace("_", " "), ""))
         for k, (colour, label) in enumerate(coloured(histories)):
             values = histories[label].get(name, np.zeros((0, 1)))
-            values = np.maximum(values, FLOOR) if name.endswith("loss") else values
+            values = np.maximum(values, LOSS_FLOOR) if name.endswith("loss") else values
             # Margins that a control keeps are alike and lie on each other: the earlier ones are drawn wider.
             width = 1.5 + (4.0 * (1 - (k + 1) / len(histories)) if name == "lowest_margin" else 0)
             style = ("-", "--", ":", "-.")[k // len(COLOURS) % 4]
@@ -213,7 +215,9 @@ def _scale(axis: Axes, name: str) -> None:
         axis.text(0.5, 0.5, "not measured", ha="center", va="center", color=LIGHT, transform=axis.transAxes)
     elif name.endswith("loss"):
         axis.set_yscale("log")
-        axis.set_ylim(bottom=max(axis.get_ylim()[0], FLOOR))
+        axis.set_ylim(bottom=max(axis.get_ylim()[0], LOSS_FLOOR))
+        if (known <= LOSS_FLOOR).any():
+            axis.set_ylabel(f"{axis.get_ylabel()} (at the bottom: {LOSS_FLOOR:g} or less)".strip())
     elif name == "lowest_margin":
         _margin(axis, known)
 

@@ -151,7 +151,7 @@ def hopeless(system: System) -> str:
         most, size = float(np.linalg.eigvals(steepest).real.max()), float(np.abs(steepest).sum(1).max())
         system.known["unstable"] = most if most > _CERTAIN * size else 0.0
     most = system.known["unstable"]
-    return f"with the steepest slopes the Jacobian is unstable by {most:.3g}: no norm would do" if most else ""
+    return f"with the steepest slopes the Jacobian looks unstable by {most:.3g}: no norm will do" if most else ""
 
 
 def partner(problem: Multiplied, p: np.ndarray) -> np.ndarray:

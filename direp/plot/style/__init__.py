@@ -2,6 +2,7 @@
 
 from .axes import (
     BANDS,
+    LOSS_FLOOR,
     MIDDLES,
     Place,
     band,
@@ -37,7 +38,7 @@ from .colours import (
 from .legend import legend_below, shortened
 
 __all__ = [
-    "BANDS", "BLUE", "COLOURS", "EMPTY", "GOLD", "GREEN", "GREY", "LIGHT", "MIDDLES", "ORANGE", "PURPLE", "RED", "TEAL",
-    "WARM", "Place", "band", "below", "beside", "canvas", "coloured", "discs", "epochs", "inches", "legend_below",
-    "open_frame", "place", "points", "readable", "save", "shortened", "tint", "written",
+    "BANDS", "BLUE", "COLOURS", "EMPTY", "GOLD", "GREEN", "GREY", "LIGHT", "LOSS_FLOOR", "MIDDLES", "ORANGE", "PURPLE",
+    "RED", "TEAL", "WARM", "Place", "band", "below", "beside", "canvas", "coloured", "discs", "epochs", "inches",
+    "legend_below", "open_frame", "place", "points", "readable", "save", "shortened", "tint", "written",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 Place = Axes | Figure | None
 """Where to draw: in given axes; in an empty `Figure`, which is then filled; by default in a new figure of pyplot."""
 
+LOSS_FLOOR = 1e-6  # a lower loss is drawn here: it is no news, and zero has no logarithm
+
 
 def canvas(width: float = 6.4, height: float = 4.8) -> Figure:
     """A figure that no window knows."""

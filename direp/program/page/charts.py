@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ...plot.style import LOSS_FLOOR
+
 _MOST = 300  # epochs that a line shows
-_FLOOR = 1e-6
 _COLOURS, _STYLES = 8, ("solid", "dashed", "dotted")  # those of page.css, and what further lines are told apart by
 
 Shown = dict[str, tuple[str, str, dict[str, str]]]
@@ -45,7 +46,7 @@ def charts_of(histories: Mapping[str, Mapping[str, np.ndarray]], whole: bool = F
         ]
         if series:
             panels.append(
-                {"title": title, "unit": unit, "log": key == "loss", "floor": _FLOOR, "zero": key != "accuracy",
+                {"title": title, "unit": unit, "log": key == "loss", "floor": LOSS_FLOOR, "zero": key != "accuracy",
                  "epochs": (chosen + 1).tolist(), "series": series}
             )  # fmt: skip
     return panels
