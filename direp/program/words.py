@@ -1,4 +1,7 @@
-"""Words for people: the library's own fields by the names of rules."""
+"""Words for people: the library's own fields by the names of rules, and paths as a shell takes them."""
+
+import shlex
+from pathlib import Path
 
 _PHASES = {"AsymField": "AsymEP", "AdjointField": "the adjoint"}
 
@@ -8,3 +11,8 @@ def spoken(text: str) -> str:
     for field, name in _PHASES.items():
         text = text.replace(field, name)
     return text
+
+
+def quoted(path: str | Path | None) -> str:
+    """A path within a command to type."""
+    return shlex.quote(str(path))

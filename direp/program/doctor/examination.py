@@ -18,6 +18,7 @@ from ...rules import estimate as estimate_gradient
 from ...settling import Preconditioned, Settled, Tolerance, movable, settle
 from ..run_folder import wide
 from ..settings import Settings
+from ..words import quoted
 from .outcome import Outcome, Rows, outcome_of
 from .subject import Subject
 
@@ -79,7 +80,7 @@ class Examination:
 
     def again(self, options: str) -> str:
         """The command that runs it again with other options."""
-        return options if self.path is None else f"direp train --config {self.path}/config.json {options}"
+        return options if self.path is None else f"direp train --config {quoted(f'{self.path}/config.json')} {options}"
 
     # What is measured
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,12 @@ from ...runs import Unreadable
 from ..catalogue import WrongUse
 from ..commands import plural
 from ..doctor import Diagnosis, Examination, examined, judged
-from ..folders import summary_of
+from ..folders import FOREIGN, summary_of
 from ..presets import preset
 from ..report import certificate_line, headline, lines_of
 from ..run_folder import LoadedRun, open_run
 from ..settings import Settings, parse_seeds
+from ..words import quoted
 from .charts import charts_of
 from .drawings import Drawing, drawings_of
 from .player import Unplayable, player_of
@@ -91,6 +91,7 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
         _summarise(sheet, summary)
     else:
         sheet.subtitle = f"{plural(examination.epochs, 'epoch')}, {_unfinished(state)}"
+        sheet.readable &= state not in ("done", "failed")
         sheet.verdicts.append(Verdict("unsure", "Not finished.", _left(state, path)))
     sheet.verdicts += [
         Verdict("bad", finding.cause, finding.evidence, tuple(f"try {remedy}" for remedy in finding.remedies))
@@ -105,7 +106,7 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
     sheet.verdicts += [Verdict("bad", "Missing.", line) for line in found.missing]
     if settings is not None:
         sheet.seeds = len(parse_seeds(settings.seeds))
-        sheet.again = f"direp train --config {shlex.quote(f'{path}/config.json')}"
+        sheet.again = f"direp train --config {quoted(f'{path}/config.json')}"
         sheet.settings = _settings(settings)
 
 
@@ -116,7 +117,7 @@ def _unfinished(state: Any) -> str:
 def _left(state: Any, path: Path | None) -> str:
     if state in ("done", "failed"):
         return "It came to its end, but its summary is missing or damaged."
-    return f"What follows is of the epochs so far; direp resume {path} goes on with it."
+    return f"What follows is of the epochs so far; direp resume {quoted(path)} goes on with it."
 
 
 def _summarise(sheet: Sheet, summary: dict[str, Any]) -> None:
@@ -128,7 +129,7 @@ def _summarise(sheet: Sheet, summary: dict[str, Any]) -> None:
         sheet.verdicts.append(Verdict(kind, name, certificate_line(summary)))
         sheet.subtitle = headline(summary)
         sheet.lines += [(name, text) for name, text in lines_of(summary) if name != "certificate"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except FOREIGN as error:
         sheet.readable = False
         sheet.verdicts.append(Verdict("bad", "Missing.", f"summary.json is damaged ({type(error).__name__}: {error})"))
 

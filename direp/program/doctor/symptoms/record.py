@@ -1,6 +1,7 @@
 """What a run folder says of how the run ended."""
 
 from ....runs import holder_of
+from ...words import quoted
 from ..examination import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
@@ -25,7 +26,7 @@ class Unfinished(AbstractSymptom):
             cause = (
                 f"the run never finished: {how.get(state, 'it ended with an error')}{f' ({reason})' if reason else ''}"
             )
-            remedies = (f"direp resume {run.path}",)
+            remedies = (f"direp resume {quoted(run.path)}",)
         asked = run.settings.epochs if run.settings is not None else None
         after = plural(epoch, "epoch") if asked is None else f"{epoch:,} of {plural(asked, 'epoch')}"
         return Finding(

@@ -6,6 +6,7 @@ from ....analysis import groups
 from ....model import Graph
 from ....rules import feedback_of, nudges_of
 from ...advice import faint
+from ...words import quoted
 from ..examination import Examination
 from ..finding import Finding
 from ..symptom import AbstractSymptom
@@ -183,5 +184,5 @@ class Misaligned(AbstractSymptom):
         return Finding(
             "misaligned", f"{rule} does not follow the gradient into hidden units: {way_back(graph)}",
             f"cosine to the exact gradient {shown}, {run.extent}",
-            (*map(run.again, (learned, "--rule asym-ep")), f"direp gradient {run.path}"), {"cosine": found},
+            (*map(run.again, (learned, "--rule asym-ep")), f"direp gradient {quoted(run.path)}"), {"cosine": found},
         )  # fmt: skip

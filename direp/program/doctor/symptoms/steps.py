@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...words import quoted
 from ..examination import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
@@ -79,9 +80,8 @@ class Short(AbstractSymptom):
         fall = float(1 - loss[-1] / before) if before > 0 else 0.0
         if not (fall > _FALLING or len(loss) == 1):
             return None
-        more = (
-            f"direp resume {run.path} --epochs {3 * run.epochs}" if run.path is not None else f"epochs={3 * run.epochs}"
-        )
+        longer = 3 * run.epochs
+        more = f"epochs={longer}" if run.path is None else f"direp resume {quoted(run.path)} --epochs {longer}"
         return Finding(
             "short", "training ended while the loss was still falling",
             f"the loss fell by {fall:.0%} over the last fifth of {plural(run.epochs, 'epoch')}, to {loss[-1]:.3g}",
