@@ -321,7 +321,7 @@ def test_long_histories_are_thinned_and_gaps_stay_gaps():
 
 
 def unfinished(examination, step):
-    return Diagnosis("run", "", tuple(filter(None, [symptoms.Unfinished().look(examination)])))
+    return Diagnosis("run", "", tuple(filter(None, [symptoms.Unfinished().look(examination)])), ())
 
 
 @pytest.fixture
