@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import jax
@@ -10,10 +11,13 @@ import pytest
 from program import call, finished
 
 import direp
+from direp.program.doctor import Diagnosis, examined, symptoms
 from direp.program.page import Sheet, page_of, sheet_of
 from direp.program.page.charts import charts_of
+from direp.program.page.page import _cell
 from direp.program.page.player import MOST, Unplayable, player_of
 from direp.rules import LearnedFeedback, initialise
+from direp.runs import status_of
 
 TASK = direp.tasks.xor()
 TIGHT = direp.Tolerance(rtol=1e-12, atol=1e-12, max_steps=20_000)
@@ -286,3 +290,66 @@ def test_long_histories_are_thinned_and_gaps_stay_gaps():
     assert len(panel["epochs"]) <= 300
     assert panel["series"][0]["middle"][-1] is None
     assert panel["series"][0]["middle"][5] == panel["epochs"][5] - 1
+
+
+def unfinished(examination, step):
+    return Diagnosis("run", "", tuple(filter(None, [symptoms.Unfinished().look(examination)])), ())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A copy of a run, in a folder whose name a shell would take apart; nothing is drawn of it, and little measured."""
+    monkeypatch.setattr("direp.program.page.sheet._show", lambda *_: None)
+    monkeypatch.setattr("direp.program.page.sheet.judged", unfinished)
+    return Path(shutil.copytree(finished()[0], tmp_path / "my $(run)"))
+
+
+def altered(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def sheet(run):
+    return sheet_of(run, "run", False, lambda what, share: None)
+
+
+@pytest.mark.parametrize("state", [[], {}, 5, True])
+def test_a_status_in_no_word_is_none(state, run):
+    altered(run / "status.json", state=state)
+    assert status_of(run) == {}
+    assert sheet(run).readable
+
+
+@pytest.mark.parametrize("loss", [10**400, [1, 2], "much", None], ids=["large", "list", "word", "none"])
+def test_losses_that_are_no_numbers_are_not_known(loss, run):
+    told = json.loads((run / "summary.json").read_text())["per_seed"]
+    altered(run / "summary.json", per_seed=[{**each, "train": {"loss": loss}} for each in told])
+    assert examined(run).epochs == 60
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("seconds", 10**400), ("settle", {"unconverged": 0, "steps_median": 10**400, "steps_max": 1, "method": "Euler"}),
+    ("certificate", {"verdict": "undecided", "criterion": "norm", "reason": 5}),
+], ids=["large", "larger", "number"])  # fmt: skip
+def test_a_summary_that_another_hand_wrote_is_told(name, values, run):
+    altered(run / "summary.json", **{name: values})
+    page = page_of([sheet(run)])
+    assert "summary.json is damaged" in page
+
+
+def test_a_cell_of_a_number_that_is_none():
+    assert _cell({"test": {"loss": 10**400}}, "test loss") == "–"
+
+
+def test_a_run_that_ended_without_a_summary_is_not_whole(run):
+    (run / "summary.json").unlink()
+    assert not sheet(run).readable
+
+
+def test_commands_to_type_hold_any_path(run):
+    altered(run / "status.json", state="interrupted")
+    (run / "summary.json").unlink()
+    found = sheet(run)
+    told = [line for verdict in found.verdicts for line in (verdict.text, *verdict.more) if str(run.name) in line]
+    assert found.readable
+    assert len(told) == 2
+    assert all(shlex.quote(str(run)) in line for line in told)

@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..runs import read_text, status_of, unused
+from ..runs import read_text, status_of, unused, write_new
 from .catalogue import WrongUse
 
+FOREIGN = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # of figures that another hand wrote
 _FIGURES = {"train", "validation", "test", "failed", "certificate", "seconds", "per_seed"}  # of every summary
 
 
@@ -32,6 +33,14 @@ def new_folder(folder: Path) -> Path:
             f"{folder} cannot be made ({error.strerror}): name a folder you may write to, with --out"
         ) from None
     return folder
+
+
+def new_file(path: Path, content: bytes | str) -> None:
+    """Write a file that a user named; nothing is overwritten."""
+    try:
+        write_new(path, content)
+    except FileExistsError:
+        raise WrongUse(f"{path} exists already: name a new file, nothing is overwritten") from None
 
 
 def stamped(*names: str) -> Path:

@@ -11,6 +11,7 @@ from .files import read_text as read_text
 from .files import write as write
 from .files import write_arrays as write_arrays
 from .files import write_json as write_json
+from .files import write_new as write_new
 from .folder import CHECKPOINT as CHECKPOINT
 from .folder import SCHEMA as SCHEMA
 from .folder import WEIGHTS as WEIGHTS

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,21 @@ def write(path: Path, content: bytes | str, check: Callable[[Path], Any] | None 
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_new(path: Path, content: bytes | str) -> None:
+    """Put a file in place as a whole where there is none. Raises `FileExistsError` for a name that is taken, were it by
+    a link that leads nowhere, and touches nothing beside it."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as home:
+        write(made := Path(home) / "new", content)
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path} exists already") from None
+            os.replace(made, path)
 
 
 def write_json(path: Path, content: Any) -> None:

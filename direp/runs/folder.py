@@ -266,15 +266,16 @@ def status_of(path: Path) -> dict[str, Any]:
         found = json.loads(read_text(path / _STATUS))
     except (OSError, ValueError, RecursionError):
         return {}
-    numbers = [found.get(name, 0) for name in ("epoch", "seconds")] if isinstance(found, dict) else [None]
-    return found if all(isinstance(number, int | float) for number in numbers) else {}
+    if not isinstance(found, dict) or not isinstance(found.get("state"), str | None):
+        return {}
+    return found if all(isinstance(found.get(name, 0), int | float) for name in ("epoch", "seconds")) else {}
 
 
 def unused(path: Path) -> bool:
     """Whether a run may begin in a folder: there is none, or nothing in it but what a process left that was killed as
     it began."""
     left = lambda name: name == "lock" or name.endswith(".part")  # noqa: E731
-    return not path.exists() or (path.is_dir() and all(left(entry.name) for entry in path.iterdir()))
+    return not os.path.lexists(path) or (path.is_dir() and all(left(entry.name) for entry in path.iterdir()))
 
 
 def environment() -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Lock:
 def holder_of(folder: Path) -> str | None:
     """Who writes in a folder, in words; `None` if nobody does."""
     path = folder / "lock"
-    if not path.exists():
+    if not path.is_file():
         return None
     lock = Lock(folder)
     try:

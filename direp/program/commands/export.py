@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...runs import quoted, write
+from ...runs import quoted
 from .. import device
+from ..folders import new_file
 from ..settings import WrongUse, nearest
 from . import OK, first, parse, plural
 
@@ -144,7 +145,7 @@ def _write_netlist(out: Path, found: _Found, asked: Export) -> str:
         found.network, x, y, beta=beta, cost=found.cost if beta else None, transient=asked.transient, time=asked.time,
         capacitance=asked.capacitance,
     )  # fmt: skip
-    write(out, text)
+    new_file(out, text)
     phase = f"nudged phase, beta={beta:g}" if beta else "free phase"
     asks = "operating point" if asked.transient is None else f"transient of {asked.transient:g}"
     return f"{phase}, {asks}; ngspice -b -r {quoted(out.with_suffix('.raw'))} {quoted(out)} simulates it"
@@ -158,7 +159,7 @@ def _write_nir(out: Path, network: "Network") -> str:
 
     held = io.BytesIO()
     nir.write(held, graph)  # pyright: ignore[reportArgumentType]
-    write(out, held.getvalue())
+    new_file(out, held.getvalue())
     return f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
 
 
@@ -166,7 +167,7 @@ def _write_connectome(out: Path, network: "Network") -> str:
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder) / out.name
         (network.to_graphml if out.suffix == ".graphml" else network.to_csv)(beside)
-        write(out, beside.read_bytes())
+        new_file(out, beside.read_bytes())
     return str(network.graph)
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...runs import one_line
 from ..folders import fresh_folder, new_folder, stamped
 from ..settings import WrongUse
 from . import OK, Output, Stop, parse, plural
@@ -53,10 +55,11 @@ def plot(arguments: list[str]) -> int:
 
 
 def named(paths: list[Path]) -> list[str]:
-    """Names of runs: those of their folders, or their whole paths where two folders have one name."""
+    """Names of runs in letters that can be shown: those of their folders, or their whole paths where two folders have
+    one name."""
     folders = [path.parent if path.is_file() else path for path in paths]
-    names = [folder.resolve().name for folder in folders]
-    return [str(path) if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
+    names = [Path(os.path.realpath(folder)).name for folder in folders]
+    return [one_line(path if names.count(name) > 1 else name) for name, path in zip(names, paths, strict=True)]
 
 
 def unknown(histories: Mapping[str, Mapping[str, Any]], figures: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...runs import Unreadable, plain, read_arrays, write
+from ...runs import Unreadable, plain, read_arrays
 from .. import device
+from ..folders import new_file
 from ..settings import WrongUse
 from . import DIVERGED, OK, first, parse, plural, progress
 
@@ -63,7 +64,7 @@ def predict(arguments: list[str]) -> int:
     if asked.out is None:
         print(text, end="")
     else:
-        write(asked.out, text)
+        new_file(asked.out, text)
     if not asked.quiet:
         for line in _told(loaded, asked, found, table, given):
             print(f"direp: {line}", file=sys.stderr)

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from ...runs import Unreadable
+from ...runs import Unreadable, write
 from ..folders import fresh_folder, new_folder, stamped
 from ..settings import WrongUse
 from . import OK, UNREADABLE, Output, Stop, parse, progress
@@ -49,8 +49,9 @@ def report(arguments: list[str]) -> int:
         for path, name in zip(paths, named(paths), strict=True):
             sheets.append(sheet_of(path, name, asked.allow_import, step))
             Stop.check()
+    content = page_of(sheets).encode(errors="backslashreplace")  # a path may hold bytes that are no letters
     page = new_folder(folder) / _PAGE
-    page.write_text(page_of(sheets), encoding="utf-8")
+    write(page, content)
     incomplete = [sheet.name for sheet in sheets if not sheet.readable]
     if asked.output.json:
         print(

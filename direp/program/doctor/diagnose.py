@@ -86,7 +86,7 @@ def _opened(run: str | Path | LoadedRun | Run, allow_import: bool) -> Examinatio
     if subject is None and not history and not status:
         raise Unreadable(missing[0])
     told = (summary_of(path) or {}).get("per_seed") or []
-    with contextlib.suppress(TypeError, KeyError, ValueError):
+    with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
         told = _losses([each["seed"] for each in told], [each["train"]["loss"] for each in told])
     losses = told if isinstance(told, dict) else {}
     return Examination(subject, history, settings, path, status, losses, tuple(missing))
@@ -94,7 +94,8 @@ def _opened(run: str | Path | LoadedRun | Run, allow_import: bool) -> Examinatio
 
 def _losses(seeds: Any, losses: Any) -> dict[int, float]:
     """The loss of every seed, infinite where it is not known."""
-    return dict(zip(seeds, np.nan_to_num(np.asarray(losses, float), nan=np.inf).tolist(), strict=True))
+    known = np.nan_to_num(np.asarray(losses, float), nan=np.inf)
+    return {seed: float(loss) for seed, loss in zip(seeds, known, strict=True)}
 
 
 @contextlib.contextmanager

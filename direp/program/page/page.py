@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from ...arithmetic import at_least
 from ...runs import plain
+from ..folders import FOREIGN
 from .charts import charts_of
 from .sheet import Sheet
 
@@ -96,5 +97,5 @@ def _cell(summary: dict[str, Any] | None, column: str) -> str:
                 return proof["verdict"] + rate
             case _:
                 return f"{summary['settle']['unconverged']:,}"
-    except (KeyError, TypeError, ValueError):
+    except FOREIGN:
         return "–"

@@ -13,7 +13,7 @@ from ...runs import Unreadable, quoted
 from ..catalogue import WrongUse
 from ..commands import plural
 from ..doctor import Diagnosis, Examination, examined, judged
-from ..folders import summary_of
+from ..folders import FOREIGN, summary_of
 from ..presets import preset
 from ..report import certificate_line, headline, lines_of
 from ..run_folder import LoadedRun, open_run
@@ -90,6 +90,7 @@ def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
         _summarise(sheet, summary)
     else:
         sheet.subtitle = f"{plural(examination.epochs, 'epoch')}, {_unfinished(state)}"
+        sheet.readable &= state not in ("done", "failed")
         sheet.verdicts.append(Verdict("unsure", "Not finished.", _left(state, path)))
     sheet.verdicts += [
         Verdict("bad", finding.cause, finding.evidence, tuple(f"try {remedy}" for remedy in finding.remedies))
@@ -127,7 +128,7 @@ def _summarise(sheet: Sheet, summary: dict[str, Any]) -> None:
         sheet.verdicts.append(Verdict(kind, name, certificate_line(summary)))
         sheet.subtitle = headline(summary)
         sheet.lines += [(name, text) for name, text in lines_of(summary) if name != "certificate"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except FOREIGN as error:
         sheet.readable = False
         sheet.verdicts.append(Verdict("bad", "Missing.", f"summary.json is damaged ({type(error).__name__}: {error})"))
 
