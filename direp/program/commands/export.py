@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable
@@ -147,7 +148,8 @@ def _write_netlist(out: Path, found: _Found, asked: Export) -> str:
     write(out, text)
     phase = f"nudged phase, beta={beta:g}" if beta else "free phase"
     asks = "operating point" if asked.transient is None else f"transient of {asked.transient:g}"
-    return f"{phase}, {asks}; ngspice -b -r {out.with_suffix('.raw')} {out} simulates it"
+    simulation = ("ngspice", "-b", "-r", str(out.with_suffix(".raw")), str(out))
+    return f"{phase}, {asks}; {shlex.join(simulation)} simulates it"
 
 
 def _write_nir(out: Path, network: "Network") -> str:
