@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -39,6 +40,13 @@ def call(*arguments, drawn=False):
         cli.main([str(argument) for argument in arguments])
     jax.config.update("jax_enable_x64", True)
     return left.value.code, out.getvalue(), err.getvalue()
+
+
+def untold(heading, *documents, page="reference/json.md"):
+    """The keys of JSON documents that the section of a page does not name."""
+    text = (Path(__file__).parent.parent / "docs" / page).read_text()
+    section = re.search(rf"^## [^\n]*\b{heading}\b[^\n]*\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)[1]
+    return sorted({key for document in documents for key in document if f"`{key}`" not in section})
 
 
 def signalled(number):

@@ -11,7 +11,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from program import call, signalled
+from program import call, signalled, untold
 
 import direp
 from direp.program import bench, bench_train
@@ -57,6 +57,7 @@ def test_the_program_writes_a_table_a_document_and_a_figure(tmp_path, capsys):
     assert (code, said.err) == (0, "")
     document = json.loads(said.out)
     assert document == json.loads((tmp_path / "b" / "bench.json").read_text())
+    assert untold("bench", document, *document["timings"]) == []
     assert {"processor", "cores", "jax", "date"} <= set(document["machine"])
     assert document["timings"][1]["ratio"] > 0
     assert (tmp_path / "b" / "bench.png").stat().st_size > 1000

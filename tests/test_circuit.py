@@ -1,6 +1,7 @@
 """Netlists are the network: read as a circuit by an oracle of plain NumPy, and by ngspice where it is installed."""
 
 import re
+import shlex
 import shutil
 
 import jax
@@ -236,13 +237,15 @@ def test_nir_refuses_what_it_has_no_node_for(neuron, leak, message):
 @pytest.mark.usefixtures("_optax")
 @pytest.mark.parametrize("name", ["n.cir", "n.net", "n.graphml", "n.csv"])
 def test_the_command_writes_what_the_library_makes(name, tmp_path):
-    run, out = finished()[0], tmp_path / name
+    (tmp_path / "my nets").mkdir()
+    run, out = finished()[0], tmp_path / "my nets" / name
     code, said, err = call("export", run, out, "--seed", "2", "--phase", "free")
     assert (code, said) == (0, ""), err
     loaded = direp.load_run(run)
     net = loaded.networks[loaded.parts.seeds.index(2)]
     if name in ("n.cir", "n.net"):
         assert out.read_text() == direp.netlist(net, np.asarray(direp.tasks.xor().train.x[0]))
+        assert str(out) in shlex.split(err.partition("; ")[2])
     else:
         read = direp.Connectome.from_graphml if name == "n.graphml" else direp.Connectome.from_csv
         again = read(out).network(net.neuron, dtype=net.dtype)

@@ -57,10 +57,11 @@ def test_a_run_is_certified_for_the_phases_it_was_trained_with(run):
     assert json.loads((run / "certificate" / "certificate.json").read_text()) == document
     kept = json.loads((run / "certificate.json").read_text())  # what training itself left there
     assert kept["rate"] == document["convergence"]["rate"]
-    code, out, _ = call("certify", run / "weights.safetensors", "--no-figures", "--criterion", "perron")
+    code, out, _ = call("certify", run / "weights.safetensors", "--no-figures", "--criterion", "perron", "--bits", 16)
     assert code == 0
     assert "certificate-2" in out
     assert "weighted l1" in out
+    assert "levels       not the stored numbers: each is put at one of 2^16 before" in out
     assert "Euler steps" in out
 
 
@@ -166,6 +167,7 @@ def test_bad_matrices_get_one_line(arrays, code, message, tmp_path):
         (["certify", "folder"], 3, "config.json is missing"),
         (["certify", "good.npz", "--criterion", "peron"], 2, "did you mean 'perron'"),
         (["certify", "good.npz", "--starts", "-1"], 2, "--starts -1"),
+        (["certify", "good.npz", "--on-off", "10"], 2, "--on-off 10 is of the levels of --bits: give --bits too"),
         (["certify", "good.npz", "--neuron", "rat"], 2, "did you mean 'rate'"),
         (["certify", "good.npz", "--out", "folder/taken"], 2, "nothing is overwritten"),
         (["certify", "good.npz", "--nudge", "centred", "--beta", "0"], 2, "must be finite and not 0"),

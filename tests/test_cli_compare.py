@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from program import call
+from program import call, untold
 from scipy import stats
 
 from direp.analysis.comparison import table
@@ -57,6 +57,7 @@ def test_the_same_rule_twice_differs_by_nothing_and_another_one_does(compared):
 def test_the_folder_holds_every_run_the_table_and_the_figure(compared):
     folder, document, _ = compared
     assert json.loads((folder / "compare.json").read_text()) == document
+    assert untold("compare", document, *document["rules"].values(), *document["paired"].values()) == []
     assert len((folder / "table.md").read_text().splitlines()) == 5
     assert (folder / "compare.png").stat().st_size > 5000
     for k, name in enumerate(("local", "local_beta=6.0", "adjoint"), 1):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import data, estimate, network
-from program import call, folder_of, signalled
+from program import call, folder_of, signalled, untold
 
 import direp
 from direp.analysis.gradients import compare_gradients, groups, is_flat, order_in_beta, state_of
@@ -161,6 +161,7 @@ def test_the_command_promises_its_keys(run):
     assert (document["at"], document["left_out"], document["settled"]) == ("trained", 0, 8)
     assert [entry["network"] for entry in document["per_seed"]] == ["seed 3", "seed 4"]
     assert json.loads((run / "gradient" / "gradient.json").read_text()) == document
+    assert untold("gradient", document, *document["rules"].values()) == []
     assert (run / "gradient" / "gradient.png").stat().st_size > 5000
     code, out, _ = call(
         "gradient", run, "--rules", "local", "--quiet", "--samples", "2", "--no-figures", "--seed-index", "1",
@@ -257,7 +258,7 @@ def test_an_interrupt_leaves_the_networks_that_are_measured_or_nothing(run, done
     ("arguments", "code", "message"),
     [
         ((), 2, "gradient needs the folder of a run"),
-        (("nowhere",), 3, "is no run folder: config.json is missing"),
+        (("nowhere",), 3, "nowhere does not exist: name a run folder"),
         (("RUN", "--rules", "locl"), 2, "did you mean 'local'"),
         (("RUN", "--samples", "0"), 2, "--samples 0"),
         (("RUN", "--beta", "0"), 2, "is no nudge"),

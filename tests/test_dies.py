@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from program import call, finished
+from program import call, finished, untold
 
 import direp
 from direp.analysis import Devices, on_dies
@@ -101,6 +101,7 @@ def test_the_command_tells_of_a_run(run, tmp_path):
     told = json.loads(out)
     assert told == json.loads((tmp_path / "dies" / "dies.json").read_text())
     assert len(told["loss"]) == told["dies"] == 4
+    assert untold("dies", told) == []
     assert told["devices"]["drift"] == 86400
     assert (tmp_path / "dies" / "dies.png").exists()
     assert call("dies", run, "--dies", "4", "--draw", "0", "--out", tmp_path / "more")[1].startswith("network ")
@@ -113,6 +114,7 @@ def test_the_command_tells_of_a_run(run, tmp_path):
         (("--mismatch", "5"), "--mismatch 5 is out of range"),
         (("--read-noise", "x"), "--read-noise x is out of range"),
         (("--bits", "0"), "--bits 0"),
+        (("--on-off", "10"), "--on-off 10 is of the levels of --bits: give --bits too"),
         (("--dies", "0"), "--dies 0"),
     ],
 )

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from program import call, finished
+from program import call, finished, untold
 
 import direp
 from direp.analysis import Comparison
@@ -51,6 +51,7 @@ def test_a_spoilt_run_is_named_by_its_cause(tmp_path, options, cause, remedy):
     found = json.loads(out)
     assert (code, found["cause"], found["healthy"]) == (0, cause, False)
     first = found["findings"][0]
+    assert untold("doctor", found, first) == []
     assert "4 samples and 3 seeds" in first["evidence"]
     assert f"direp train --config {folder}/config.json" in first["remedies"][0]
     assert remedy in first["remedies"][0]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from program import call
+from program import call, untold
 
 import direp
 from direp import tasks
@@ -78,6 +78,7 @@ def test_a_csv_is_trained_on_and_new_rows_are_answered_as_in_python(tmp_path):
     _, out, err = call("predict", folder, path, "--json", "--out", tmp_path / "answers.json")
     document = json.loads((tmp_path / "answers.json").read_text())
     assert document["rows"] == 400
+    assert untold("predict", document) == []
     right = np.mean(np.array(document["predictions"]["buys"]) == frame.buys)
     assert f"right {right:.2%}" in err
     assert out == ""

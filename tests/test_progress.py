@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from program import call
+from program import call, untold
 
 from direp.runs import Unreadable, read_history
 from direp.training import progress as module
@@ -114,6 +114,7 @@ def test_plot_as_json(tmp_path):
     code, out, _ = call("plot", one, one / "metrics.jsonl", "--json", "--quiet", "--out", tmp_path / "plot")
     document = json.loads(out)
     assert (code, list(document)) == (0, ["runs", "files", "missing"])
+    assert untold("plot", document) == []
     assert len(document["runs"]) == 2
     assert document["missing"]["validation accuracy"] == list(document["runs"])
 

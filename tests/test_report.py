@@ -8,7 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from program import call, finished
+from program import call, finished, untold
 
 import direp
 from direp.program.doctor import Diagnosis, examined, symptoms
@@ -30,6 +30,7 @@ def page(tmp_path_factory):
     code, said, err = call("report", finished()[0], "--out", out, "--json", "--quiet", drawn=True)
     assert (code, err) == (0, "")
     assert json.loads(said) == {"file": f"{out}/report.html", "runs": [str(finished()[0])], "incomplete": []}
+    assert untold("report", json.loads(said)) == []
     return out / "report.html"
 
 

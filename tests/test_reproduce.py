@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from program import call, folder_of
+from program import call, folder_of, untold
 from scipy import stats
 
 import direp
@@ -73,6 +73,7 @@ def runs_of(document):
 def test_the_table_holds_what_the_run_folders_hold(reproduced):
     folder, document = reproduced
     assert json.loads((folder / "table.json").read_text()) == document
+    assert untold("reproduce", document, *(entry for _, _, entry in runs_of(document))) == []
     assert [(name, task) for name, task, _ in runs_of(document)] == [
         (name, task) for name in ("weak", "strong") for task in ("and", "or")
     ]

@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from program import call
+from program import call, untold
 
 import direp
 from direp.program import record as recording
@@ -82,6 +82,8 @@ def test_the_command_ranks_and_draws(tmp_path):
     assert code == 0
     document = json.loads(out)
     assert document["all_patterns"]
+    told = (document, document["counts"], document["chosen"], *document["candidates"], *document["trials"])
+    assert untold("Results", *told, page="howto/sweeps.md") == []
     assert (tmp_path / "out" / "sweep.png").stat().st_size > 5000
     assert "the task has no others" in (tmp_path / "out" / "table.md").read_text()
     assert direp.load(document["chosen"]["runs"][0]).settings.epochs == 5

@@ -138,7 +138,7 @@ ILL_FORMED = {
     "a,b\n": "no rows",
     "a,b\n1,2\n3\n": "Expected 2 columns, got 1",
     "a,b\n1,2,3\n": "Expected 2 columns, got 3",
-    "a;b\n1;2\n": "parted by ';'",
+    "a;b\n1;2\n": "parted by ';'; needed is ',': save it so, with a point in fractions",
     "a\tb\n1\t2\n": "name the file .tsv",
     "a,a\n1,2\n": "two columns 'a'",
     "a,\n1,2\n": "column 2 has no name",
@@ -187,10 +187,10 @@ def test_words_stay_words_where_training_had_words(tmp_path):
         ({"when": pd.Timestamp("2026-01-01")}, "buys", r"'when' holds timestamp"),
         ({"empty": np.nan}, "buys", r"'empty' holds no number"),
         ({"age": np.inf}, "buys", r"'age' holds no number|infinite"),
-        ({"buys": None}, "buys", "missing in 120 rows"),
+        ({"buys": None}, "buys", "missing in 120 of 120 rows"),
         ({"buys": "yes"}, "buys", "one class only"),
         ({}, ["buys", "children"], "several targets must be numbers"),
-        ({}, ["age"], "'age' is missing in 8 rows"),
+        ({}, ["age"], "'age' is missing in 8 of 120 rows, first in row 1 below"),
     ],
 )
 def test_columns_that_cannot_be_used_are_refused_in_words(change, target, message):

@@ -156,6 +156,8 @@ class LoadedRun:
 
 def read_run_config(path: Path) -> Config:
     """The config of a run folder. Raises `Unreadable` if there is none, or none that can be read."""
+    if not path.exists():
+        raise Unreadable(f"{path} does not exist: name a run folder")
     with reading(f"{path} is no readable run folder", _without_flags):
         if not (path / "config.json").exists():
             raise Unreadable(f"{path} is no run folder: config.json is missing in it")

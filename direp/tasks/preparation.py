@@ -79,9 +79,10 @@ class Inputs:
         if self.named and not isinstance(table, np.ndarray):
             missing = [name for name in needed if name not in held]
             if missing:
+                lacks = f"column {_some(missing)} is" if len(missing) == 1 else f"columns {_some(missing)} are"
                 raise ValueError(
-                    f"column {_some(missing)} is missing: the network was trained on {_some(needed)}, and these rows "
-                    f"have {_some(list(held))}"
+                    f"{lacks} missing: the network was trained on {_some(needed)}, and these rows have "
+                    f"{_some(list(held))}"
                 )
             return held
         if len(held) != len(needed):

@@ -111,7 +111,7 @@ def _csv(name: str, content: bytes, separator: str, types: Mapping[str, Any]) ->
     if other is not None:
         raise DataUnreadable(
             f"{name}: columns are parted by {other!r}; needed is {separator!r}"
-            + (" (or name the file .tsv)" if other == "\t" else "")
+            + (" (or name the file .tsv)" if other == "\t" else ": save it so, with a point in fractions (0.5)")
         )
     parsed = csv.read_csv(
         io.BytesIO(text.encode()),

@@ -233,7 +233,8 @@ def _labels(name: str, column: Any) -> np.ndarray:
     if column.null_count:
         row = next(k for k, value in enumerate(column) if not value.is_valid)
         raise ValueError(
-            f"target {name!r} is missing in {column.null_count} rows, the first of them row {row + 1}: remove them"
+            f"target {name!r} is missing in {column.null_count} of {len(column)} rows, first in row {row + 1} below "
+            "the names of columns: remove such rows"
         )
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
             or pa.types.is_decimal(kind) or is_text(kind)):  # fmt: skip

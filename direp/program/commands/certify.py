@@ -93,6 +93,8 @@ class Certify:
             raise WrongUse(f"--bits {self.bits} is out of range: give 1 to 24")
         if not self.on_off > 1:
             raise WrongUse(f"--on-off {self.on_off} is out of range: give a ratio above 1, such as 10")
+        if self.bits is None and math.isfinite(self.on_off):
+            raise WrongUse(f"--on-off {self.on_off:g} is of the levels of --bits: give --bits too, such as --bits 8")
         if self.mismatch is not None and (self.inputs != "all" or self.input_range is not None):
             raise WrongUse("--mismatch is about every input: leave --inputs and --input-range out")
         if self.mismatch not in (None, "largest"):
@@ -103,6 +105,13 @@ class Certify:
                 raise WrongUse(f"--input-range {low:g} {high:g} is no range: give two finite numbers, the lower first")
             if self.inputs != "all":
                 raise WrongUse(f"--inputs {self.inputs} and --input-range both say for which inputs: give one of them")
+
+    def levels(self) -> str:
+        """To what the stored numbers are rounded before all else, in words."""
+        if self.bits is None:
+            return ""
+        least = f", the least 1/{self.on_off:g} of the largest" if math.isfinite(self.on_off) else ""
+        return f"not the stored numbers: each is put at one of 2^{self.bits} before{least}"
 
 
 @dataclasses.dataclass
@@ -175,7 +184,7 @@ def certify(arguments: list[str]) -> int:
     if output.json:
         print((folder / "certificate.json").read_text(), end="")
     else:
-        _show(subject, certificates, learning, k, folder, example)
+        _show(subject, asked.levels(), certificates, learning, k, folder, example)
     return {"proved": OK, "undecided": UNDECIDED, "refuted": REFUTED}[chosen.verdict]
 
 
@@ -289,7 +298,9 @@ def _write(folder: Path, document: dict, certificate: "Certificate", network: "N
     return path
 
 
-def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder: Path, example: Path | None) -> None:
+def _show(
+    subject: _Subject, levels: str, certificates: list, learning: dict, k: int, folder: Path, example: Path | None
+) -> None:
     """A few lines for people, on standard output."""
     from ...arithmetic import at_least
     from ..network_file import describe_neuron
@@ -298,6 +309,8 @@ def _show(subject: _Subject, certificates: list, learning: dict, k: int, folder:
     graph, neuron = network.graph, network.neuron
     source = None if certificate.slopes is None else certificate.slopes.source
     rows = [("network", f"{graph.kinds}, {graph.synapses:,} synapses; {describe_neuron(neuron, source)}")]
+    if levels:
+        rows.append(("levels", levels))
     if len(certificates) > 1:
         counts = [f"{sum(c.verdict == v for c in certificates)} {v}" for v in reversed(VERDICTS)]
         rows.append(("seeds", f"{', '.join(counts)}; the worst, {subject.labels[k]}:"))

@@ -69,6 +69,8 @@ class Dies:
             raise WrongUse(f"--bits {self.bits} is out of range: give 1 to 24")
         if not self.on_off > 1:
             raise WrongUse(f"--on-off {self.on_off:g} is out of range: give a number above 1")
+        if self.bits is None and math.isfinite(self.on_off):
+            raise WrongUse(f"--on-off {self.on_off:g} is of the levels of --bits: give --bits too, such as --bits 8")
         for name in ("drift_exponent", "drift_spread"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
