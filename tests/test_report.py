@@ -302,7 +302,7 @@ def run(tmp_path, monkeypatch):
     """A copy of a run, in a folder whose name a shell would take apart; nothing is drawn of it, and little measured."""
     monkeypatch.setattr("direp.program.page.sheet._show", lambda *_: None)
     monkeypatch.setattr("direp.program.page.sheet.judged", unfinished)
-    return Path(shutil.copytree(finished()[0], tmp_path / "my $(run)"))
+    return shutil.copytree(finished()[0], tmp_path / "my $(run)")
 
 
 def altered(path, **values):

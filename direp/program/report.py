@@ -14,11 +14,10 @@ from ..tasks import Task
 from ..training import Evaluation, Run, read
 from .advice import dead_units
 from .build import Parts
-from .commands import plural
 from .scores import mean_of, scores_of
 from .scores import spoken as scored
 from .settings import Settings, share_of
-from .words import spoken
+from .words import plural, spoken
 
 
 def task_line(task: Task) -> str:

@@ -1,4 +1,4 @@
-"""Words for people: the library's own fields by the names of rules."""
+"""Words for people: counts, and the library's own fields by the names of rules."""
 
 _PHASES = {"AsymField": "AsymEP", "AdjointField": "the adjoint"}
 
@@ -8,3 +8,7 @@ def spoken(text: str) -> str:
     for field, name in _PHASES.items():
         text = text.replace(field, name)
     return text
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

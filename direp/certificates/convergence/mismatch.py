@@ -137,7 +137,7 @@ class Varied(System):
         if weights is None or not self._together(incoming):
             return self.leak * (1 - x) + self.outflow - x * self.lost, self.magnitude * (1 + x)
         terms = self._terms(weights)
-        sign = np.sign(terms) if isinstance(terms, np.ndarray) else terms.sign()
+        sign: Any = np.sign(terms) if isinstance(terms, np.ndarray) else terms.sign()
 
         def moved(size: Any) -> Any:
             return size - x * (sign * size if isinstance(size, np.ndarray) else sign.multiply(size).tocsr())

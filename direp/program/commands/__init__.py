@@ -19,7 +19,7 @@ from ..settings import Settings, WrongUse
 
 __all__ = [
     "COMMANDS", "DIVERGED", "INTERNAL", "OK", "REFUTED", "UNDECIDED", "UNREADABLE", "WRONG_USE", "Output", "Stop",
-    "first", "option", "parse", "plural", "progress", "typed", "worst",
+    "first", "option", "parse", "progress", "typed", "worst",
 ]  # fmt: skip
 
 OK, INTERNAL, WRONG_USE, UNREADABLE, DIVERGED, UNDECIDED, REFUTED = range(7)
@@ -142,10 +142,6 @@ def values(arguments: list[str], name: str) -> list[str]:
 def typed(arguments: list[str], setting: str) -> bool:
     """Whether the user typed the option of a setting."""
     return any(argument.partition("=")[0] in ("--" + setting, flag(setting)) for argument in arguments)
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def worst(found: list[T], verdict: Callable[[T], str], size: Callable[[T], float]) -> int:

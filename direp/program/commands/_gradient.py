@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ...analysis import bootstrap_mean
-from . import VERDICTS, plural, worst
+from ..words import plural
+from . import VERDICTS, worst
 
 _FIGURES = ("cosine", "relative_error", "norm_ratio", "angle")
 

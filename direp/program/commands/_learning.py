@@ -6,7 +6,8 @@ if TYPE_CHECKING:
     from ...model import Network
     from ..run_folder import LoadedRun
 
-from . import VERDICTS, plural, progress, worst
+from ..words import plural
+from . import VERDICTS, progress, worst
 
 
 def certify_rule(

@@ -13,7 +13,8 @@ from ..folders import fresh_folder, new_folder, stamped
 from ..presets import preset, suited
 from ..record import How, Outcome, record
 from ..settings import Settings, WrongUse, check_task, is_file, nearest, parse_seeds
-from . import DIVERGED, OK, Output, Stop, first, option, parse, plural, values
+from ..words import plural
+from . import DIVERGED, OK, Output, Stop, first, option, parse, values
 
 # What all rules share, so that a pair of seeds differs by its rule alone.
 SHARED = ("task", "seeds", "rule", "split", "scale", "probe")

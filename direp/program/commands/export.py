@@ -13,7 +13,8 @@ from ...runs import quoted
 from .. import device
 from ..folders import new_file
 from ..settings import WrongUse, nearest
-from . import OK, first, parse, plural
+from ..words import plural
+from . import OK, first, parse
 
 if TYPE_CHECKING:
     from ...model import Network

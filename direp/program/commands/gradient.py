@@ -10,7 +10,8 @@ from ...runs import plain, write_json
 from .. import catalogue, device
 from ..folders import fresh_folder, new_folder
 from ..settings import WrongUse, help_of, nearest
-from . import DIVERGED, OK, Output, Stop, first, parse, plural, progress
+from ..words import plural
+from . import DIVERGED, OK, Output, Stop, first, parse, progress
 
 if TYPE_CHECKING:
     from ...model import Network

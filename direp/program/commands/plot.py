@@ -11,7 +11,8 @@ from typing import Any
 from ...runs import one_line
 from ..folders import fresh_folder, new_folder, stamped
 from ..settings import WrongUse
-from . import OK, Output, Stop, parse, plural
+from ..words import plural
+from . import OK, Output, Stop, parse
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ from ...runs import Unreadable, plain, read_arrays
 from .. import device
 from ..folders import new_file
 from ..settings import WrongUse
-from . import DIVERGED, OK, first, parse, plural, progress
+from ..words import plural
+from . import DIVERGED, OK, first, parse, progress
 
 if TYPE_CHECKING:
     from ...training import Prediction

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from ..settings import WrongUse
-from . import DIVERGED, OK, Output, Stop, first, parse, plural
+from ..words import plural
+from . import DIVERGED, OK, Output, Stop, first, parse
 
 
 @dataclasses.dataclass(frozen=True)

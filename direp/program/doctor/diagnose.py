@@ -14,7 +14,8 @@ from ..catalogue import CATALOGUE, WrongUse, check, names
 from ..folders import summary_of
 from ..parts import build
 from ..run_folder import LoadedRun, open_run, read_run_config
-from .examination import Examination, plural
+from ..words import plural
+from .examination import Examination
 from .finding import Diagnosis
 from .subject import Subject
 from .symptom import AbstractSymptom
@@ -143,6 +144,8 @@ def _judged(run: Examination, looked: list[AbstractSymptom], step: Callable[[str
         step(name, 1)
     subject = run.subject
     name = subject.name if subject is not None else str(run.path)
+    for found in findings:  # by another symptom, which may name what it finds
+        skipped.pop(found.name, None)
     return Diagnosis(name, _outcome(run), tuple(findings), tuple(run.seen), skipped, run.missing)
 
 

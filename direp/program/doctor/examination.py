@@ -19,6 +19,7 @@ from ...runs import quoted
 from ...settling import Preconditioned, Settled, Tolerance, movable, settle
 from ..run_folder import wide
 from ..settings import Settings
+from ..words import plural
 from .outcome import Outcome, Rows, outcome_of
 from .subject import Subject
 
@@ -264,7 +265,3 @@ def _wide(rule: AbstractRule) -> AbstractRule:
         return jnp.asarray(np.asarray(leaf), jnp.float64) if eqx.is_inexact_array(leaf) else leaf
 
     return with_parameters(rule, jax.tree.map(convert, parameters_of(rule)))
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -11,13 +11,13 @@ import numpy as np
 
 from ...runs import Unreadable, quoted
 from ..catalogue import WrongUse
-from ..commands import plural
 from ..doctor import Diagnosis, Examination, examined, judged
 from ..folders import FOREIGN, summary_of
 from ..presets import preset
 from ..report import certificate_line, headline, lines_of
 from ..run_folder import LoadedRun, open_run
 from ..settings import Settings, parse_seeds
+from ..words import plural
 from .charts import charts_of
 from .drawings import Drawing, drawings_of
 from .player import Unplayable, player_of
@@ -85,6 +85,7 @@ def sheet_of(path: Path, name: str, allow_import: bool, step: Step) -> Sheet:
 
 def _tell(sheet: Sheet, examination: Examination, found: Diagnosis) -> None:
     summary, settings, path = sheet.summary, examination.settings, examination.path
+    assert path is not None  # of a folder
     state = examination.status.get("state")
     if summary is not None:
         _summarise(sheet, summary)
@@ -113,7 +114,7 @@ def _unfinished(state: Any) -> str:
     return {"running": "still training, or ended without a word", "failed": "failed"}.get(state, "not finished")
 
 
-def _left(state: Any, path: Path | None) -> str:
+def _left(state: Any, path: Path) -> str:
     if state in ("done", "failed"):
         return "It came to its end, but its summary is missing or damaged."
     return f"What follows is of the epochs so far; direp resume {quoted(path)} goes on with it."

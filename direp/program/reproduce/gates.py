@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..commands import plural
+from ..words import plural
 from .reproduction import AbstractReproduction, Drawn, Runs
 from .retrace import retraced
 from .table import count, interval, markdown, median, percent

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from ...runs import Unreadable, plain, read_text, reading, say, write, write_json
 from ..catalogue import WrongUse, nearest
-from ..commands import Stop, plural
+from ..commands import Stop
 from ..commands.train import parse_train
 from ..folders import ended_as, new_folder
 from ..parts import build
 from ..record import How, configure, record_on
 from ..run_folder import read_run_config
 from ..settings import Settings, parse_seeds
+from ..words import plural
 from .reproduction import AbstractReproduction, Runs
 from .trained import Trained, differences, measured
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from ...runs import Unreadable, write_json
 from ..catalogue import WrongUse
-from ..commands import Stop, plural, progress
+from ..commands import Stop, progress
 from ..folders import new_folder
 from ..parts import permit
 from ..settings import Settings, is_file, parse_seeds
+from ..words import plural
 from . import trials as folders
 from .results import document_of, failures, table_of, write_results
 from .sampling import rounds, sized_base

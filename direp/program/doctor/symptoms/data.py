@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from ...advice import odd_data, unscaled
-from ..examination import plural
+from ...words import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
 

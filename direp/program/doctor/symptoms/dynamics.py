@@ -3,7 +3,7 @@
 import numpy as np
 
 from ....settling import Tolerance
-from ..examination import plural
+from ...words import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
 
@@ -23,8 +23,10 @@ class Diverged(AbstractSymptom):
     def look(self, run):
         failed, left_out = run.figure("failed"), run.figure("left_out")
         count = failed[-1].sum() if len(failed) else 0
-        lost = ~np.isfinite(run.figure("loss")[-1])
-        ran_away = (failed[-1] > 0) & ~(left_out[-1] >= 1) if len(left_out) else failed[-1] > 0
+        lost = ~np.isfinite(run.figure("loss")[-1:])
+        ran_away = failed[-1:] > 0
+        if len(left_out):
+            ran_away &= ~(left_out[-1:] >= 1)
         if not (ran_away.any() or lost.any()):
             return None
         margin, settings = run.last("margin"), run.settings
@@ -35,7 +37,7 @@ class Diverged(AbstractSymptom):
         )
         rate = "" if settings is None else f" {settings.learning_rate / 10:g}"
         calmer = (run.again("--margin 0.1"),) if loose else ()
-        loss = "not a number" if lost.all() else f"{np.nanmax(run.figure('loss')[-1]):.3g}"
+        loss = "not a number" if lost.all() else f"{run.figure('loss')[-1][~lost[-1]].max():.3g}"
         return Finding(
             "diverged", cause,
             f"{plural(int(max(count, lost.sum())), 'seed')} failed, the last loss is {loss}; contraction margin "

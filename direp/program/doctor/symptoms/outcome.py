@@ -1,7 +1,7 @@
 """What a run comes to, where no cause was found before."""
 
 from ....runs import quoted
-from ..examination import plural
+from ...words import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
 

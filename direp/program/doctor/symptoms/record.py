@@ -1,7 +1,7 @@
 """What a run folder says of how the run ended."""
 
 from ....runs import holder_of, quoted
-from ..examination import plural
+from ...words import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
 

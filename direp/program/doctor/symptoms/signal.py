@@ -80,9 +80,8 @@ class WeakNudge(AbstractSymptom):
         words = faint(run.of.parts) if run.of.parts is not None and run.unlearned else None
         if words or unmoved > _LEFT_OUT:
             cause = f"a nudge of {beta:g} moves the network by no more than rounding and tolerance do"
-            evidence = (
-                f"{unmoved:.0%} of samples of the last epoch were not moved; {words or 'the first update is clear'}"
-            )
+            still = "" if np.isnan(unmoved) else f"{unmoved:.0%} of samples of the last epoch were not moved; "
+            evidence = f"{still}{words or 'the first update is clear'}"
             stronger = max(100 * beta, 0.5)
             remedies = (f"--beta {stronger:g}", "--precision float64")
         elif run.unlearned and run.last("dead_outputs") > _BOUND and not run.still:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ....runs import quoted
-from ..examination import plural
+from ...words import plural
 from ..finding import Finding
 from ..symptom import AbstractSymptom
 
