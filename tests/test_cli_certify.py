@@ -168,6 +168,7 @@ def test_bad_matrices_get_one_line(arrays, code, message, tmp_path):
         (["certify", "good.npz", "--criterion", "peron"], 2, "did you mean 'perron'"),
         (["certify", "good.npz", "--starts", "-1"], 2, "--starts -1"),
         (["certify", "good.npz", "--on-off", "10"], 2, "--on-off 10 is of the levels of --bits: give --bits too"),
+        (["certify", "good.npz", "--devices", "separate"], 2, "give by how much, too, such as --mismatch 5%"),
         (["certify", "good.npz", "--neuron", "rat"], 2, "did you mean 'rate'"),
         (["certify", "good.npz", "--out", "folder/taken"], 2, "nothing is overwritten"),
         (["certify", "good.npz", "--nudge", "centred", "--beta", "0"], 2, "must be finite and not 0"),

@@ -79,7 +79,7 @@ def learning_rows(learning: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(
         ("", f"the first {plural(learning['count'], 'training sample')}; {learning['criterion']}; {learning['scope']}")
     )
-    if learning["angle"] is not None:
+    if learning["angle"] is not None and learning["angle"] < 180:  # any angle is at most that
         rows.append(("angle", f"{at_most(learning['angle'], 4)} degrees from the exact gradient, at most"))
     if learning["verdict"] == "proved":
         rows.append(("step size", learning["reach"]))

@@ -99,6 +99,10 @@ class Certify:
             raise WrongUse("--mismatch is about every input: leave --inputs and --input-range out")
         if self.mismatch not in (None, "largest"):
             share_of(self.mismatch)
+        if self.mismatch is None and self.devices != "shared":
+            raise WrongUse(
+                f"--devices {self.devices} says which devices differ: give by how much, too, such as --mismatch 5%"
+            )
         if self.input_range is not None:
             low, high = self.input_range
             if not -math.inf < low <= high < math.inf:
@@ -325,8 +329,8 @@ def _show(
             ("rate", f"{phases}, 1/time: distances shrink like exp(-rate t)"),
             (
                 "steps",
-                f"Euler steps up to {at_least(certificate.largest_step)} contract; {certificate.steps(0.1)} of them "
-                "for each digit of accuracy",
+                f"Euler steps up to {at_least(certificate.largest_step)} contract; {_many(certificate.steps(0.1))} of "
+                "them for each digit of accuracy",
             ),
             ("checked", certificate.check),
             *(("" if n else "assuming", sentence) for n, sentence in enumerate(certificate.assumptions)),
@@ -377,3 +381,9 @@ def _again(subject: _Subject, path: Path, output: Output) -> int:
             for state, end, result in zip(example.states, ends, np.asarray(settled.result), strict=True):
                 print(f"state        {state}\n  settles    {end} ({RESULTS[int(result)].split(':')[0]})")
     return REFUTED if holds else UNDECIDED
+
+
+def _many(count: int) -> str:
+    from ...arithmetic import at_most
+
+    return f"{count:,}" if count < 1_000_000 else at_most(count, 2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...runs import Unreadable, plain, read_arrays
+from ...runs import Unreadable, plain, quoted, read_arrays
 from .. import device
 from ..folders import new_file
 from ..settings import WrongUse
@@ -54,6 +54,8 @@ def predict(arguments: list[str]) -> int:
     asked = parse("predict RUN FILE", Predict, rest, Predict())
     if asked.out is not None and asked.out.exists():
         raise WrongUse(f"--out {asked.out} exists already: name a new file, nothing is overwritten")
+    if run is not None and Path(run).is_file() and Path(path).is_dir():
+        raise WrongUse(f"the run folder comes first: direp predict {quoted(path)} {quoted(run)}")
     from ..run_folder import open_run
 
     device.configure(double=True)
