@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import direp
 from direp.program.build import load_task
 from direp.program.report import print_summary
 from direp.program.run_folder import open_run
+from direp.runs import Requests
 
 pytestmark = pytest.mark.usefixtures("_optax")
 
@@ -91,6 +93,18 @@ def test_what_crashes_as_an_interrupted_process_is_taken_down_does_not_change_it
     left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (left.returncode, left.stdout) == (130, "kept")
     assert left.stderr == "direp: interrupted before there was a result\n"
+
+
+@pytest.mark.parametrize("after", ["", "go on with: direp reproduce gates"])
+def test_a_process_that_is_ended_in_a_compilation_says_how_to_go_on(after, monkeypatch, capfd):
+    left = []
+    monkeypatch.setattr("direp.runs.requests.os._exit", left.append)
+    monkeypatch.setattr(Requests, "grace", 0.0)
+    asked = Requests(leaves=True)
+    asked.received, asked.after = signal.SIGTERM, after
+    asked._wait()
+    assert left == [143]
+    assert capfd.readouterr().err == f"direp: {after or 'interrupted before there was a result'}\n"
 
 
 def test_files_are_readable_as_the_umask_says_and_none_is_left_half_written():

@@ -32,6 +32,7 @@ class Requests:
         self.received: int | None = None
         self.taken, self.save = False, False
         self.late: Callable[[int], None] | None = None  # saves what there is if no safe point comes in time
+        self.after = ""  # what is said then, such as how to go on
         self.leaves, self._since = leaves, 0.0
 
     @property
@@ -77,8 +78,8 @@ class Requests:
         try:
             if self.late is not None:
                 self.late(number)
-            else:
-                _say("interrupted before there was a result")
+            if self.late is None or self.after:
+                _say(self.after or "interrupted before there was a result")
         finally:
             os._exit(128 + number)
 

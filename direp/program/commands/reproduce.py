@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from ...runs import Requests
 from .. import catalogue
 from ..folders import fresh_folder, stamped
 from ..settings import WrongUse, parse_seeds
@@ -58,12 +59,15 @@ def reproduce(arguments: list[str]) -> int:
     what = run.Asked(name or "", asked.seeds, asked.epochs, asked.only, asked.baseline, asked.data_dir)
     output, begun = asked.output, time.perf_counter()
     folder = output.out or fresh_folder(None, stamped("reproduce", label_of(what.name)))
+    interrupted = f"interrupted; go on with: {run.go_on_with(what, folder, rest)}"
+    if Requests.now is not None:
+        Requests.now.after = interrupted
     try:
         document = run.reproduce(what, folder, quiet=output.quiet, formats=output.format)
     except KeyboardInterrupt:
         if not folder.is_dir():
             raise
-        print(f"direp: interrupted; go on with: {run.go_on_with(what, folder, rest)}", file=sys.stderr)
+        print(f"direp: {interrupted}", file=sys.stderr)
         return Stop.code()
     if output.json:
         print((folder / run.TABLE).read_text(), end="")
