@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
@@ -75,7 +76,7 @@ def test_the_oracle_and_the_library_have_the_same_field(combination):
     rng = np.random.default_rng(0)
     batch = draw(rng, combination, 3, 1)
     batch.outputs, batch.cost, batch.target = 2, "cross-entropy", np.array([[0.3, 0.7]])
-    network = batch.network(0)
+    network = jax.tree.map(jnp.asarray, batch.network(0))
     states = rng.normal(0.5, 1.0, (5, 3))
     for cost in (direp.SquaredError(), direp.CrossEntropy(batch.sharpness)):
         batch.cost = "squared error" if isinstance(cost, direp.SquaredError) else "cross-entropy"

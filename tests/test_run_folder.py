@@ -232,7 +232,7 @@ def test_a_damaged_folder_is_unreadable(tmp_path):
             (broken / each).write_bytes(content[: len(content) // 2] if each == name else content)
         with pytest.raises(Unreadable, match=r"no readable run folder|not a readable safetensors"):
             open_run(broken)
-    with pytest.raises(Unreadable, match=r"config\.json is missing"):
+    with pytest.raises(Unreadable, match=r"nowhere does not exist: name a run folder"):
         open_run(tmp_path / "nowhere")
     (tmp_path / "weights.safetensors" / "weights.safetensors").unlink()
     with pytest.raises(Unreadable, match=r"weights\.safetensors is missing"):

@@ -179,8 +179,8 @@ def test_every_kind_of_file_says_the_same(files):
     assert all(each == said[0] for each in said)
     assert said[0][0] == pytest.approx(1 - 0.9 * 0.2 ** (1 / 3), rel=1e-6)  # the ring's gain: the mean of its slopes
     assert said[0][1:] == ([[0, 0.1], [0, 2], [0, 1]], "transfer")
-    code, out, _ = call("certify", "W.csv", "--slopes", "d2.csv", "--neuron", "hopfield", "--mismatch", "largest")
-    assert code == 0
+    code, out, err = call("certify", "W.csv", "--slopes", "d2.csv", "--neuron", "hopfield", "--mismatch", "largest")
+    assert code == 0, err
     assert "Hopfield (slopes from d2.csv)" in out
     assert "the slope of the rate function of every unit" in out
     code, out, _ = call("certify", "ring.npz", "--neuron", "rate", "--slopes", "both.npy", "--criterion", "rows")

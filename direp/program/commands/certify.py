@@ -386,4 +386,4 @@ def _again(subject: _Subject, path: Path, output: Output) -> int:
 def _many(count: int) -> str:
     from ...arithmetic import at_most
 
-    return f"{count:,}" if count < 1_000_000 else at_most(count, 2)
+    return f"{count:,}" if count < 1_000_000 else at_most(float(count), 2)
