@@ -99,3 +99,13 @@ def test_the_angle_to_the_gradient_is_that_of_half_of_the_seeds():
     assert "ascends above" in [text.get_text() for text in axis.texts]
     (axis,) = plot.learning_curve({"cosine": np.array([[0.9], [0.95]])}, canvas())
     assert not axis.texts
+
+
+def test_seeds_that_failed_and_losses_below_the_axis_are_told():
+    loss = np.array([[0.5, 0.5, np.nan], [0.1, 1e-9, np.nan]])
+    run = SimpleNamespace(history={"loss": loss}, seeds=(0, 1, 2), failed=np.array([False, False, True]))
+    axes = plot.learning_curve(run, canvas())
+    assert "3 seeds, of which 1 failed" in axes[0].figure.get_suptitle()
+    for lowest, said in ((1e-9, True), (1e-3, False)):
+        (axis,) = plot.learning_curves({"one": {"loss": np.array([[0.5], [lowest]])}}, canvas(), ("loss",))
+        assert ("1e-06 or less" in axis.get_ylabel()) == said

@@ -180,7 +180,7 @@ def learning_curves(
       those of which some run tells something. `angle` is that of rule and exact gradient, in degrees.
     - `band`, `middle`: as in `learning_curve`.
 
-    Losses have a logarithmic axis, which ends at 1e-4: lower ones are drawn there. A run that does not know a figure
+    Losses have a logarithmic axis, which ends at 1e-6: lower ones are drawn there. A run that does not know a figure
     has no line there. Returns the axes: one where one was given, and then without a legend; else an array, with one
     legend below.
     """
