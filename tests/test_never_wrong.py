@@ -19,7 +19,7 @@ from never_wrong import judge_chunk
 from never_wrong_draw import COMBINATIONS, LIBRARY, draw
 from never_wrong_judge import ACTIVATIONS, Oracle
 from never_wrong_report import NAMES, Report
-from never_wrong_verdicts import judge_refutations
+from never_wrong_verdicts import drifts, judge_refutations
 
 
 @pytest.fixture
@@ -68,6 +68,20 @@ def test_what_is_refuted_is_so():
     assert report.total("refuted") >= 20
     for kind in direp.Counterexample.KINDS:
         assert report.total(kind) > 0, kind
+
+
+def test_the_judge_waits_for_what_grows_slowly_and_for_nothing_else():
+    """Rates of +1e-4 and -1e-4 beside a unit that decays 80,000 times faster."""
+    batch = draw(np.random.default_rng(0), ("hopfield", "identity", "none"), 3, 1)
+    batch.weight[:] = 0.0
+    batch.weight[0, [0, 1], [1, 0]] = 1e-4
+    batch.entry[:] = batch.bias[:] = 0.0
+    rest, far = np.zeros((1, 1, 3)), []
+    for leak in (0.0, 2e-4):
+        batch.leak[0] = leak, leak, 8.0
+        far.append(drifts(Oracle(batch, np.zeros(1, int), np.zeros(1)), rest + 1e-6, rest, 40 / 1e-4))
+    assert far[0] > 1e-3
+    assert far[1] <= 1e-6
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS[::2], ids=" ".join)
