@@ -24,8 +24,8 @@ from direp.runs import Requests
 _KEPT = tempfile.TemporaryDirectory()  # until the process ends
 
 
-def _unseen(figure, path, **_):
-    Path(path).touch()
+def _unseen(figure, file, **_):
+    """A figure that is drawn as an empty file."""
 
 
 def call(*arguments, drawn=False):

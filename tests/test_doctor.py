@@ -99,6 +99,15 @@ def test_a_folder_that_is_half_there_says_what_is_missing(broken, gone, missing)
     assert "looked at" in out
 
 
+def test_epochs_that_are_lost_at_the_end_are_told(broken):
+    file = broken / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-3]))
+    code, _, err = call("doctor", broken, "--quiet", "--symptoms", "unfinished")
+    assert code == 3
+    assert f"ends after {len(lines) - 3} epochs, the run after {len(lines)}: the figures of the others are lost" in err
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b'{"settings": 3}', b"[[]]"])
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "status.json", "summary.json", "weights.safetensors"])
 def test_damaged_files_end_in_a_line(broken, name, content):

@@ -130,6 +130,8 @@ def test_plot_as_json(tmp_path):
         (['{"epoch": 1, "loss": 1}', '{"epoch": 2, "loss": [1, 2]}'], "line 2"),
         (['{"epoch": 1, "loss": 1}', '{"epoch": 2, "accuracy": 1}'], "line 2"),
         (['{"epoch": 1, "per_seed": 3}'], "line 1"),
+        (['{"epoch": 2, "loss": 1}'], "of epoch 2, not 1: a line is missing"),
+        (['{"epoch": 1, "loss": 1}', '{"epoch": 1, "loss": 1}'], "of epoch 1, not 2: a line is missing or there twice"),
     ],
 )
 def test_damaged_metrics_are_one_line_and_exit_3(tmp_path, lines, why):

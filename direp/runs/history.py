@@ -14,7 +14,8 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     """The figures of every epoch, epochs x seeds each, out of the `metrics.jsonl` of a run folder (or that file
     itself); a single column where it kept no more than one number over all seeds. What is not known is NaN.
 
-    Raises `Unreadable` if there is no such file, no epoch in it, or a line that is not one.
+    Raises `Unreadable` if there is no such file, no epoch in it, a line that is not one, or one that is missing between
+    others. What is missing at the end only the status of the run can tell.
     """
     path = path / "metrics.jsonl" if path.is_dir() else path
     check_file(path)
@@ -26,7 +27,7 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         with reading(f"{path} is damaged: line {number} is no epoch of a run"):
-            rows.append(_row(line))
+            rows.append(_row(line, number))
             if rows[-1].keys() != rows[0].keys():
                 raise ValueError("it has other figures than the first one")
             sizes = {name: len(values) for name, values in rows[-1].items()}
@@ -45,10 +46,11 @@ def _whole(line: str) -> bool:
     return True
 
 
-def _row(line: str) -> dict[str, np.ndarray]:
-    """The figures of an epoch, one number a seed where they were kept."""
+def _row(line: str, number: int) -> dict[str, np.ndarray]:
+    """The figures of this epoch, one number a seed where they were kept."""
     entry = json.loads(line)
-    int(entry["epoch"])
+    if entry["epoch"] != number:
+        raise ValueError(f"it is of epoch {entry['epoch']!r}, not {number}: a line is missing or there twice")
     told = {name: value for name, value in entry.items() if name not in ("epoch", "per_seed")}
     told |= entry.get("per_seed", {})
     row = {name: np.atleast_1d(np.asarray(value, float)) for name, value in told.items()}

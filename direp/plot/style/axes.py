@@ -60,21 +60,18 @@ _UNDATED: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}
 
 
 def save(figure: Figure, path: Path, formats: Sequence[str] = ("png",)) -> None:
-    """Write a figure under this name, once in every format; the same figure gives the same file."""
+    """Write a figure under this name, once in every format; the same figure gives the same file. A file is begun when
+    all of it is drawn."""
     for kind in formats:
-        _write(figure, path.with_suffix(f".{kind}"), kind)
+        path.with_suffix(f".{kind}").write_bytes(written(figure, kind))
 
 
 def written(figure: Figure, kind: str) -> bytes:
     """The content of such a file."""
     file = io.BytesIO()
-    _write(figure, file, kind)
-    return file.getvalue()
-
-
-def _write(figure: Figure, file: Path | io.BytesIO, kind: str) -> None:
     with rc_context({"svg.hashsalt": "direp"}):
         figure.savefig(file, format=kind, dpi=130, metadata=_UNDATED.get(kind))
+    return file.getvalue()
 
 
 def open_frame(axis: Axes) -> None:

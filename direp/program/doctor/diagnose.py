@@ -76,6 +76,11 @@ def _opened(run: str | Path | LoadedRun | Run, allow_import: bool) -> Examinatio
     if status.get("epoch", 1) or (path / "metrics.jsonl").exists():
         with _noted(missing):
             history = read_history(path)
+            if (ends := len(next(iter(history.values())))) < status.get("epoch", 0):
+                missing.append(
+                    f"{path / 'metrics.jsonl'} ends after {plural(ends, 'epoch')}, the run after {status['epoch']:,}: "
+                    "the figures of the others are lost"
+                )
     if isinstance(run, LoadedRun):
         subject = Subject.of_folder(run)
     elif not (path / WEIGHTS).exists():
