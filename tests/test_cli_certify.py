@@ -74,6 +74,15 @@ def test_a_run_is_certified_for_its_own_inputs(run):
         assert (found["within"]["samples"], found["within"]["share"]) == (samples, 1)
 
 
+def test_a_verdict_at_so_many_levels_says_so_among_what_it_assumes(run):
+    code, out, _ = call("certify", run, "--json", "--inputs", "data", "--samples", 3, "--bits", 12, "--on-off", 1e4)
+    assert code == 0
+    document = json.loads(out)
+    levels = "not the stored numbers: each is put at one of 2^12 before, the least 1/10000 of the largest"
+    assert document["convergence"]["assumptions"][0] == levels
+    assert document["dies"] == {"mismatch": None, "devices": "shared", "bits": 12, "on_off": 1e4}
+
+
 def test_metrics_say_for_every_epoch_whether_it_was_certified(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(line["certified"] == 1 and line["lowest_margin"] > 0.09 for line in lines)

@@ -173,6 +173,8 @@ def certify(arguments: list[str]) -> int:
     }  # fmt: skip
     if asked.mismatch is not None or asked.bits is not None:
         on_off = asked.on_off if math.isfinite(asked.on_off) else None
+        if asked.bits is not None:
+            document["convergence"]["assumptions"] = [asked.levels(), *chosen.assumptions]
         document["dies"] = {
             "mismatch": subject.dies[k], "devices": asked.devices, "bits": asked.bits, "on_off": on_off,
         }  # fmt: skip
@@ -274,6 +276,7 @@ def _certify_all(subject: _Subject, asked: Certify) -> list["Certificate"]:
             if asked.bits is not None:
                 network = subject.networks[k] = direp.quantised(network, asked.bits, asked.on_off)
             if inputs is not None:
+                subject.dies.append(None)
                 found.append(direp.certify(network, nudge=subject.nudge, criteria=criteria, inputs=inputs))
                 step()
                 continue
