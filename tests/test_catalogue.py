@@ -1,6 +1,7 @@
 """The catalogue: every name builds and is in the help; a user's own parts on the command line and in saved runs."""
 
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -15,7 +16,7 @@ from direp.program.network_file import load_network, save_network
 from direp.program.parts import WrongUse, build, fingerprint, name_of, resolve
 from direp.program.presets import PRESETS, preset
 from direp.program.run_folder import keep_networks, new_run, open_run
-from direp.program.settings import Settings
+from direp.program.settings import TAKEN_BY, Settings
 from direp.runs import Unreadable
 
 pytestmark = pytest.mark.usefixtures("_optax")
@@ -73,6 +74,18 @@ def test_every_name_builds_what_its_kind_says(kind, tmp_path):
 def test_other_names_are_refused(kind):
     with pytest.raises(WrongUse, match=f"--{kind} 'nothing' is unknown: there are {names(kind)[0]}"):
         dataclasses.replace(Settings(), **{kind: "nothing"}).check()
+
+
+def test_settings_that_only_some_parts_take_are_taken_by_these():
+    takes = {kind: dict(item.split("=")[::-1] if "=" in item else (item, item) for item in about.takes.split())
+             for kind, about in CATALOGUE.items()}  # fmt: skip
+    for setting, (kind, *those) in TAKEN_BY.items():
+        assert [each for each, offered in takes.items() if setting in offered] == [kind]
+        asked = {
+            name for name, entry in CATALOGUE[kind].entries.items()
+            if takes[kind][setting] in inspect.signature(resolve(entry.path, name)).parameters
+        }  # fmt: skip
+        assert asked == set(those)
 
 
 def test_the_library_and_the_program_have_the_same_outflows_and_activations():

@@ -118,6 +118,24 @@ def test_an_undecided_network_says_what_it_would_take(tmp_path):
     assert code == 0
 
 
+def test_an_option_that_changes_nothing_is_refused_and_no_verdict_seems_to_be_of_it(run, tmp_path):
+    save_network(tmp_path / "net.safetensors", network("hopfield-sigmoid", "absolute"))
+    npz, net = matrix(tmp_path / "matrix.npz", RING * 0.1), tmp_path / "net.safetensors"
+    phases, own = "a run is certified for the phases it was trained with", "has its own: leave it out"
+    for path, option, value, why in (
+        (run, "neuron", "rate", own), (run, "outflow", "absolute", own), (run, "activation", "tanh", own),
+        (run, "leak", 2.0, own), (run, "nudge", "centred", phases), (run, "beta", 2.0, phases),
+        (net, "outflow", "signed", own), (net, "leak", 2.0, own), (npz, "leak", 2.0, own),
+        (npz, "activation", "tanh", "projected units have none: give --neuron hopfield or rate"),
+        (npz, "beta", 2.0, "it is the strength of a nudge: give --nudge too, such as --nudge one-sided"),
+    ):  # fmt: skip
+        code, out, err = call("certify", path, f"--{option}", value, "--no-figures")
+        assert (code, out) == (2, "")
+        assert err.startswith(f"direp: --{option} {value}: ")
+        assert why in err
+        assert err.count("\n") == 1
+
+
 def test_network_files_are_certified(tmp_path):
     save_network(tmp_path / "net.safetensors", network("hopfield-sigmoid", "absolute"))
     code, out, _ = call("certify", tmp_path / "net.safetensors", "--nudge", "centred", "--beta", "0.1")

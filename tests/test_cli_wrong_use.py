@@ -35,6 +35,8 @@ def test_seeds_are_ranges_and_lists():
         (["train", "mnist", "--data-dir", "nowhere"], 3, "point --data-dir at"),
         (["train", "iris", "--preset", "deep-2020"], 2, "preset for iris"),
         (["train", "xor", "--neuron", "projectd"], 2, "did you mean 'projected'"),
+        (["train", "xor", "--activation", "tanh"], 2, "is of --neuron hopfield or rate, and the neuron is projected"),
+        (["train", "iris", "--companion-scale", "2"], 2, "of --feedback learned or fixed, and the feedback is shared"),
         (["train", "xor", "--hidden", "0"], 2, "cannot learn xor"),
         (["train", "iris", "--hidden", "0"], 2, "empty layer"),
         (["train", "iris", "--target", "kind"], 2, "the task is iris: leave them out"),

@@ -114,6 +114,8 @@ def test_the_command_tells_of_a_run(run, tmp_path):
         (("--mismatch", "5"), "--mismatch 5 is out of range"),
         (("--read-noise", "x"), "--read-noise x is out of range"),
         (("--bits", "0"), "--bits 0"),
+        (("--draw", "-1"), "--draw -1 is out of range: give 0 or more"),
+        (("--drift-spread", "0.1"), "--drift-spread 0.1 is of a drift, of which there is none: give --drift"),
         (("--on-off", "10"), "--on-off 10 is of the levels of --bits: give --bits too"),
         (("--dies", "0"), "--dies 0"),
     ],

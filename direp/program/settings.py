@@ -299,6 +299,15 @@ class Settings:
                 raise WrongUse(message)
         parse_seeds(self.seeds)
 
+    def untaken(self, name: str) -> str | None:
+        """Why a setting changes nothing beside the parts that are named; `None` if it does, or if that is not known."""
+        kind, *others = TAKEN_BY[name]
+        part = getattr(self, kind)
+        if part in others or part not in CATALOGUE[kind].entries:
+            return None
+        given, needed = f"{flag(name)} {getattr(self, name)}", f"{flag(kind)} {' or '.join(others)}"
+        return f"{given} is of {needed}, and the {kind} is {part}: leave it out, or give that"
+
     def synapses_between_hidden(self) -> int:
         """How many there can be, in one direction for layers."""
         pairs = itertools.pairwise(self.hidden) if self.graph == "layered" else [(sum(self.hidden),) * 2]
@@ -353,6 +362,16 @@ def short(value: Any) -> str:
 
 
 _NAMED = tuple(field.name for field in dataclasses.fields(Settings) if field.name in CATALOGUE and field.name != "task")
+# Settings that some parts of a kind take, and no other part: beside another one of the catalogue they change nothing.
+TAKEN_BY = {
+    "activation": ("neuron", "hopfield", "rate"),
+    "density": ("graph", "random"),
+    "neighbours": ("graph", "small-world"),
+    "rewired": ("graph", "small-world"),
+    "sharpness": ("cost", "cross-entropy"),
+    "companion_scale": ("feedback", "learned", "fixed"),
+    "euler_step": ("method", "euler"),
+}
 _LEAST = {  # numbers, by the least that they may be
     "above -inf": "beta beta_end bias",
     "of at least 0": "momentum weight_scale input_scale feedback_scale bias_scale leak decay shrink homeostasis probe "

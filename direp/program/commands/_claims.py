@@ -1,6 +1,6 @@
 """What `direp certify` is to claim: for which inputs, and of which dies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..settings import WrongUse, share_of
@@ -32,6 +32,14 @@ def mismatch_of(
 
         share = largest_mismatch(proved)
     return Mismatch(share, devices)
+
+
+def check_effect(asked: Any, used: Collection[str], path: "Path", **why: str) -> None:
+    """Refuse an option that changes nothing about what is certified: the verdict would seem to be of that."""
+    why = {"beta": "it is the strength of a nudge: give --nudge too, such as --nudge one-sided", **why}
+    for name in ("neuron", "activation", "outflow", "leak", "nudge", "beta"):
+        if name not in used and (value := getattr(asked, name)) != getattr(type(asked), name):
+            raise WrongUse(f"--{name} {value}: {why.get(name, f'{path.name} has its own: leave it out')}")
 
 
 def inputs_of(asked: Any, x: Any, lost: str | None) -> Any:

@@ -17,7 +17,7 @@ from ..parts import build
 from ..settings import WrongUse, help_of, share_of
 from ..words import spoken
 from . import OK, REFUTED, UNDECIDED, VERDICTS, Output, first, parse, progress, worst
-from ._claims import inputs_of, mismatch_of, slopes_of
+from ._claims import check_effect, inputs_of, mismatch_of, slopes_of
 from ._learning import certify_rule, how_trained, learning_rows
 
 if TYPE_CHECKING:
@@ -201,21 +201,26 @@ def _load(path: Path, asked: Certify) -> _Subject:
     from ..network_file import open_network
 
     values = {"beta": asked.beta, "beta_end": None, "updates": 1, "outflow": asked.outflow}
+    used = {"nudge"}
 
     def known(name: str) -> Any:
+        used.add(name)
         return build("activation", asked.activation or "hard-sigmoid", known) if name == "activation" else values[name]
 
     nudge = None if asked.nudge == "none" else build("nudge", asked.nudge, known)
     beside = path.parent / f"{path.stem}-certificate"
-    if path.suffix == ".npz":
-        network = network_from_matrix(path, build("neuron", asked.neuron, known))
-        slopes = slopes_of(asked, path, network, None)
-        return _Subject([network], [path.name], beside, nudge, matrix=True, slopes=slopes)
-    if is_graph_file(path.name):
-        network, note = network_from_graph_file(path, build("neuron", asked.neuron, known), asked.leak)
+    if path.suffix == ".npz" or is_graph_file(path.name):
+        neuron, note = build("neuron", asked.neuron, known), None
+        if path.suffix == ".npz":
+            network = network_from_matrix(path, neuron)
+        else:
+            network, note = network_from_graph_file(path, neuron, asked.leak)
+            used.add("leak")
         if note and not asked.output.quiet:
             print(f"direp: {path.name}: {note}", file=sys.stderr)
         slopes = slopes_of(asked, path, network, note)
+        none = f"{asked.neuron} units have none: give --neuron hopfield or rate, or leave it out"
+        check_effect(asked, {*used, "neuron"}, path, activation=none)
         return _Subject([network], [path.name], beside, nudge, matrix=True, slopes=slopes)
     if asked.slopes is not None and path.exists():
         raise WrongUse(
@@ -228,6 +233,7 @@ def _load(path: Path, asked: Certify) -> _Subject:
         path = path.parent
     if path.suffix == ".safetensors":
         network, example = open_network(path, allow_import=asked.allow_import)
+        check_effect(asked, used, path)
         return _Subject([network], [path.name], beside, nudge, counterexample=example)
     if not path.is_dir():
         state = "is no run folder, .safetensors, .npz, .graphml or .csv file" if path.exists() else "does not exist"
@@ -236,6 +242,8 @@ def _load(path: Path, asked: Certify) -> _Subject:
     from ..run_folder import open_run
 
     run = open_run(path, allow_import=asked.allow_import, needs_data=False)
+    own = "a run is certified for the phases it was trained with: leave it out"
+    check_effect(asked, (), path, nudge=own, beta=own)
     x, y = (None, None) if run.lost else map(np.asarray, run.task.train)
     return _Subject(
         run.networks,

@@ -71,10 +71,16 @@ class Dies:
             raise WrongUse(f"--on-off {self.on_off:g} is out of range: give a number above 1")
         if self.bits is None and math.isfinite(self.on_off):
             raise WrongUse(f"--on-off {self.on_off:g} is of the levels of --bits: give --bits too, such as --bits 8")
+        if self.draw < 0:
+            raise WrongUse(f"--draw {self.draw} is out of range: give 0 or more")
         for name in ("drift_exponent", "drift_spread"):
-            value = getattr(self, name)
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if not 0 <= value < math.inf:
-                raise WrongUse(f"--{name.replace('_', '-')} {value:g} is out of range: give 0 or more")
+                raise WrongUse(f"{option} {value:g} is out of range: give 0 or more")
+            if value != getattr(Dies, name) and not seconds(self.drift):
+                raise WrongUse(
+                    f"{option} {value:g} is of a drift, and there is none: give --drift too, such as --drift 1d"
+                )
         return Devices(
             share_of(self.mismatch), self.bits, self.on_off, share_of(self.read_noise, "--read-noise"),
             seconds(self.drift), self.drift_exponent, self.drift_spread,
