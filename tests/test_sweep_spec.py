@@ -198,6 +198,11 @@ def test_lanes_are_those_of_the_settings_alone_unless_they_are_given(tmp_path):
         ("task = 'xor'\n[search]\ntrials = 3\nbeta = [1, 2]\n[grid]\nleak = [1]", 2, "leave out [grid] and [random]"),
         ("task = 'xor'\n[grid]\nseeds = '0..999999'", 2, "it names 1,000,000 trials"),
         ("task = 'xor'\n[settings]\nepochs = 0", 2, "none of its trials (1) can be trained: --epochs 0"),
+        (
+            "task = 'xor'\n[grid]\nactivation = ['tanh', 'relu']",
+            2,
+            "activation changes nothing in any of its trials (2): --activation tanh is of --neuron hopfield or rate",
+        ),
         ("task = 'xor'\n[grid]\nbeta = [0]", 2, "none of its trials (1) can be trained: --beta 0 is no nudge"),
         ("task = 'nowhere.csv'\nsettings = {target = 'y'}", 3, "nowhere.csv"),
         ("task = xor", 3, "is no readable TOML"),
