@@ -65,6 +65,7 @@ def test_the_program_writes_a_table_a_document_and_a_figure(tmp_path, capsys):
     assert code == 2
     assert "did you mean 'ode'" in said.err
     assert call("--repeats", "0")[0] == 2
+    assert call("--parts")[0] == 2
 
 
 DEVICES = """

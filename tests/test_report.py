@@ -240,6 +240,7 @@ def test_what_is_no_run_is_refused_or_named(tmp_path):
     code, _, err = call("report", tmp_path / "none")
     assert code == 3
     assert "does not exist" in err
+    assert call("report", "")[2] == "direp: '' does not exist: name a run folder\n"
     assert err.count("\n") == 1
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/notes.txt").write_text("mine")

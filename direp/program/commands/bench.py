@@ -31,6 +31,8 @@ def bench(arguments: list[str]) -> int:
     asked = parse("bench", Bench, arguments, Bench(Output()))
     for part in asked.parts:
         check("part", part, "--parts")
+    if not asked.parts:
+        raise WrongUse(f"--parts is empty: name one or more of {', '.join(names('part'))}")
     if asked.repeats < 1:
         raise WrongUse(f"--repeats {asked.repeats} is out of range: give 1 or more")
     folder = fresh_folder(asked.output.out, stamped("bench"))

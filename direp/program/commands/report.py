@@ -36,9 +36,9 @@ def report(arguments: list[str]) -> int:
         raise WrongUse("report needs one or more run folders, before all options")
     asked = parse("report RUN [RUN ...]", Report, rest, Report(Output()))
     paths = [Path(run) for run in dict.fromkeys(runs)]
-    for path in paths:
-        if not path.exists():
-            raise Unreadable(f"{path} does not exist: name a run folder")
+    for path, name in zip(paths, dict.fromkeys(runs), strict=True):
+        if not (name and path.exists()):  # an empty name is that of the current folder
+            raise Unreadable(f"{name or repr(name)} does not exist: name a run folder")
     from .. import device
     from ..page import page_of, sheet_of
 
