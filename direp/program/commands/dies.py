@@ -78,9 +78,7 @@ class Dies:
             if not 0 <= value < math.inf:
                 raise WrongUse(f"{option} {value:g} is out of range: give 0 or more")
             if value != getattr(Dies, name) and not seconds(self.drift):
-                raise WrongUse(
-                    f"{option} {value:g} is of a drift, and there is none: give --drift too, such as --drift 1d"
-                )
+                raise WrongUse(f"{option} {value:g} is of a drift, of which there is none: give --drift, such as 30d")
         return Devices(
             share_of(self.mismatch), self.bits, self.on_off, share_of(self.read_noise, "--read-noise"),
             seconds(self.drift), self.drift_exponent, self.drift_spread,
