@@ -100,7 +100,7 @@ def folders(folder: Path) -> list[tuple[Path, Path]]:
             count = len(parts.seeds)
             for number in range(3):
                 row = {key: np.array(values[:count]) / (1 + number) for key, values in _ROW.items()}
-                kept.line(line_of(number, row | {"failed": np.zeros(count, bool)}))
+                kept.line(line_of(1 + number, row | {"failed": np.zeros(count, bool)}))
             keep_networks(kept.path, kept, parts.networks, parts.seeds, rules, preparation=task.preparation)
         made.append((folder / name, folder / rows))
     return made
