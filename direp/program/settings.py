@@ -9,6 +9,7 @@ import math
 import os
 import re
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -303,7 +304,7 @@ class Settings:
         """Why a setting changes nothing beside the parts that are named; `None` if it does, or if that is not known."""
         kind, *others = TAKEN_BY[name]
         part = getattr(self, kind)
-        if part in others or part not in CATALOGUE[kind].entries:
+        if part in others or is_own(kind, part):
             return None
         given, needed = f"{flag(name)} {getattr(self, name)}", f"{flag(kind)} {' or '.join(others)}"
         return f"{given} is of {needed}, and the {kind} is {part}: leave it out, or give that"
@@ -343,6 +344,14 @@ class Settings:
         return cls(**dict[str, Any](given))
 
 
+def refuse_untaken(asked: Collection[str], *settings: Settings) -> None:
+    """Refuse what was asked for and changes nothing in any of these settings."""
+    for name in TAKEN_BY:
+        why = [each.untaken(name) for each in settings] if name in asked else []
+        if why and all(why):
+            raise WrongUse(str(why[0]))
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value out of a file is what a type hint says; a whole number is a float too, and no number a bool."""
     several = typing.get_args(hint)
@@ -368,6 +377,11 @@ TAKEN_BY = {
     "density": ("graph", "random"),
     "neighbours": ("graph", "small-world"),
     "rewired": ("graph", "small-world"),
+    "input_scale": ("init", "normal"),
+    "bias_scale": ("init", "normal"),
+    "feedback_scale": ("init", "fan-in"),
+    "lift": ("rule", "dyadic", "adjoint"),
+    "through_leak": ("control", "leak"),
     "sharpness": ("cost", "cross-entropy"),
     "companion_scale": ("feedback", "learned", "fixed"),
     "euler_step": ("method", "euler"),

@@ -12,7 +12,7 @@ from .. import catalogue, device
 from ..folders import fresh_folder, new_folder, stamped
 from ..presets import preset, suited
 from ..record import How, Outcome, record
-from ..settings import TAKEN_BY, Settings, WrongUse, check_task, is_file, nearest, parse_seeds
+from ..settings import TAKEN_BY, Settings, WrongUse, check_task, is_file, nearest, parse_seeds, refuse_untaken
 from ..words import plural
 from . import DIVERGED, OK, Output, Stop, first, option, parse, typed, values
 
@@ -67,9 +67,7 @@ def variant(text: str, base: Settings) -> Settings:
     settings = dataclasses.replace(settings, **given)
     try:
         settings.check()
-        for name in given.keys() & TAKEN_BY.keys():
-            if why := settings.untaken(name):
-                raise WrongUse(why)
+        refuse_untaken(given, settings)
     except WrongUse as error:
         raise WrongUse(f"--rules {text}: {error}") from None
     return settings
@@ -98,10 +96,7 @@ def compare(arguments: list[str]) -> int:
     variants = {text: variant(text, settings) for text in dict.fromkeys(asked.rules)}
     if not variants:
         raise WrongUse("--rules is empty: name one or more, such as local asym-ep adjoint")
-    for name in TAKEN_BY:
-        why = [chosen.untaken(name) for chosen in variants.values()]
-        if typed(arguments, name) and all(why):
-            raise WrongUse(str(why[0]))
+    refuse_untaken([name for name in TAKEN_BY if typed(arguments, name)], *variants.values())
     if len({v.precision for v in variants.values()}) > 1:
         variants = {text: dataclasses.replace(v, precision="float64") for text, v in variants.items()}
     _check(variants)

@@ -14,7 +14,7 @@ from ..graph_file import is_graph_file
 from ..parts import permit
 from ..presets import describe_presets, preset, sized, suited
 from ..record import How, Outcome, record
-from ..settings import TAKEN_BY, Settings, WrongUse, check_task, is_file
+from ..settings import TAKEN_BY, Settings, WrongUse, check_task, is_file, refuse_untaken
 from . import DIVERGED, OK, UNREADABLE, Output, Stop, first, option, parse, typed, values
 
 _PRESETS = (
@@ -83,9 +83,7 @@ def parse_train(arguments: list[str]) -> tuple[Settings, Output, How, dict[str, 
         stray = next((name for name in ("hidden", "density", "reciprocity") if typed(rest, name)), None)
         if stray:
             raise WrongUse(f"--{stray} is that of the graph in {parsed.settings.graph}: leave it out")
-    for setting in TAKEN_BY:
-        if typed(rest, setting) and (why := parsed.settings.untaken(setting)):
-            raise WrongUse(why)
+    refuse_untaken([name for name in TAKEN_BY if typed(rest, name)], parsed.settings)
     if option(rest, "--preset") is None and name != "default" and not parsed.output.quiet:
         print(f"direp: settings begin from --preset {name}, which suits the graph", file=sys.stderr)
     if kept is not None and not kept.sealed:

@@ -15,7 +15,7 @@ from ..catalogue import WrongUse
 from ..commands import Stop, progress
 from ..folders import new_folder
 from ..parts import permit
-from ..settings import TAKEN_BY, Settings, is_file, parse_seeds
+from ..settings import TAKEN_BY, Settings, is_file, parse_seeds, refuse_untaken
 from ..words import plural
 from . import trials as folders
 from .results import document_of, failures, table_of, write_results
@@ -155,10 +155,8 @@ def _admit(trials: list[Trial], folder: Path, *, first: bool, retry: bool, spec:
         _, reason = next(iter(refused.values()))
         raise WrongUse(f"none of its trials ({len(trials)}) can be trained: {reason}")
     if first and not any(trial.ended for trial in trials):
-        for name in sorted(TAKEN_BY.keys() & {*spec.swept, *spec.settings}):
-            why = [trial.settings.untaken(name) for trial in trials]
-            if all(why):
-                raise WrongUse(f"{name} changes nothing in any of its trials ({len(trials)}): {why[0]}")
+        asked = TAKEN_BY.keys() & {*spec.swept, *spec.settings}  # of a part that is swept too, some trial may take it
+        refuse_untaken([name for name in asked if TAKEN_BY[name][0] not in spec.swept], trials[0].settings)
     new_folder(folder / "trials")
     with folders.alone(folder):
         write_json(folder / "spec.json", spec.to_dict())

@@ -145,11 +145,12 @@ class Blocked(AbstractSymptom):
         ratio, share = limit if np.isfinite(limit) else ratio, fading(run, "start")
         measured = {"norm_ratio": ratio, "cosine": cosine, "first_layer": share}
         if ratio < _NOTHING:
+            stronger = run.settings is None or not run.settings.untaken("feedback_scale")
             return Finding(
                 "blocked",
                 f"hidden units learn next to nothing, as hardly any feedback reaches them: {way_back(graph)}",
                 f"as training began, the rule's estimate into hidden units has {ratio:.1e} of the size of the gradient"
-                f", {run.extent}", tuple(map(run.again, (_CHANNEL, "--feedback-scale 1"))), measured,
+                f", {run.extent}", tuple(map(run.again, (_CHANNEL, "--feedback-scale 1")[: 1 + stronger])), measured,
             )  # fmt: skip
         if not share < _VANISHED:
             return None
